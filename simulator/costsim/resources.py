@@ -1,0 +1,26 @@
+"""Where the packaged data lies: beside the package in a wheel, at the top of a checkout.
+
+The one module that knows the difference.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+Folder = Literal["hardware_specs", "scenarios", "reports"]
+
+
+@cache
+def data_folder(name: Folder) -> Path:
+    """Return the folder of packaged data called `name`.
+
+    Raises:
+        FileNotFoundError: if the installation lacks it, which is a packaging fault.
+    """
+    package = Path(__file__).resolve().parent
+    for root in (package / "_data", package.parent.parent):
+        if (root / name).is_dir():
+            return root / name
+    raise FileNotFoundError(f"costsim is installed without its data folder {name!r}")
