@@ -22,7 +22,9 @@ class Location:
     def __str__(self) -> str:
         if not self.line:
             return self.file
-        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        return (
+            f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,16 @@ class OverBudgetError(CostsimError):
 
 
 def suggestion(name: str, known: Iterable[str], listing: str | None = None) -> str:
-    """Return the hint for an unknown `name`: the nearest known names, else where they are listed."""
+    """Return the hint for an unknown `name`: the nearest known, else where they are listed."""
     pool = sorted(set(known))
     lowered = {candidate.lower(): candidate for candidate in pool}
     near = [
         lowered[match]
         for match in difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.5)
     ]
-    near += [c for c in pool if name and name.lower() in c.lower() and c not in near][: 3 - len(near)]
+    near += [c for c in pool if name and name.lower() in c.lower() and c not in near][
+        : 3 - len(near)
+    ]
     if near:
         return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"
     if listing:

@@ -1,0 +1,155 @@
+"""An architecture: a described model, and the exact totals that follow from the description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from costsim.algebra import Number
+from costsim.architectures.block import Block
+from costsim.architectures.formats import bytes_for
+from costsim.architectures.tensors import CacheTensor
+from costsim.architectures.workload import FUSED, Execution, Workload
+from costsim.errors import SpecError
+
+if TYPE_CHECKING:
+    from sympy import Expr
+
+
+class Description(Protocol):
+    """Anything that can be unrolled into blocks: a transformer, a convolutional net, a trace."""
+
+    @property
+    def context_limit(self) -> Number | None:
+        """Longest sequence the model is made for, where there is a limit."""
+        ...
+
+    def blocks(self, workload: Workload) -> tuple[Block, ...]:
+        """Return stem, layers and head as they work on `workload`."""
+        ...
+
+    def cache(self, batch: Number, tokens: Number) -> tuple[tuple[CacheTensor, Number], ...]:
+        """Return each cached tensor with how many layers hold one like it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model by name and description. Totals are exact integers; multiply-add = 2 FLOPs."""
+
+    name: str
+    description: Description
+    source: str = ""  # where the description was read: a catalog entry, a config.json, a YAML
+
+    def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
+        """Return stem, layers and head as they work on `workload`."""
+        return self.description.blocks(workload or Workload(1, 1))
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters; tied weights counted once."""
+        return int(parameters(self.blocks()))
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token uses: of routed experts, only those it is sent to."""
+        return int(
+            sum(
+                block.count * weight.active for block in self.blocks() for weight in block.weights()
+            )
+        )
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of look-up tables (tokens, positions), which do no FLOPs."""
+        stem = (block for block in self.blocks() if block.part == "stem")
+        return int(sum(w.stored_elements for b in stem for w in b.weights() if w.lookup))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers between stem and head."""
+        return int(sum(block.count for block in self.blocks() if block.part == "layer"))
+
+    def forward_flops(self, batch: int = 1, sequence: int = 2048) -> int:
+        """Return FLOPs of one forward pass: full mask, logits at every position.
+
+        This is what torch's `FlopCounterMode` counts with eager attention.
+        """
+        return int(forward_flops(self.blocks(Workload(batch, self._checked(sequence)))))
+
+    def training_flops(self, batch: int = 1, sequence: int = 2048) -> int:
+        """Return FLOPs of one forward and backward pass without recomputation."""
+        blocks = self.blocks(Workload(batch, self._checked(sequence)))
+        return int(forward_flops(blocks) + backward_flops(blocks))
+
+    def decode_flops(self, batch: int = 1, past: int = 2048) -> int:
+        """Return FLOPs of generating one token for each of `batch` sequences of `past` tokens."""
+        return int(forward_flops(self.blocks(Workload(batch, 1, past + 1))))
+
+    def cache_bytes(self, batch: int = 1, sequence: int = 4096, dtype: str = "bf16") -> int:
+        """Return bytes that generation keeps after `sequence` tokens: keys, values, state."""
+        total = 0
+        for tensor, count in self.description.cache(batch, sequence):
+            width = 4 if tensor.storage == "float32" else bytes_for(dtype)
+            total += tensor.elements * count * width
+        return int(total)
+
+    def activation_bytes(
+        self,
+        batch: int = 1,
+        sequence: int = 2048,
+        dtype: str = "bf16",
+        execution: Execution = FUSED,
+    ) -> int:
+        """Return bytes that one device keeps for the backward pass without recomputation."""
+        blocks = self.blocks(Workload(batch, self._checked(sequence)))
+        return int(sum(b.count * saved_bytes(b, dtype, execution) for b in blocks))
+
+    def formula(self, quantity: str) -> Expr:
+        """Return the closed form of a quantity in the model's own symbols (see `explain`)."""
+        from costsim.architectures.formulas import formula
+
+        return formula(self, quantity).expression
+
+    def _checked(self, sequence: int) -> int:
+        limit = self.description.context_limit
+        if limit is not None and sequence > limit:
+            raise SpecError(
+                f"{self.name} has positions for {limit} tokens, asked for {sequence}",
+                hint=f"use a sequence of at most {limit}",
+            )
+        return sequence
+
+
+def parameters(blocks: tuple[Block, ...]) -> Number:
+    """Return the parameters that `blocks` hold, tied ones once."""
+    return sum(b.count * weight.stored_elements for b in blocks for weight in b.weights())
+
+
+def forward_flops(blocks: tuple[Block, ...], execution: Execution = FUSED) -> Number:
+    """Return the FLOPs of a forward pass through `blocks`."""
+    return sum(
+        block.count * work.flops
+        for block in blocks
+        for operator in block.operators
+        for work in operator.work("forward", execution)
+    )
+
+
+def backward_flops(blocks: tuple[Block, ...], execution: Execution = FUSED) -> Number:
+    """Return the FLOPs of the backward pass through `blocks`."""
+    return sum(
+        block.count * work.flops
+        for block in blocks
+        for operator in block.operators
+        for work in operator.work("backward", execution)
+    )
+
+
+def saved_bytes(block: Block, dtype: str, execution: Execution = FUSED) -> Number:
+    """Return bytes that one layer of `block` keeps for its backward pass."""
+    widths = {"float32": 4, "mask": 1, "index": 8}
+    return sum(
+        activation.elements * widths.get(activation.storage, bytes_for(dtype))
+        for activation in block.saved(execution)
+    )

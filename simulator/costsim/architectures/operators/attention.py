@@ -1,0 +1,85 @@
+"""Attention proper: softmax(QKᵀ/√d)V between the projections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from costsim.algebra import Number, exact_div, maximum
+from costsim.architectures.operators.base import Operator, Role
+from costsim.architectures.tensors import Activation
+from costsim.architectures.work import Direction, ScaledDotProduct, Work
+from costsim.architectures.workload import FUSED, Execution, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention(Operator):
+    """Scaled dot-product attention of `query_heads` over `kv_heads` (fewer under GQA and MQA)."""
+
+    batch: Number
+    query_heads: Number
+    kv_heads: Number
+    tokens: Number
+    context: Number
+    head_dim: Number
+    value_dim: Number
+    causal: bool = True
+    window: Number | None = None
+    dropout: bool = False
+
+    @property
+    def role(self) -> Role:
+        return "attention"
+
+    @property
+    def scores(self) -> Number:
+        """Entries of the score matrix, unmasked."""
+        return self.batch * self.query_heads * self.tokens * self.context
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        return (
+            ScaledDotProduct(
+                batch=self.batch,
+                query_heads=self.query_heads,
+                kv_heads=self.kv_heads,
+                query_tokens=self.tokens,
+                kv_tokens=self.context,
+                head_dim=self.head_dim,
+                value_dim=self.value_dim,
+                causal=self.causal,
+                window=self.window,
+                direction=direction,
+            ),
+        )
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        rows = self.batch * self.tokens
+        kept_context = self.batch * self.tokens  # a context-parallel rank keeps its own K and V
+        inputs = (
+            Activation(f"{self.name}.query", rows * self.query_heads * self.head_dim),
+            Activation(f"{self.name}.key", kept_context * self.kv_heads * self.head_dim),
+            Activation(f"{self.name}.value", kept_context * self.kv_heads * self.value_dim),
+        )
+        if execution.attention != "unfused":
+            # The output is kept (also by the projection that reads it), and the log-sum-exp of
+            # each row of scores in fp32.
+            return (
+                *inputs,
+                Activation(self.name, rows * self.query_heads * self.value_dim),
+                Activation(f"{self.name}.logsumexp", rows * self.query_heads, "float32"),
+            )
+        softmax = Activation(f"{self.name}.softmax", self.scores, inner=True)
+        if not (execution.dropout and self.dropout):
+            return (*inputs, softmax)
+        return (
+            *inputs,
+            softmax,
+            Activation(f"{self.name}.dropout_mask", self.scores, "mask", inner=True),
+            Activation(f"{self.name}.dropout", self.scores, inner=True),
+        )
+
+    def shard(self, shard: Shard) -> Attention:
+        return replace(
+            self,
+            query_heads=exact_div(self.query_heads, shard.tp),
+            kv_heads=maximum(exact_div(self.kv_heads, shard.tp), 1),
+        )

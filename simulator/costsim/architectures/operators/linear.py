@@ -1,0 +1,100 @@
+"""Products of activations with a weight matrix: y = xW + b."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from costsim.algebra import Number, exact_div, maximum
+from costsim.architectures.operators.base import Collective, Operator, Role
+from costsim.architectures.tensors import Activation, Weight
+from costsim.architectures.work import Direction, Gemm, Work
+from costsim.architectures.workload import FUSED, Execution, Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A run of output columns that divides into at most `units` equal pieces (heads)."""
+
+    outputs: Number
+    units: Number
+
+    def divided(self, tp: Number) -> Columns:
+        """Columns on one of `tp` devices; an indivisible unit is held by several."""
+        units = maximum(exact_div(self.units, tp), 1)
+        return Columns(exact_div(self.outputs * units, self.units), units)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear(Operator):
+    """A matrix product with a weight: (rows, inputs) × (inputs, outputs).
+
+    `split` says how tensor parallelism divides the weight: by `column` (outputs), by `row` (inputs,
+    partial sums reduced afterwards), or not at all. `columns` lists fused projections such as
+    queries, keys and values; `outputs` is their sum.
+    """
+
+    source: str
+    rows: Number
+    inputs: Number
+    columns: tuple[Columns, ...]
+    bias: bool = False
+    split: Literal["column", "row"] | None = None
+    tied_to: str | None = None
+    use: Role = "matrix"
+    kept_rows: Number | None = None  # rows of the input held for backward, where fewer (SP)
+
+    @classmethod
+    def of(
+        cls, name: str, source: str, rows: Number, inputs: Number, outputs: Number, **more: object
+    ):
+        """Return a product with one run of output columns."""
+        return cls(
+            name=name,
+            source=source,
+            rows=rows,
+            inputs=inputs,
+            columns=(Columns(outputs, outputs),),
+            **more,  # pyright: ignore[reportArgumentType]
+        )
+
+    @property
+    def outputs(self) -> Number:
+        return sum(run.outputs for run in self.columns)
+
+    @property
+    def role(self) -> Role:
+        return self.use
+
+    def weights(self) -> tuple[Weight, ...]:
+        matrix = Weight(f"{self.name}.weight", self.inputs * self.outputs, tied_to=self.tied_to)
+        if not self.bias:
+            return (matrix,)
+        return (matrix, Weight(f"{self.name}.bias", self.outputs, matrix=False))
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if direction == "forward":
+            return (Gemm(self.rows, self.outputs, self.inputs),)
+        return (
+            Gemm(self.rows, self.inputs, self.outputs),  # 1. gradient of the input: dY Wᵀ
+            Gemm(self.inputs, self.outputs, self.rows, weights=False),  # 2. of the weight: Xᵀ dY
+        )
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        rows = self.rows if self.kept_rows is None else self.kept_rows
+        return (Activation(self.source, rows * self.inputs),)
+
+    def collectives(self) -> tuple[Collective, ...]:
+        if self.split == "column":
+            return (Collective(self.source, self.rows * self.inputs, "entry"),)
+        if self.split == "row":
+            return (Collective(self.name, self.rows * self.outputs, "exit"),)
+        return ()
+
+    def shard(self, shard: Shard) -> Linear:
+        if self.split == "column":
+            columns = tuple(run.divided(shard.tp) for run in self.columns)
+            return replace(self, columns=columns, kept_rows=shard.rows(self.rows))
+        if self.split == "row":
+            return replace(self, inputs=exact_div(self.inputs, shard.tp))
+        return self

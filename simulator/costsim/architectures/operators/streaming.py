@@ -1,0 +1,115 @@
+"""Operators that only pass over memory: norms, activation functions, residuals, rotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from costsim.algebra import Number, exact_div
+from costsim.architectures.operators.base import Operator
+from costsim.architectures.tensors import Activation, Storage, Weight
+from costsim.architectures.work import Direction, Stream, Work
+from costsim.architectures.workload import FUSED, Execution, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm(Operator):
+    """Layer or RMS normalization over `width`, of `groups` vectors a row (per-head norms)."""
+
+    source: str
+    rows: Number
+    width: Number
+    groups: Number = 1
+    kind: Literal["layer", "rms"] = "layer"
+    weight: bool = True
+    bias: bool = True
+    split: Literal["sequence", "heads"] = "sequence"
+
+    def weights(self) -> tuple[Weight, ...]:
+        held: list[Weight] = []
+        if self.weight:
+            held.append(Weight(f"{self.name}.weight", self.width, matrix=False))
+        if self.bias:
+            held.append(Weight(f"{self.name}.bias", self.width, matrix=False))
+        return tuple(held)
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        elements = self.rows * self.groups * self.width
+        # Forward reads x, writes y; backward reads x and dy, writes dx (and reduces dγ, dβ).
+        return (Stream(2 * elements),) if direction == "forward" else (Stream(3 * elements, 2),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return (Activation(self.source, self.rows * self.groups * self.width),)
+
+    def shard(self, shard: Shard) -> Norm:
+        if self.split == "heads":
+            return replace(self, groups=exact_div(self.groups, shard.tp))
+        return replace(self, rows=shard.rows(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tensor of `width` values a row that an element-wise operator keeps for backward."""
+
+    name: str
+    width: Number
+    storage: Storage = "compute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elementwise(Operator):
+    """A fused pass that reads `read` and writes `written` values for each of `rows` positions.
+
+    `split` says where it runs: on columns that tensor parallelism divides, or between its regions.
+    """
+
+    rows: Number
+    read: Number
+    written: Number
+    holds: tuple[Held, ...] = ()
+    split: Literal["sequence", "columns"] = "sequence"
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        forward = self.rows * (self.read + self.written)
+        if direction == "forward":
+            return (Stream(forward),)
+        # Backward reads the output's gradient and what was kept, writes the inputs' gradients.
+        kept = sum(tensor.width for tensor in self.holds)
+        return (Stream(self.rows * (self.written + self.read + kept)),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
+
+    def shard(self, shard: Shard) -> Elementwise:
+        if self.split == "sequence":
+            return replace(self, rows=shard.rows(self.rows))
+        return replace(
+            self,
+            read=exact_div(self.read, shard.tp),
+            written=exact_div(self.written, shard.tp),
+            holds=tuple(replace(t, width=exact_div(t.width, shard.tp)) for t in self.holds),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual(Operator):
+    """Bias, dropout and the addition to the residual stream, as one pass.
+
+    Keeps a one-byte mask where the model drops activations and the run trains with dropout.
+    """
+
+    rows: Number
+    width: Number
+    dropout: bool = False
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        # Forward reads two tensors and writes their sum; backward adds two gradients.
+        return (Stream(3 * self.rows * self.width),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if not (self.dropout and execution.dropout):
+            return ()
+        return (Activation(f"{self.name}.mask", self.rows * self.width, "mask"),)
+
+    def shard(self, shard: Shard) -> Residual:
+        return replace(self, rows=shard.rows(self.rows))

@@ -1,0 +1,57 @@
+"""The vocabulary's two ends: looking tokens up, and the loss over logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from costsim.algebra import Number, ceil_div
+from costsim.architectures.operators.base import Operator
+from costsim.architectures.tensors import Activation, Weight
+from costsim.architectures.work import Direction, Stream, Work
+from costsim.architectures.workload import FUSED, Execution, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding(Operator):
+    """A table look-up: `entries` rows of `width`; tensor parallelism divides a vocabulary."""
+
+    rows: Number
+    entries: Number
+    width: Number
+    vocabulary: bool = True
+
+    def weights(self) -> tuple[Weight, ...]:
+        return (Weight(f"{self.name}.weight", self.entries * self.width, lookup=True),)
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        # Forward gathers rows and writes them; backward reads gradients and scatter-adds them.
+        passes = 2 if direction == "forward" else 3
+        return (Stream(passes * self.rows * self.width),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return (Activation(f"{self.name}.ids", self.rows, "index"),)
+
+    def shard(self, shard: Shard) -> Embedding:
+        # Frameworks pad the vocabulary so that it divides.
+        return replace(self, entries=ceil_div(self.entries, shard.tp)) if self.vocabulary else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEntropy(Operator):
+    """The loss over `classes` logits a row: softmax in fp32, kept for the gradient."""
+
+    source: str
+    rows: Number
+    classes: Number
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        elements = self.rows * self.classes
+        # Forward: read 2-byte logits, write fp32 (as 2), reduce max, sum, pick (3 more reads).
+        # Backward: read the kept fp32 (as 2), write the gradient.
+        return (Stream(6 * elements, 4),) if direction == "forward" else (Stream(3 * elements, 2),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return (Activation(f"{self.name}.softmax", self.rows * self.classes, "float32"),)
+
+    def shard(self, shard: Shard) -> CrossEntropy:
+        return replace(self, classes=ceil_div(self.classes, shard.tp))

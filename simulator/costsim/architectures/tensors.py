@@ -1,0 +1,57 @@
+"""Tensors by name: weights that are trained, activations that are kept, caches that grow.
+
+A tensor is counted once however many operators hold it, because what is counted is its name: tied
+weights and an activation that two operators save need no special case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from costsim.algebra import Number
+
+Storage: TypeAlias = Literal["compute", "weight", "float32", "mask", "index", "state"]
+"""In what format an element is held: the compute dtype, the weights' own, 4 bytes, 1 byte (dropout
+masks), 8 bytes (token ids), or the format of recurrent state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter tensor."""
+
+    name: str
+    elements: Number
+    tied_to: str | None = None  # name of the weight whose storage this one shares
+    matrix: bool = True  # quantizable; False for biases, norms, scalars
+    lookup: bool = False  # a table of which rows are read, not a factor of a product
+    active_elements: Number | None = None  # those that one token uses, where fewer (experts)
+
+    @property
+    def stored_elements(self) -> Number:
+        """Elements that this weight adds to the model: none where it shares another's storage."""
+        return 0 if self.tied_to else self.elements
+
+    @property
+    def active(self) -> Number:
+        """Elements that one token uses."""
+        return self.stored_elements if self.active_elements is None else self.active_elements
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A tensor that the forward pass leaves for the backward pass."""
+
+    name: str
+    elements: Number
+    storage: Storage = "compute"
+    inner: bool = False  # made inside its operator: selective recompute drops it
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTensor:
+    """A tensor that generation keeps between steps: keys and values, or recurrent state."""
+
+    name: str
+    elements: Number
+    storage: Storage = "compute"

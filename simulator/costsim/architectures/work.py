@@ -1,0 +1,81 @@
+"""Work: what the hardware is asked to do, in kernels.
+
+An operator says what it computes; its work says which kernels that takes and of what shape. FLOPs
+and elements moved follow from the shape, and so does the time that `costsim.hardware` gives it.
+FLOPs count multiply-adds as 2 and count matrix products and convolutions only, in full (no saving
+for masks), as PyTorch's `FlopCounterMode` does with eager attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from costsim.algebra import Number
+
+Direction: TypeAlias = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """`count` products of an m×k by a k×n matrix, in one launch."""
+
+    m: Number
+    n: Number
+    k: Number
+    count: Number = 1
+    weights: bool = True  # k×n is a parameter, stored in the format of the weights
+
+    @property
+    def flops(self) -> Number:
+        return 2 * self.m * self.n * self.k * self.count
+
+    @property
+    def elements(self) -> Number:
+        return (self.m * self.k + self.k * self.n + self.m * self.n) * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledDotProduct:
+    """softmax(QKᵀ)V over `batch` sequences, by whichever kernel the framework has."""
+
+    batch: Number
+    query_heads: Number
+    kv_heads: Number
+    query_tokens: Number
+    kv_tokens: Number
+    head_dim: Number
+    value_dim: Number
+    causal: bool = True
+    window: Number | None = None
+    direction: Direction = "forward"
+
+    @property
+    def flops(self) -> Number:
+        # 1. QKᵀ: 2·d each score; 2. PV: 2·d_v each score; 3. their gradients are twice as many.
+        scores = self.batch * self.query_heads * self.query_tokens * self.kv_tokens
+        passes = 1 if self.direction == "forward" else 2
+        return 2 * passes * scores * (self.head_dim + self.value_dim)
+
+    @property
+    def elements(self) -> Number:
+        queries = self.batch * self.query_heads * self.query_tokens
+        keys = self.batch * self.kv_heads * self.kv_tokens
+        once = queries * (self.head_dim + self.value_dim) + keys * (self.head_dim + self.value_dim)
+        # Backward reads Q, K, V, O, dO and writes dQ, dK, dV.
+        return once if self.direction == "forward" else 2 * once + queries * self.value_dim
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A pass over memory that reads and writes `elements` in all, in `kernels` launches."""
+
+    elements: Number
+    kernels: Number = 1
+
+    @property
+    def flops(self) -> Number:
+        return 0
+
+
+Work: TypeAlias = Gemm | ScaledDotProduct | Stream

@@ -1,0 +1,69 @@
+"""What passes through a model in one go, and how a framework runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from costsim.algebra import Number, exact_div, where
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One pass: `tokens` new positions in each of `batch` sequences, attending to `context`.
+
+    A full forward pass has `context` None (= `tokens`); generating one token has `tokens` 1 and
+    `context` the cache's length plus one; a context-parallel rank has `tokens` = s/cp, `context` s.
+    """
+
+    batch: Number = 1
+    tokens: Number = 2048
+    context: Number | None = None
+
+    @property
+    def kv_tokens(self) -> Number:
+        return self.tokens if self.context is None else self.context
+
+    @property
+    def rows(self) -> Number:
+        """Positions that a token-wise operator works on."""
+        return self.batch * self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How the operators are run, which decides what autograd keeps for the backward pass.
+
+    `fused` kernels (Megatron-LM, Transformer Engine, FlashAttention) keep inputs and small
+    statistics; `eager` PyTorch keeps what every elementary operation asks for. Attention is
+    `flash` (no score matrix), `unfused` (scores, softmax and dropout in memory), or PyTorch's
+    `sdpa` on CPU.
+    """
+
+    style: Literal["fused", "eager"] = "fused"
+    attention: Literal["flash", "unfused", "sdpa"] = "flash"
+    autocast: bool = False  # fp32 weights, cast for each product (eager style only)
+    low_precision: bool = True  # computes in 2 bytes: norms and softmax are kept in fp32 by eager
+    dropout: bool = False
+
+
+FUSED = Execution()
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One device's share of the work inside a layer.
+
+    Tensor parallelism (`tp`) divides heads, feed-forward columns and the vocabulary; sequence
+    parallelism (`sp`, true or false) divides by the same group the positions of what lies between
+    those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each.
+    """
+
+    tp: Number = 1
+    sp: Number = False
+    ep: Number = 1
+    etp: Number = 1
+
+    def rows(self, rows: Number) -> Number:
+        """Positions that a device holds between the tensor-parallel regions."""
+        return where(self.sp, exact_div(rows, self.tp), rows)
