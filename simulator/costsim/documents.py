@@ -1,0 +1,159 @@
+"""YAML and JSON documents that know the line and column of every value.
+
+YAML is read by the rules of version 1.2 (see `costsim.nodes`); a key given twice is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from costsim.errors import Location, SpecError
+from costsim.nodes import DuplicateKeyError, Node, compose, resolve
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+
+MAX_BYTES = 2_000_000  # a spec is kilobytes; this much still parses in about two seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The value of a file, and where each part of it stands in the file."""
+
+    value: Any
+    file: str
+    text: str = field(default="", repr=False)
+    _root: Node | None = field(default=None, repr=False)
+
+    def locate(self, path: Sequence[str | int] = (), *, key: bool = False) -> Location:
+        """Return where the value at `path` begins (or its key); if absent, its nearest parent.
+
+        Steps that the document does not have are skipped: a validator's path also names the
+        members of unions that it tried.
+        """
+        root = self._root or _json_positions(self.text)
+        if root is None:
+            return Location(self.file)
+        line, column = root.line, root.column
+        for _, key_line, key_column, node in resolve(root, tuple(path)):
+            line, column = (key_line, key_column) if key else (node.line, node.column)
+        return Location(self.file, line, column)
+
+    def steps(self, path: Sequence[str | int]) -> tuple[str | int, ...]:
+        """Return those steps of `path` that the document has."""
+        root = self._root or _json_positions(self.text)
+        return tuple(step for step, *_ in resolve(root, tuple(path))) if root else tuple(path)
+
+
+def load_document(path: str | Path) -> Document:
+    """Read the YAML or JSON (by suffix) file at `path`.
+
+    Raises:
+        SpecError: if it cannot be read, is too large, empty, or does not parse.
+    """
+    path, file = Path(path), str(path)
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        siblings = [entry.name for entry in path.parent.glob("*")] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, siblings, n=1)
+        hint = f"did you mean `{path.parent / near[0]}`?" if near else None
+        raise SpecError("no such file", location=Location(file), hint=hint) from None
+    except IsADirectoryError:
+        raise SpecError("is a directory, not a file", location=Location(file)) from None
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", location=Location(file)) from None
+    if len(raw) > MAX_BYTES:
+        limit = f"{MAX_BYTES / 1e6:g} MB"
+        raise SpecError(
+            f"is larger than {limit}", location=Location(file), hint="a description takes kilobytes"
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise SpecError("is not UTF-8 text", location=Location(file, line, column)) from None
+    return read_document(text, file, json_syntax=path.suffix.lower() == ".json")
+
+
+def read_document(text: str, file: str = "<text>", *, json_syntax: bool = False) -> Document:
+    """Parse `text`; `file` is how errors call it.
+
+    Raises:
+        SpecError: if it is empty or does not parse, with line and column.
+    """
+    if not text.strip():
+        raise SpecError("is empty", location=Location(file))
+    if json_syntax:
+        return Document(_read_json(text, file), file, text)
+    root = compose(text, file)
+    return Document(root.value, file, text, root)
+
+
+def parse_as(document: Document, model: type[Model]) -> Model:
+    """Return `document` as a `model`, which forbids what it does not know.
+
+    Raises:
+        SpecError: with every problem that pydantic found, each at its line and column.
+    """
+    from pydantic import ValidationError  # only what reads a spec pays for pydantic
+
+    from costsim.spec_problems import problems_of
+
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise SpecError(problems_of(error, document, model)) from None
+
+
+def _read_json(text: str, file: str) -> Any:
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(name for name in mapping if names.count(name) > 1)
+        return mapping
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        location = Location(file, error.lineno, error.colno)
+        raise SpecError(
+            f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}", location=location
+        ) from None
+    except (RecursionError, ValueError):  # nesting, or an integer of thousands of digits
+        raise SpecError(
+            "not valid JSON: nested too deep or a number too long", location=Location(file)
+        ) from None
+    if repeated:
+        try:
+            compose(text, file)  # YAML's reader knows the lines
+        except DuplicateKeyError:
+            raise
+        except SpecError:  # one of the rare JSON texts that YAML cannot read
+            pass
+        raise SpecError(f"duplicate key `{repeated[0]}`", location=Location(file))
+    return value
+
+
+@lru_cache(maxsize=1)
+def _json_positions(text: str) -> Node | None:
+    """Return the places in JSON text, which YAML can read with rare exceptions."""
+    if not text:
+        return None
+    try:
+        return compose(text, "")
+    except SpecError:
+        return None
