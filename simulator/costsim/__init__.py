@@ -1,0 +1,43 @@
+"""costsim: analytic cost simulator and capacity planner for foundation models.
+
+Every public name is loaded on first use, so that `import costsim` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from costsim.architectures import load_model as load_model
+    from costsim.hardware import load_hardware as load_hardware
+    from costsim.planning import plan as plan
+    from costsim.training import estimate_training as estimate_training
+
+    __version__: str
+
+_ROOMS = {
+    "load_model": "costsim.architectures",
+    "load_hardware": "costsim.hardware",
+    "plan": "costsim.planning",
+    "estimate_training": "costsim.training",
+}
+
+__all__ = ["__version__", "estimate_training", "load_hardware", "load_model", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("costsim")
+    elif name in _ROOMS:
+        value = getattr(import_module(_ROOMS[name]), name)
+    else:
+        raise AttributeError(f"module 'costsim' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,155 @@
+"""What the command line says besides results: errors with their place, notes, colour."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TextIO
+
+import click
+
+from costsim.errors import Location, Problem
+
+_MAX_PROBLEMS = 20  # printed; a file with more is most likely the wrong file
+_MAX_SOURCE_BYTES = 2_000_000  # of a file that an excerpt is cut from
+_EXCERPT_WIDTH = 96
+
+
+@dataclass(slots=True)
+class Settings:
+    """How much this run says, and in colour or not."""
+
+    color: Literal["auto", "always", "never"] = "auto"
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def colored(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+        """Return whether to colour `stream`: --color, then NO_COLOR, FORCE_COLOR, a terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if environment.get("NO_COLOR"):
+            return False
+        if environment.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and environment.get("TERM") != "dumb"
+
+
+class UsageError(click.UsageError):
+    """A usage error with a hint at what would be right."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def current_settings() -> Settings:
+    """Return the settings of the running command."""
+    return click.get_current_context().find_object(Settings) or Settings()
+
+
+def note(message: str) -> None:
+    """Tell the user something beside the result, unless --quiet."""
+    settings = current_settings()
+    if not settings.quiet:
+        _print(message, settings)
+
+
+def detail(message: str) -> None:
+    """Tell the user something about how, if --verbose."""
+    settings = current_settings()
+    if settings.verbose:
+        _print(message, settings)
+
+
+def print_problems(problems: Sequence[Problem], settings: Settings) -> None:
+    """Print every problem with its place, the line it stands in, and the hint."""
+    for problem in problems[:_MAX_PROBLEMS]:
+        where = f"{problem.location}: " if problem.location else ""
+        _print(f"{_label('error')} {_printable(where + problem.message)}", settings)
+        if problem.location and problem.location.line:
+            _print("".join(_excerpt(problem.location)), settings, end="")
+        if problem.hint:
+            _print(f"{_label('hint')} {_printable(problem.hint)}", settings)
+    if len(problems) > _MAX_PROBLEMS:
+        _print(f"{_label('error')} … and {len(problems) - _MAX_PROBLEMS} more", settings)
+
+
+def print_usage(error: click.UsageError, settings: Settings) -> None:
+    """Print a usage error, or the help of a command that was given nothing."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _print(error.format_message(), settings)
+        return
+    hint = error.hint if isinstance(error, UsageError) else None
+    if hint is None and error.ctx:
+        hint = f"`{error.ctx.command_path} --help` shows what it takes"
+    message = error.format_message().rstrip(".")
+    print_problems([Problem(message[:1].lower() + message[1:], hint=hint)], settings)
+
+
+def print_unexpected(error: Exception, settings: Settings) -> None:
+    """Print an error that is costsim's own fault."""
+    if settings.debug:
+        _print("".join(traceback.format_exception(error)), settings, end="")
+    name = type(error).__name__
+    message = " ".join(str(error).split())
+    described = f"unexpected {name}: {message}" if message else f"unexpected {name}"
+    hint = "this is a fault of costsim: please report it with the command and its input"
+    if not settings.debug:
+        hint += "; --debug shows the traceback"
+    print_problems([Problem(described, hint=hint)], settings)
+
+
+def _label(word: str) -> str:
+    return click.style(f"{word}:", fg="red" if word == "error" else "cyan", bold=True)
+
+
+def _excerpt(location: Location) -> list[str]:
+    """Return the source line of `location` with a mark under it; nothing if it cannot be read."""
+    lines = _source_lines(location.file)
+    if location.line > len(lines):
+        return []
+    line, column = lines[location.line - 1].rstrip(), max(location.column, 1) - 1
+    start = max(0, column - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
+    shown = _printable(line[start : start + _EXCERPT_WIDTH].replace("\t", " "))
+    number = str(location.line)
+    edge, margin = click.style("|", fg="blue", bold=True), " " * len(number)
+    excerpt = [
+        f" {margin} {edge}\n",
+        f" {click.style(number, fg='blue', bold=True)} {edge} {shown}\n",
+    ]
+    if location.column:
+        word = len(line[column:]) - len(line[column:].lstrip(_WORD))
+        mark = click.style(
+            "^" * max(1, min(word, _EXCERPT_WIDTH + start - column)), fg="red", bold=True
+        )
+        excerpt.append(f" {margin} {edge} {' ' * (column - start)}{mark}\n")
+    return excerpt
+
+
+_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./%$'\""
+
+
+@lru_cache(maxsize=4)
+def _source_lines(file: str) -> tuple[str, ...]:
+    try:
+        path = Path(file)
+        if not path.is_file() or path.stat().st_size > _MAX_SOURCE_BYTES:
+            return ()
+        return tuple(path.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+    except (OSError, ValueError):
+        return ()
+
+
+def _printable(text: str) -> str:
+    """Return `text` without control characters, which a hostile file could send to a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _print(text: str, settings: Settings, end: str = "\n") -> None:
+    click.echo(text + end, file=sys.stderr, nl=False, color=settings.colored(sys.stderr))

@@ -1,0 +1,76 @@
+"""Where a result goes: stdout, or files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from costsim.cli._console import UsageError
+
+_FORMAT_OF_SUFFIX = {
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".csv": "csv",
+    ".txt": "table",
+}
+
+
+def choose_format(asked: str | None, output: Path | None, known: Sequence[str]) -> str:
+    """Return the format asked for, else the one the suffix of `output` names, else the first known.
+
+    Raises:
+        UsageError: if the suffix names no format that the command knows.
+    """
+    if asked:
+        return asked
+    if output is None or output == Path("-"):
+        return known[0]
+    chosen = _FORMAT_OF_SUFFIX.get(output.suffix.lower())
+    if chosen is None or chosen not in known:
+        suffix = f"suffix `{output.suffix}`" if output.suffix else "missing suffix"
+        hint = "add --format with one of " + ", ".join(known)
+        raise UsageError(f"the {suffix} of `{output}` does not say which format", hint)
+    return chosen
+
+
+def write_result(text: str, output: Path | None, beside: Mapping[str, str] | None = None) -> None:
+    """Write `text` to `output` (None or "-": stdout), and `beside`, by name, into its folder.
+
+    All files are complete before the first takes its name, so that an error leaves nothing behind.
+
+    Raises:
+        UsageError: if a file cannot be written.
+    """
+    text = text if text.endswith("\n") else text + "\n"
+    if output is None or output == Path("-"):
+        click.echo(text, nl=False, color=True)  # the renderer decides about colour
+        sys.stdout.flush()
+        return
+    if output.exists() and not output.is_file():  # a pipe or a terminal has no name to take over
+        output.write_text(text, encoding="utf-8")
+        return
+    contents = {output.parent / name: content for name, content in (beside or {}).items()}
+    contents[output] = text
+    written: dict[Path, Path] = {}
+    try:
+        for target, content in contents.items():
+            target = target.resolve()  # a link stays a link
+            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            written[temporary] = target
+            temporary.write_text(content, encoding="utf-8")
+            if target.exists():
+                temporary.chmod(target.stat().st_mode)
+        for temporary, target in written.items():
+            temporary.replace(target)
+    except OSError as error:
+        raise UsageError(f"cannot write `{error.filename or output}`: {error.strerror}") from None
+    finally:
+        for temporary in written:
+            temporary.unlink(missing_ok=True)
