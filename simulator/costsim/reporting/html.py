@@ -1,0 +1,104 @@
+"""A report as one HTML file that loads nothing: no script, no network, charts as inline SVG.
+
+The page lies in `reports/templates`, its looks in `reports/style`; both are data and can be edited
+without touching Python. Written as well-formed XML, so that it can be read back by any parser.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from costsim import resources
+from costsim.reporting import charts
+from costsim.reporting.formats import clean, format_range, format_value
+from costsim.reporting.model import Block, Chart, KeyFigure, Report, is_known
+from costsim.reporting.registry import Rendered, RenderOptions
+from costsim.reporting.tables import chart_table, print_table, print_tree
+from costsim.reporting.terminal import NOTE_TITLES, provenance_parts
+
+if TYPE_CHECKING:
+    import jinja2
+
+ROW_LIMIT = 100  # of a table; JSON and CSV have all rows
+
+
+def render(report: Report, options: RenderOptions) -> Rendered:
+    """Return the report as one self-contained page."""
+    template = _environment().get_template("report.html.j2")
+    text = template.render(
+        report=report,
+        style=style("report.css") + style("chart.css"),
+        note_titles=NOTE_TITLES,
+        provenance=provenance_parts(report),
+    )
+    return Rendered(text)
+
+
+@cache
+def style(name: str) -> str:
+    """Return a style sheet of `reports/style` without comments and idle white space."""
+    text = (resources.data_folder("reports") / "style" / name).read_text(encoding="utf-8")
+    while (start := text.find("/*")) >= 0:
+        text = text[:start] + text[text.index("*/", start) + 2 :]
+    return " ".join(text.split()).replace("; }", "}").replace(" {", "{").replace("{ ", "{")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.data_folder("reports") / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalize,
+    )
+    environment.filters |= {"paragraphs": _paragraphs}
+    environment.globals |= {
+        "kind_of": _kind_of,
+        "value_of": format_value,
+        "range_of": format_range,
+        "marks_of": _marks,
+        "printed": lambda table: print_table(table, ROW_LIMIT),
+        "printed_chart": lambda chart: print_table(chart_table(chart), ROW_LIMIT),
+        "printed_tree": print_tree,
+        "svg_of": _svg,
+    }
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Clean every text that reaches the page; markup of our own was cleaned where it was made."""
+    return clean(value) if type(value) is str else value
+
+
+def _kind_of(block: Block) -> str:
+    return "Chart" if isinstance(block, Chart) else type(block).__name__
+
+
+def _svg(chart: Chart, name: str) -> object:
+    from markupsafe import Markup
+
+    return Markup(charts.draw(chart).inline(name))
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
+
+
+def _marks(figure: KeyFigure) -> dict[str, str] | None:
+    """Return where a figure's interval and value lie on its little scale, in % of its length.
+
+    The scale runs from a fifth of the interval below it to a fifth above.
+    """
+    low, high, value = figure.low, figure.high, figure.value
+    if low is None or high is None or value is None or isinstance(value, str):
+        return None
+    if not (is_known(low) and is_known(high) and is_known(value) and low < high):
+        return None
+    at = 100 * (value - low) / (high - low)
+    return {"at": f"{min(max(at, 0), 100):.1f}"}

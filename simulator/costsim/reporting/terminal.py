@@ -1,0 +1,286 @@
+"""A report for a terminal: plain text of at most `width` columns that ends with the answer.
+
+Written without rich: uppercase headers, no boxes, and a handful of ANSI codes when colour is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from costsim.reporting.formats import format_range, format_value, scale_for
+from costsim.reporting.model import (
+    Block,
+    HeatMap,
+    KeyFigure,
+    KeyFigures,
+    Lines,
+    Note,
+    Report,
+    Roofline,
+    Scatter,
+    StackedBars,
+    Table,
+    Text,
+    Tree,
+    is_known,
+)
+from costsim.reporting.registry import Rendered, RenderOptions
+from costsim.reporting.tables import PrintedTable, chart_table, print_table, print_tree
+from costsim.reporting.text import (
+    Glyphs,
+    bar,
+    cut,
+    display_width,
+    encodable,
+    glyphs_for,
+    pad,
+    stacked_bar,
+    wrap,
+)
+
+ROW_LIMIT = 20  # of a table; JSON and CSV have all rows
+_BOLD, _DIM, _ACCENT = "1", "2", "36"
+NOTE_TITLES = {
+    "warning": "Warnings",
+    "fallback": "Fallbacks: what stands in for something unknown",
+    "assumption": "Assumptions",
+    "excluded": "Not included",
+}
+
+
+def render(report: Report, options: RenderOptions) -> Rendered:
+    """Return the report as lines of at most `options.width` columns."""
+    lines = _Terminal(report, options).lines()
+    text = "\n".join(line.rstrip() for line in lines) + "\n"
+    return Rendered(encodable(text, options.encoding))
+
+
+class _Terminal:
+    """One rendering: the report, the options, and the glyphs they allow."""
+
+    def __init__(self, report: Report, options: RenderOptions) -> None:
+        self.report = report
+        self.width = max(options.width, 40)
+        self.color = options.color
+        self.glyphs: Glyphs = glyphs_for(options.encoding)
+
+    def lines(self) -> list[str]:
+        report = self.report
+        lines = [self._style(line, _BOLD) for line in self._wrap(report.title)]
+        lines += self._wrap(report.subtitle)
+        for section in report.sections:
+            lines += ["", self._heading(section.title), *self._wrap(section.intro)]
+            for block in section.blocks:
+                printed = self._block(block)
+                lines += ["", *printed] if printed else []
+        lines += self._notes() + self._sources()
+        lines += ["", *(self._style(line, _DIM) for line in self._wrap(self._provenance()))]
+        return lines + ["", *self._answer()]
+
+    def _block(self, block: Block) -> list[str]:
+        match block:
+            case Text():
+                cites = self._cites(block.cites)
+                paragraphs = (block.text.rstrip() + cites).split("\n\n")
+                return [line for p in paragraphs for line in ["", *self._wrap(p)]][1:]
+            case KeyFigures():
+                return self._title(block.title) + self._figures(block.figures)
+            case Table():
+                return self._title(block.title) + self._table(block)
+            case Tree():
+                return self._title(block.title) + self._tree(block)
+            case StackedBars():
+                return self._title(block.title) + self._bars(block)
+            case HeatMap() | Lines() | Roofline() | Scatter():
+                return self._title(block.title) + self._table(chart_table(block))
+
+    def _figures(self, figures: Iterable[KeyFigure]) -> list[str]:
+        rows: list[tuple[str, str, str]] = []
+        for figure in figures:
+            interval = format_range(figure.low, figure.high, figure.kind, figure.unit)
+            notes = [f"({interval})"] if interval else []
+            notes += [figure.explanation] if figure.explanation else []
+            value = format_value(figure.value, figure.kind, figure.unit)
+            rows.append((figure.label, value, " ".join(notes) + self._cites(figure.cites)))
+        label_width = min(max((display_width(r[0]) for r in rows), default=0), self.width // 3)
+        value_width = min(max((display_width(r[1]) for r in rows), default=0), self.width // 3)
+        lines: list[str] = []
+        for label, value, note in rows:
+            start = "  " + pad(self._cut(label, label_width), label_width) + "  "
+            start += pad(self._cut(value, value_width), value_width, right=True)
+            note_lines = wrap(format_value(note), self.width, " " * (display_width(start) + 2), start + "  ")
+            lines += note_lines or [start]
+        return lines
+
+    def _table(self, table: Table) -> list[str]:
+        printed = print_table(table, ROW_LIMIT)
+        if not printed.headers:
+            return []
+        headers = tuple(_upper(header) for header in printed.headers)
+        rows = [*printed.rows, *([printed.total] if printed.total else [])]
+        widths = self._widths(printed, headers, rows)
+        lines = [self._style(self._row(headers, printed, widths, " "), _BOLD)]
+        for index, row in enumerate(printed.rows):
+            marked = index == printed.chosen
+            line = self._row(row, printed, widths, self.glyphs.chosen if marked else " ")
+            lines.append(self._style(line, _ACCENT) if marked else line)
+        if not printed.rows:
+            lines.append("  (none)")
+        if printed.omitted:
+            lines.append(f"  {self.glyphs.ellipsis} and {printed.omitted:,} more rows (all in JSON and CSV)")
+        if printed.total:
+            lines.append(self._style(self._row(printed.total, printed, widths, " "), _BOLD))
+        return lines
+
+    def _widths(
+        self, printed: PrintedTable, headers: tuple[str, ...], rows: list[tuple[str, ...]]
+    ) -> list[int]:
+        """Return column widths that fit the line: the widest text columns give way first."""
+        widths = [
+            max([display_width(header), *(display_width(row[i]) for row in rows)])
+            for i, header in enumerate(headers)
+        ]
+        while sum(widths) + 2 * len(widths) > self.width and max(widths) > 4:
+            texts = [i for i, numeric in enumerate(printed.numeric) if not numeric and widths[i] > 12]
+            candidates = texts or list(range(len(widths)))
+            widths[max(candidates, key=lambda i: widths[i])] -= 1
+        return widths
+
+    def _row(self, cells: tuple[str, ...], printed: PrintedTable, widths: list[int], mark: str) -> str:
+        texts = [
+            pad(self._cut(cell, width), width, right=numeric)
+            for cell, width, numeric in zip(cells, widths, printed.numeric, strict=True)
+        ]
+        return self._cut(f"{mark} " + "  ".join(texts), self.width)
+
+    def _tree(self, tree: Tree) -> list[str]:
+        printed = print_tree(tree)
+        amount_width = max(display_width(line.amount) for line in printed)
+        quantity_width = min(max(display_width(line.quantity) for line in printed), self.width // 3)
+        label_width = self.width - amount_width - quantity_width - 4
+        lines: list[str] = []
+        for line in printed:
+            rails = "".join(self.glyphs.blank if last else self.glyphs.through for last in line.lasts[:-1])
+            if line.lasts:
+                rails += self.glyphs.last if line.lasts[-1] else self.glyphs.branch
+            label = self._cut(rails + line.label + self._cites(line.line.cites), label_width)
+            text = pad(label, label_width) + "  "
+            text += pad(self._cut(line.quantity, quantity_width), quantity_width, right=True) + "  "
+            text += pad(line.amount, amount_width, right=True)
+            lines.append(self._style(text, _BOLD) if not line.lasts else text)
+        return lines
+
+    def _bars(self, chart: StackedBars) -> list[str]:
+        """Draw one bar part by part; several as stacks on one scale under a legend of shades."""
+        table = print_table(chart_table(chart))
+        if len(chart.bars) == 1:
+            return self._one_bar(chart, table)
+        totals = [sum(p for p in bar.parts if p is not None and is_known(p)) for bar in chart.bars]
+        longest = max([*totals, chart.limit or 0.0], default=0.0)
+        scale = scale_for([*totals, longest], chart.kind, chart.unit)
+        label_width = min(max((display_width(b.label) for b in chart.bars), default=0), self.width // 3)
+        value_width = max((display_width(scale.full(total)) for total in totals), default=0)
+        room = self.width - label_width - value_width - 6
+        shades = self.glyphs.shades
+        lines: list[str] = []
+        for one, total in zip(chart.bars, totals, strict=True):
+            ratios = [(p or 0.0) / longest if is_known(p) and longest else 0.0 for p in one.parts]
+            drawn = "".join(
+                shades[i % len(shades)] * columns for i, columns in enumerate(stacked_bar(ratios, room))
+            )
+            label = pad(self._cut(one.label, label_width), label_width)
+            value = pad(scale.full(total), value_width, right=True)
+            lines.append(f"  {label}  {self._style(pad(drawn, room), _ACCENT)}  {value}")
+        legend = "   ".join(f"{shades[i % len(shades)]} {n}" for i, n in enumerate(chart.part_names))
+        lines += wrap(format_value(legend), self.width, "  ")
+        if chart.limit is not None:
+            lines.append(f"  {chart.limit_label or 'limit'}: {scale.full(chart.limit)}")
+        return lines
+
+    def _one_bar(self, chart: StackedBars, table: PrintedTable) -> list[str]:
+        parts = chart.bars[0].parts
+        longest = max((p for p in parts if p is not None and is_known(p)), default=0.0)
+        unit = table.headers[1].removeprefix("Value").strip(" ()")
+        rows = [*table.rows, *([table.total] if table.total else [])]
+        names = [self._cut(row[0], self.width // 3) for row in rows]
+        values = [f"{row[1]} {unit}".rstrip() for row in rows]
+        name_width = max(map(display_width, names), default=0)
+        value_width = max(map(display_width, values), default=0)
+        room = self.width - name_width - value_width - 6
+        lines: list[str] = []
+        for index, (name, value) in enumerate(zip(names, values, strict=True)):
+            drawn = ""
+            if index < len(parts):
+                part = parts[index]
+                known = part is not None and is_known(part) and longest
+                drawn = bar((part or 0.0) / longest, room, self.glyphs) if known else ""
+            start = f"  {pad(name, name_width)}  {self._style(pad(drawn, room), _ACCENT)}"
+            line = f"{start}  {pad(value, value_width, right=True)}"
+            lines.append(line if index < len(parts) else self._style(line, _BOLD))
+        if chart.limit is not None:
+            limit = format_value(chart.limit, chart.kind, chart.unit)
+            lines.append(f"  {chart.limit_label or 'limit'}: {limit}")
+        return lines
+
+    def _answer(self) -> list[str]:
+        answer = self.report.answer
+        lines = [self._heading("Answer")]
+        lines += [self._style(line, _BOLD) for line in self._wrap(answer.text)]
+        lines += self._figures(answer.figures)
+        for number, reason in enumerate(answer.reasons, 1):
+            lines += wrap(format_value(reason), self.width, "     ", f"  {number}. ")
+        return lines
+
+    def _notes(self) -> list[str]:
+        lines: list[str] = []
+        for kind, title in NOTE_TITLES.items():
+            notes: list[Note] = [note for note in self.report.notes if note.kind == kind]
+            lines += ["", self._heading(title)] if notes else []
+            for note in notes:
+                text = format_value(note.text) + self._cites(note.cites)
+                lines += wrap(text, self.width, "    ", f"  {self.glyphs.bullet} ")
+        return lines
+
+    def _sources(self) -> list[str]:
+        lines = ["", self._heading("Sources")] if self.report.sources else []
+        for number, source in enumerate(self.report.sources, 1):
+            read = f"(read {source.read_on})" if source.read_on else ""
+            text = " ".join(part for part in (source.text, source.url, read) if part)
+            lines += wrap(format_value(text), self.width, "      ", pad(f"  [{number}] ", 6))
+        return lines
+
+    def _provenance(self) -> str:
+        return f" {self.glyphs.bullet} ".join(provenance_parts(self.report))
+
+    def _heading(self, title: str) -> str:
+        return self._style(self._cut(_upper(format_value(title)), self.width), _BOLD)
+
+    def _title(self, title: str) -> list[str]:
+        return self._wrap(title)
+
+    def _wrap(self, text: str) -> list[str]:
+        return wrap(format_value(text), self.width)
+
+    def _cut(self, text: str, width: int) -> str:
+        return cut(format_value(text), width, self.glyphs.ellipsis)
+
+    def _cites(self, cites: tuple[str, ...]) -> str:
+        return "".join(f" [{number}]" for number in self.report.numbers(cites))
+
+    def _style(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+
+
+def provenance_parts(report: Report) -> list[str]:
+    """Return what made the report, part by part: tool, catalogue, input."""
+    made = report.provenance
+    parts = [f"costsim {made.tool_version}"]
+    parts += [f"catalogue of {made.catalog_date}"] if made.catalog_date else []
+    parts += [f"input {made.input_hash}"] if made.input_hash else []
+    return parts
+
+
+def _upper(text: str) -> str:
+    """Uppercase a header's words but not its unit: `GB` and `ms` mean what they mean."""
+    name, bracket, unit = text.partition(" (")
+    return name.upper() + bracket + unit
