@@ -57,36 +57,38 @@ _UNITS: dict[str, tuple[str, Fraction]] = {
 }
 
 
-class _Dimension(NamedTuple):
+class Dimension(NamedTuple):
+    """What is divided by what, and how much of it is one of the unit used inside."""
+
     numerator: str
     denominator: str  # "" = none
     size: Fraction  # of the unit used inside, in base units of numerator / denominator
     examples: str
 
 
-_DIMENSIONS: dict[str, _Dimension] = {
-    "bytes": _Dimension("data", "", Fraction(1), "`80 GB` or `64 GiB`"),
-    "bytes_per_s": _Dimension("data", "time", Fraction(1), "`3.35 TB/s` or `400 Gb/s`"),
-    "s": _Dimension("time", "", Fraction(1), "`34 days`, `1.5 h` or `20 ms`"),
-    "flops": _Dimension("operations", "", Fraction(1), "`3.1e23 FLOP`"),
-    "flops_per_s": _Dimension("operations", "time", Fraction(1), "`989 TFLOP/s`"),
-    "w": _Dimension("power", "", Fraction(1), "`700 W`"),
-    "j": _Dimension("energy", "", Fraction(1), "`1.2 MWh` or `5 J`"),
-    "hz": _Dimension("frequency", "", Fraction(1), "`1.98 GHz`"),
-    "usd": _Dimension("money", "", Fraction(1), "`25000 $` or `4.5 M$`"),
-    "usd_per_hour": _Dimension("money", "time", Fraction(1, _HOUR), "`2.5 $/h`"),
-    "usd_per_kwh": _Dimension("money", "energy", Fraction(1, 1000 * _HOUR), "`0.08 $/kWh`"),
-    "g_per_kwh": _Dimension("mass", "energy", Fraction(1, 1000 * _HOUR), "`50 g/kWh`"),
-    "device_hours": _Dimension("device time", "", Fraction(1), "`12000 GPU-h`"),
-    "tokens": _Dimension("tokens", "", Fraction(1), "`300 B tokens` or `300e9 tokens`"),
-    "tokens_per_s": _Dimension("tokens", "time", Fraction(1), "`2000 tokens/s`"),
-    "ratio": _Dimension("ratio", "", Fraction(1), "`0.9` or `90 %`"),
+DIMENSIONS: dict[str, Dimension] = {
+    "bytes": Dimension("data", "", Fraction(1), "`80 GB` or `64 GiB`"),
+    "bytes_per_s": Dimension("data", "time", Fraction(1), "`3.35 TB/s` or `400 Gb/s`"),
+    "s": Dimension("time", "", Fraction(1), "`34 days`, `1.5 h` or `20 ms`"),
+    "flops": Dimension("operations", "", Fraction(1), "`3.1e23 FLOP`"),
+    "flops_per_s": Dimension("operations", "time", Fraction(1), "`989 TFLOP/s`"),
+    "w": Dimension("power", "", Fraction(1), "`700 W`"),
+    "j": Dimension("energy", "", Fraction(1), "`1.2 MWh` or `5 J`"),
+    "hz": Dimension("frequency", "", Fraction(1), "`1.98 GHz`"),
+    "usd": Dimension("money", "", Fraction(1), "`25000 $` or `4.5 M$`"),
+    "usd_per_hour": Dimension("money", "time", Fraction(1, _HOUR), "`2.5 $/h`"),
+    "usd_per_kwh": Dimension("money", "energy", Fraction(1, 1000 * _HOUR), "`0.08 $/kWh`"),
+    "g_per_kwh": Dimension("mass", "energy", Fraction(1, 1000 * _HOUR), "`50 g/kWh`"),
+    "device_hours": Dimension("device time", "", Fraction(1), "`12000 GPU-h`"),
+    "tokens": Dimension("tokens", "", Fraction(1), "`300 B tokens` or `300e9 tokens`"),
+    "tokens_per_s": Dimension("tokens", "time", Fraction(1), "`2000 tokens/s`"),
+    "ratio": Dimension("ratio", "", Fraction(1), "`0.9` or `90 %`"),
 }
 # Where a bare number leaves nothing open: a token count has one unit, a ratio has none.
 BARE_DIMENSIONS = frozenset({"tokens", "ratio"})
 
 _QUANTITY = re.compile(
-    r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?)"
+    r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
     r"\s*(?P<unit>.{0,40}?)\s*"
 )
 
@@ -101,7 +103,7 @@ def parse_quantity(value: object, dimension: str) -> float:
     Raises:
         UnitError: if the unit is missing, unknown, or of another dimension.
     """
-    wanted = _DIMENSIONS[dimension]
+    wanted = DIMENSIONS[dimension]
     match = None if isinstance(value, bool) else _QUANTITY.fullmatch(str(value))
     if not match or not isinstance(value, str | int | float):
         raise UnitError(f"`{_clip(value)}` is not a quantity", hint=f"write {wanted.examples}")
@@ -113,13 +115,13 @@ def parse_quantity(value: object, dimension: str) -> float:
     if not unit:
         if dimension not in BARE_DIMENSIONS:
             raise UnitError(f"`{_clip(value)}` has no unit", hint=f"write {wanted.examples}")
-        return float(number)
-    return float(number * _factor(unit, dimension))
+        return _float(number)
+    return _float(number * _factor(unit, dimension))
 
 
 def unit_examples(dimension: str) -> str:
     """Return how quantities of `dimension` are written, for hints: "`80 GB` or `64 GiB`"."""
-    return _DIMENSIONS[dimension].examples
+    return DIMENSIONS[dimension].examples
 
 
 def to_si(value: float, unit: str, dimension: str) -> float:
@@ -128,13 +130,20 @@ def to_si(value: float, unit: str, dimension: str) -> float:
     Raises:
         UnitError: if the unit is unknown or of another dimension.
     """
-    return float(Fraction(str(value)) * _factor(unit, dimension))
+    return _float(Fraction(str(value)) * _factor(unit, dimension))
+
+
+def _float(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        raise UnitError("the number is too large", hint="is the exponent right?") from None
 
 
 @lru_cache(maxsize=512)
 def _factor(unit: str, dimension: str) -> Fraction:
     """Return how many of the dimension's unit one `unit` is."""
-    wanted = _DIMENSIONS[dimension]
+    wanted = DIMENSIONS[dimension]
     text = re.sub(r"(FLOP|OP)S$", r"\1/s", unit)  # TFLOPS, TOPS
     text = re.sub(r"([bB])ps$", r"\1/s", text)  # Gbps
     text = re.sub(r"CO2(e|eq)?\b", "", text)  # gCO2e/kWh
@@ -149,7 +158,7 @@ def _factor(unit: str, dimension: str) -> Fraction:
     return size / per_size / wanted.size
 
 
-def _atom(text: str, unit: str, wanted: _Dimension) -> tuple[str, Fraction]:
+def _atom(text: str, unit: str, wanted: Dimension) -> tuple[str, Fraction]:
     name = re.sub(r"\s+", "", text)
     if name in _UNITS:
         return _UNITS[name]
