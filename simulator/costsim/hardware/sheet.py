@@ -169,15 +169,12 @@ class Sheet:
                 self.problem(f"{self._name(key)} has no unit `{unit}`", key, hint)
             return value
         try:
-            return to_si(value, unit, dimension) if unit else self._unitless(key)
+            return to_si(value, unit, dimension)
         except UnitError as error:
             for problem in error.problems:
-                self.problem(f"{self._name(key)}: {problem.message}", key, problem.hint)
+                message = problem.message if unit else "has no unit"
+                self.problem(f"{self._name(key)}: {message}", key, problem.hint)
             return math.nan
-
-    def _unitless(self, key: str) -> float:
-        self.problem(f"{self._name(key)} has no unit", key, "say which, such as `80 GB`")
-        return math.nan
 
 
 def _as_record(raw: Any, dimension: str) -> tuple[float, Figure] | None:

@@ -109,9 +109,11 @@ class System:
         if isinstance(count, bool) or count < 1 or count != int(count):
             raise SpecError(f"the number of devices must be a whole number above 0, not {count}")
         if self.max_devices is not None and count > self.max_devices:
+            most = f"joins at most {self.max_devices:,} devices"
             raise SpecError(
-                f"`{self.id}` joins at most {self.max_devices:,} devices, {count:,} asked for",
-                hint="no link beyond is known; describe it in a system file of your own "
+                f"`{self.id}` {'is a single device' if not self.tiers else most}, "
+                f"{count:,} asked for",
+                hint="no link beyond is known: describe it in a system file of your own "
                 "(COSTSIM_HARDWARE, see docs/hardware.md)",
             )
         return dataclasses.replace(self, count=int(count))
@@ -137,8 +139,11 @@ def single_device(accelerator: Accelerator) -> System:
     )
 
 
-def read_system(sheet: Sheet, accelerator: Accelerator) -> System | None:
-    """Return the system that a catalog file describes; None if `sheet.problems` says why."""
+def read_system(sheet: Sheet, accelerator: Accelerator | None) -> System | None:
+    """Return the system that a catalog file describes; None if `sheet.problems` says why.
+
+    `accelerator` is None where the file names one that is not known, which the caller has noted.
+    """
     sheet.allow(_KEYS)
     for key in ("id", "name"):
         sheet.text(key, required=True)
@@ -153,7 +158,7 @@ def read_system(sheet: Sheet, accelerator: Accelerator) -> System | None:
     memory_bytes, memory = host.figure("memory", "bytes")
     tiers = _read_tiers(sheet)
     count = sheet.whole("count") or devices
-    if sheet.problems or devices is None or per_node is None or count is None:
+    if sheet.problems or not (accelerator and devices and per_node and count):
         return None
     figures = {"power": power, "host.memory": memory}
     share = per_node / devices  # the file states power and memory of all `devices`
