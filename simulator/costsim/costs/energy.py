@@ -155,6 +155,7 @@ def reported_energy_kwh(
 ) -> Estimate:
     """Return the energy that a report of a finished run would state.
 
+    For comparison with reports only; a plan's energy is `energy_kwh`.
     Reports of runs on GPUs multiply device-hours by the rated power of the accelerators alone and
     a PUE of 1.0 to 1.1 (BLOOM, LLaMA); Google's state measured system power. The high end is what
     the building's meter would show.

@@ -168,10 +168,12 @@ def offers_of(accelerator_id: str) -> tuple[Price, ...]:
     """
     found = _by_accelerator().get(accelerator_id)
     if not found:
+        priced = priced_accelerators()
+        longer = [name for name in priced if accelerator_id.lower() in name]  # h100: its variants
         raise UnknownNameError(
             f"no provider in the catalogue lists a price of `{accelerator_id}`",
-            hint="state one in the scenario, e.g. `price: 2.5 $/h` (per device-hour); "
-            + suggestion(accelerator_id, _by_accelerator(), "costsim prices"),
+            hint=suggestion(accelerator_id, longer or priced, "costsim prices")
+            + " or state a price in the scenario, e.g. `price: 2.5 $/h` (per device-hour)",
         )
     return found
 

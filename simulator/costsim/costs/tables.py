@@ -100,7 +100,7 @@ def read_table(
     records: list[Record] = []
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
-        header: list[str] = next(reader, [])
+        header = next(reader, list[str]())
         missing = [column for column in columns if column not in header]
         if missing:
             where = Location(str(path), 1)
