@@ -27,6 +27,11 @@ def test_one_accelerator_ends_with_the_choice(capsys: pytest.CaptureFixture[str]
     assert "source:" in text
 
 
+def test_an_alias_of_the_hardware_catalogue_will_do(capsys: pytest.CaptureFixture[str]):
+    assert main(["prices", "h100-sxm"]) == 0
+    assert "nvidia-h100-sxm5-80gb" in capsys.readouterr().out
+
+
 def test_json_and_csv_hold_the_same_offers(capsys: pytest.CaptureFixture[str]):
     assert main(["prices", "nvidia-b200-sxm-180gb", "--format", "json"]) == 0
     content = json.loads(capsys.readouterr().out)
@@ -66,7 +71,7 @@ def test_grids_say_gas_and_year(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["prices", "nvidia-h100"], 1, "nvidia-h100-sxm5-80gb"),
+        (["prices", "nvidia-l5"], 1, "nvidia-l40s"),
         (["prices", "--provider", "nebus"], 1, "nebius"),
         (["prices", "nvidia-l4", "--grids"], 2, "--grids takes no"),
     ],

@@ -15,6 +15,7 @@ from costsim.costs.prices import (
 )
 from costsim.costs.tables import Row, earliest_day, latest_day, read_table
 from costsim.errors import CatalogError
+from costsim.hardware.catalog import accelerator_ids
 
 OFFERS = [offer for accelerator in priced_accelerators() for offer in offers_of(accelerator)]
 SHARED = Path(
@@ -26,6 +27,12 @@ def test_the_catalogue_is_large_enough_to_be_of_use():
     assert len(OFFERS) > 1000
     assert {"aws", "azure", "gcp", "oci", "lambda", "latitude.sh"} <= set(providers())
     assert str(newest_day()) == "2026-09-06"
+
+
+def test_every_priced_accelerator_is_in_the_hardware_catalogue():
+    bought = {price.accelerator_id for price in purchase_prices()}
+    retired = {"intel-gaudi1"}  # still rented, too old for the hardware catalogue
+    assert (bought | set(priced_accelerators())) - retired <= set(accelerator_ids())
 
 
 def test_every_offer_has_a_source_and_a_date():

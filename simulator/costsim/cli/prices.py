@@ -55,9 +55,23 @@ def command(
             raise click.UsageError("--grids takes no accelerator, provider or region")
         write_result(_grids(form), output)
     elif accelerator:
-        write_result(_one(accelerator, provider, region, term, form), output)
+        write_result(_one(_identity(accelerator), provider, region, term, form), output)
     else:
         write_result(_all(provider, region, term, form), output)
+
+
+def _identity(name: str) -> str:
+    """Return the id of the hardware catalogue behind an alias; other names as they are."""
+    from costsim.costs.prices import priced_accelerators
+    from costsim.errors import UnknownNameError
+    from costsim.hardware.catalog import load_accelerator
+
+    if name in priced_accelerators():
+        return name
+    try:
+        return load_accelerator(name).id
+    except UnknownNameError:  # the price list says what it knows
+        return name
 
 
 def _all(provider: str | None, region: str | None, term: Any, form: str) -> str:

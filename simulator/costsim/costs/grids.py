@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from costsim.costs.tables import Row, read_table
 from costsim.errors import UnknownNameError, suggestion
@@ -152,7 +153,7 @@ def pue_for(provider: str | None = None, site: str = "") -> Pue:
     return found
 
 
-def _folder():
+def _folder() -> Path:
     return data_folder("hardware_specs") / "grids"
 
 
