@@ -213,7 +213,7 @@ naem: x
          "put text that contains `: ` in quotes"),
         ("\ta: 1", "f:1:1: not valid YAML: found character that cannot start any token while"
          " scanning for the next token", "indent with spaces, not tabs"),
-        ("a: 1\nb: \x00", "f:2: not valid YAML: holds a control character", None),
+        ("a: 1\nb: \x00", "f:2:4: not valid YAML: holds a control character", None),
         ("a: 1\n---\nb: 2", "f:2:1: a second document begins", "keep one document a file"),
         ("a: !!python/name:os.system x", "f:1:4: the tag `tag:yaml.org,2002:python/name:os.system`"
          " is not supported", None),

@@ -187,24 +187,25 @@ class _Composer:
             context = f" {error.context}" if error.context else ""
             if begun and begun.line != mark.line:
                 context += f" that begins on line {begun.line + 1}"
-            line = self.text.splitlines()[mark.line : mark.line + 1]
             return SpecError(
                 f"not valid YAML: {error.problem}{context}",
                 location=location,
-                hint=_yaml_hint(line),
+                hint=self.syntax_hint(mark.line, str(error.problem)),
             )
-        bad = next((i for i, c in enumerate(self.text) if ord(c) < 32 and c not in "\t\n\r"), 0)
-        location = Location(self.file, self.text.count("\n", 0, bad) + 1)
+        # The C parser gives no mark for a character that no YAML text may hold.
+        bad = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
+        start = bad.start() if bad else 0
+        column = start - self.text.rfind("\n", 0, start)
+        location = Location(self.file, self.text.count("\n", 0, start) + 1, column)
         return SpecError("not valid YAML: holds a control character", location=location)
+
+    def syntax_hint(self, line: int, problem: str) -> str | None:
+        if any(re.match(r" *\t", text) for text in self.text.splitlines()[line : line + 1]):
+            return "indent with spaces, not tabs"
+        if problem.startswith("mapping values"):
+            return "put text that contains `: ` in quotes"
+        return None
 
 
 def _place(event: Any) -> tuple[int, int]:
     return event.start_mark.line + 1, event.start_mark.column + 1
-
-
-def _yaml_hint(line: list[str]) -> str | None:
-    if line and re.match(r" *\t", line[0]):
-        return "indent with spaces, not tabs"
-    if line and line[0].count(": ") > 1:
-        return "put text that contains `: ` in quotes"
-    return None

@@ -70,12 +70,13 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
-            command: click.Command = import_module(f"costsim.cli.{cmd_name}").command
-            command.context_settings.setdefault("help_option_names", ["-h", "--help"])
-            command.short_help = COMMANDS[cmd_name]
-            command.params.extend(_settings_options())
-            self.add_command(command, cmd_name)
+            self.add_command(import_module(f"costsim.cli.{cmd_name}").command, cmd_name)
         return self.commands.get(cmd_name)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        cmd.params.extend(_settings_options())  # `costsim plan x -q` is `costsim -q plan x`
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

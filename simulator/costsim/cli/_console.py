@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -69,11 +68,14 @@ def detail(message: str) -> None:
 
 def print_problems(problems: Sequence[Problem], settings: Settings) -> None:
     """Print every problem with its place, the line it stands in, and the hint."""
+    sources: dict[str, tuple[str, ...]] = {}
     for problem in problems[:_MAX_PROBLEMS]:
         where = f"{problem.location}: " if problem.location else ""
         _print(f"{_label('error')} {_printable(where + problem.message)}", settings)
         if problem.location and problem.location.line:
-            _print("".join(_excerpt(problem.location)), settings, end="")
+            file = problem.location.file
+            lines = sources[file] = sources.get(file) or _source_lines(file)
+            _print("".join(_excerpt(problem.location, lines)), settings, end="")
         if problem.hint:
             _print(f"{_label('hint')} {_printable(problem.hint)}", settings)
     if len(problems) > _MAX_PROBLEMS:
@@ -86,10 +88,15 @@ def print_usage(error: click.UsageError, settings: Settings) -> None:
         _print(error.format_message(), settings)
         return
     hint = error.hint if isinstance(error, UsageError) else None
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if isinstance(error, click.NoSuchOption):
+        message = f"no such option `{error.option_name}`"
+        near = " or ".join(f"`{name}`" for name in error.possibilities or ())
+        hint = f"did you mean {near}?" if near else None
     if hint is None and error.ctx:
         hint = f"`{error.ctx.command_path} --help` shows what it takes"
-    message = error.format_message().rstrip(".")
-    print_problems([Problem(message[:1].lower() + message[1:], hint=hint)], settings)
+    print_problems([Problem(message, hint=hint)], settings)
 
 
 def print_unexpected(error: Exception, settings: Settings) -> None:
@@ -109,9 +116,8 @@ def _label(word: str) -> str:
     return click.style(f"{word}:", fg="red" if word == "error" else "cyan", bold=True)
 
 
-def _excerpt(location: Location) -> list[str]:
-    """Return the source line of `location` with a mark under it; nothing if it cannot be read."""
-    lines = _source_lines(location.file)
+def _excerpt(location: Location, lines: Sequence[str]) -> list[str]:
+    """Return the source line of `location` with a mark under it; nothing if it is not there."""
     if location.line > len(lines):
         return []
     line, column = lines[location.line - 1].rstrip(), max(location.column, 1) - 1
@@ -135,7 +141,6 @@ def _excerpt(location: Location) -> list[str]:
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./%$'\""
 
 
-@lru_cache(maxsize=4)
 def _source_lines(file: str) -> tuple[str, ...]:
     try:
         path = Path(file)
