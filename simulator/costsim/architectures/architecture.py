@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from costsim.algebra import Number
+from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import FUSED, Execution, Workload
-from costsim.errors import SpecError
 
 if TYPE_CHECKING:
     from sympy import Expr
@@ -40,6 +40,7 @@ class Architecture:
     name: str
     description: Description
     source: str = ""  # where the description was read: a catalog entry, a config.json, a YAML
+    notes: tuple[str, ...] = ()  # what was taken for granted while reading it
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
@@ -53,11 +54,7 @@ class Architecture:
     @property
     def active_parameters(self) -> int:
         """Parameters that one token uses: of routed experts, only those it is sent to."""
-        return int(
-            sum(
-                block.count * weight.active for block in self.blocks() for weight in block.weights()
-            )
-        )
+        return int(active_parameters(self.blocks()))
 
     @property
     def embedding_parameters(self) -> int:
@@ -70,16 +67,22 @@ class Architecture:
         """Number of layers between stem and head."""
         return int(sum(block.count for block in self.blocks() if block.part == "layer"))
 
+    @property
+    def context_limit(self) -> int | None:
+        """Longest sequence the model is made for; formulas hold beyond it too."""
+        limit = self.description.context_limit
+        return None if limit is None else int(limit)
+
     def forward_flops(self, batch: int = 1, sequence: int = 2048) -> int:
         """Return FLOPs of one forward pass: full mask, logits at every position.
 
         This is what torch's `FlopCounterMode` counts with eager attention.
         """
-        return int(forward_flops(self.blocks(Workload(batch, self._checked(sequence)))))
+        return int(forward_flops(self.blocks(Workload(batch, sequence))))
 
     def training_flops(self, batch: int = 1, sequence: int = 2048) -> int:
         """Return FLOPs of one forward and backward pass without recomputation."""
-        blocks = self.blocks(Workload(batch, self._checked(sequence)))
+        blocks = self.blocks(Workload(batch, sequence))
         return int(forward_flops(blocks) + backward_flops(blocks))
 
     def decode_flops(self, batch: int = 1, past: int = 2048) -> int:
@@ -88,11 +91,7 @@ class Architecture:
 
     def cache_bytes(self, batch: int = 1, sequence: int = 4096, dtype: str = "bf16") -> int:
         """Return bytes that generation keeps after `sequence` tokens: keys, values, state."""
-        total = 0
-        for tensor, count in self.description.cache(batch, sequence):
-            width = 4 if tensor.storage == "float32" else bytes_for(dtype)
-            total += tensor.elements * count * width
-        return int(total)
+        return int(cache_bytes(self.description, batch, sequence, dtype))
 
     def activation_bytes(
         self,
@@ -102,8 +101,7 @@ class Architecture:
         execution: Execution = FUSED,
     ) -> int:
         """Return bytes that one device keeps for the backward pass without recomputation."""
-        blocks = self.blocks(Workload(batch, self._checked(sequence)))
-        return int(sum(b.count * saved_bytes(b, dtype, execution) for b in blocks))
+        return int(kept_bytes(self, Workload(batch, sequence), execution, dtype))
 
     def formula(self, quantity: str) -> Expr:
         """Return the closed form of a quantity in the model's own symbols (see `explain`)."""
@@ -111,19 +109,15 @@ class Architecture:
 
         return formula(self, quantity).expression
 
-    def _checked(self, sequence: int) -> int:
-        limit = self.description.context_limit
-        if limit is not None and sequence > limit:
-            raise SpecError(
-                f"{self.name} has positions for {limit} tokens, asked for {sequence}",
-                hint=f"use a sequence of at most {limit}",
-            )
-        return sequence
-
 
 def parameters(blocks: tuple[Block, ...]) -> Number:
     """Return the parameters that `blocks` hold, tied ones once."""
     return sum(b.count * weight.stored_elements for b in blocks for weight in b.weights())
+
+
+def active_parameters(blocks: tuple[Block, ...]) -> Number:
+    """Return the parameters of `blocks` that one token uses."""
+    return sum(b.count * weight.active for b in blocks for weight in b.weights())
 
 
 def forward_flops(blocks: tuple[Block, ...], execution: Execution = FUSED) -> Number:
@@ -146,10 +140,10 @@ def backward_flops(blocks: tuple[Block, ...], execution: Execution = FUSED) -> N
     )
 
 
-def saved_bytes(block: Block, dtype: str, execution: Execution = FUSED) -> Number:
-    """Return bytes that one layer of `block` keeps for its backward pass."""
-    widths = {"float32": 4, "mask": 1, "index": 8}
+def cache_bytes(description: Description, batch: Number, tokens: Number, dtype: str) -> Number:
+    """Return bytes that generation keeps after `tokens` positions of `batch` sequences."""
+    width = bytes_for(dtype)
     return sum(
-        activation.elements * widths.get(activation.storage, bytes_for(dtype))
-        for activation in block.saved(execution)
+        tensor.elements * count * (4 if tensor.storage == "float32" else width)
+        for tensor, count in description.cache(batch, tokens)
     )

@@ -12,8 +12,9 @@ from typing import Literal, TypeAlias
 from costsim.algebra import Number
 
 Storage: TypeAlias = Literal["compute", "weight", "float32", "mask", "index", "state"]
-"""In what format an element is held: the compute dtype, the weights' own, 4 bytes, 1 byte (dropout
-masks), 8 bytes (token ids), or the format of recurrent state."""
+"""In what format an element is held: the compute dtype, the weights' own (under autocast also that
+of the residual stream), 4 bytes, 1 byte (dropout masks), 8 bytes (token ids), or the format of
+recurrent state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,19 @@ class Weight:
     matrix: bool = True  # quantizable; False for biases, norms, scalars
     lookup: bool = False  # a table of which rows are read, not a factor of a product
     active_elements: Number | None = None  # those that one token uses, where fewer (experts)
+    shapes: tuple[tuple[Number, ...], ...] = ()  # of the tensors it is stored as; () = one vector
 
     @property
     def stored_elements(self) -> Number:
         """Elements that this weight adds to the model: none where it shares another's storage."""
         return 0 if self.tied_to else self.elements
+
+    @property
+    def tensors(self) -> tuple[tuple[Number, ...], ...]:
+        """Shapes of the parameter tensors that this weight adds to the model."""
+        if self.tied_to:
+            return ()
+        return self.shapes or ((self.elements,),)
 
     @property
     def active(self) -> Number:

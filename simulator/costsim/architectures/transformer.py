@@ -79,12 +79,17 @@ class Transformer:
                     entries=self.positions,
                     width=hidden,
                     vocabulary=False,
+                    looked_up=workload.tokens,
                 )
             )
         if self.embedding_norm is not None:
             found.append(self.embedding_norm.operator("embedding.norm", "embedding", rows, hidden))
         if self.dropout:
-            found.append(Residual(name="embedding.dropout", rows=rows, width=hidden, dropout=True))
+            found.append(
+                Residual(
+                    name="embedding.dropout", rows=rows, width=hidden, dropout=True, source="weight"
+                )
+            )
         return tuple(found)
 
     def _head(self, workload: Workload) -> tuple[Operator, ...]:

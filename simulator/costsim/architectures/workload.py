@@ -35,9 +35,9 @@ class Execution:
     """How the operators are run, which decides what autograd keeps for the backward pass.
 
     `fused` kernels (Megatron-LM, Transformer Engine, FlashAttention) keep inputs and small
-    statistics; `eager` PyTorch keeps what every elementary operation asks for. Attention is
-    `flash` (no score matrix), `unfused` (scores, softmax and dropout in memory), or PyTorch's
-    `sdpa` on CPU.
+    statistics; `eager` PyTorch keeps what every elementary operation asks for (see
+    `operators.eager`). Attention is `flash` (no score matrix), `unfused` (scores, softmax and
+    dropout in memory), or PyTorch's own `sdpa`, which is `flash` but for dropout on a CPU.
     """
 
     style: Literal["fused", "eager"] = "fused"
@@ -45,6 +45,12 @@ class Execution:
     autocast: bool = False  # fp32 weights, cast for each product (eager style only)
     low_precision: bool = True  # computes in 2 bytes: norms and softmax are kept in fp32 by eager
     dropout: bool = False
+    device: Literal["gpu", "cpu"] = "gpu"  # on CPU dropout masks are no bytes but floats
+
+    @property
+    def casts(self) -> bool:
+        """Whether products take copies of their inputs and weights in a shorter format."""
+        return self.autocast and self.low_precision
 
 
 FUSED = Execution()

@@ -18,6 +18,7 @@ class FeedForward:
     gated: bool = False
     bias: bool = False
     activation: str = "gelu"
+    fused_gate: bool = False  # one matrix holds gate and up
 
     def operators(
         self, workload: Workload, hidden: Number, source: str
@@ -31,8 +32,9 @@ class FeedForward:
                 source=source,
                 rows=rows,
                 inputs=hidden,
-                columns=(Columns(ups * self.width, self.width),),
+                columns=(Columns(self.width, self.width),) * ups,
                 bias=self.bias,
+                separate=not self.fused_gate,
                 split="column",
             ),
             Elementwise(
@@ -41,6 +43,8 @@ class FeedForward:
                 read=ups * self.width,
                 written=self.width,
                 holds=(Held("feed_forward.up", ups * self.width),),
+                function=self.activation,
+                gated=self.gated,
                 split="columns",
             ),
             Linear.of(

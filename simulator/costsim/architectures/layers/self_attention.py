@@ -8,10 +8,10 @@ from costsim.algebra import Number, minimum
 from costsim.architectures.operators import (
     Attention,
     Columns,
-    Elementwise,
     Linear,
     Norm,
     Operator,
+    Rotary,
 )
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
@@ -22,7 +22,8 @@ class SelfAttention:
     """Projections to queries, keys and values, attention, and the projection back.
 
     `head_dim` stands apart from hidden/heads. `window` limits how far back a position sees;
-    `query_key_norm` normalizes each head's queries and keys.
+    `query_key_norm` normalizes each head's queries and keys; `fused_projection` models hold the
+    three projections in one matrix.
     """
 
     heads: Number
@@ -30,6 +31,8 @@ class SelfAttention:
     head_dim: Number
     bias: bool = False  # of queries, keys and values
     output_bias: bool = False
+    fused_projection: bool = False
+    float32_softmax: bool = True  # whatever the format computed in
     rotary: bool = False
     query_key_norm: bool = False
     causal: bool = True
@@ -49,8 +52,13 @@ class SelfAttention:
                 source=source,
                 rows=rows,
                 inputs=hidden,
-                columns=(Columns(query_width, self.heads), Columns(2 * kv_width, self.kv_heads)),
+                columns=(
+                    Columns(query_width, self.heads),
+                    Columns(kv_width, self.kv_heads),
+                    Columns(kv_width, self.kv_heads),
+                ),
                 bias=self.bias,
+                separate=not self.fused_projection,
                 split="column",
             )
         ]
@@ -71,9 +79,11 @@ class SelfAttention:
         if self.rotary:
             rotated = query_width + kv_width
             found.append(
-                Elementwise(
+                Rotary(
                     name="attention.rotary",
                     rows=rows,
+                    tokens=workload.tokens,
+                    dim=self.head_dim,
                     read=rotated,
                     written=rotated,
                     split="columns",
@@ -86,12 +96,13 @@ class SelfAttention:
                 query_heads=self.heads,
                 kv_heads=self.kv_heads,
                 tokens=workload.tokens,
-                context=workload.kv_tokens,
+                context=self._context(workload),
                 head_dim=self.head_dim,
                 value_dim=self.head_dim,
                 causal=self.causal,
                 window=self.window,
                 dropout=self.dropout,
+                float32_softmax=self.float32_softmax,
             )
         )
         found.append(
@@ -107,8 +118,17 @@ class SelfAttention:
         )
         return tuple(found), "attention.output"
 
+    def _context(self, workload: Workload) -> Number:
+        """Return how many positions are scored: of those in a cache, as many as a window keeps."""
+        if self.window is None or workload.context is None:
+            return workload.kv_tokens
+        return minimum(workload.context, self.window - 1 + workload.tokens)
+
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
-        """Return keys and values of `tokens` positions; a window forgets the older ones."""
-        held = tokens if self.window is None else minimum(tokens, self.window)
+        """Return keys and values of `tokens` positions.
+
+        A window keeps one position fewer than its width: the next token is the last in its view.
+        """
+        held = tokens if self.window is None else minimum(tokens, self.window - 1)
         elements = batch * held * self.kv_heads * self.head_dim
         return (CacheTensor("key", elements), CacheTensor("value", elements))

@@ -3,7 +3,7 @@
 from costsim.architectures.operators.attention import Attention
 from costsim.architectures.operators.base import Collective, Operator
 from costsim.architectures.operators.linear import Columns, Linear
-from costsim.architectures.operators.streaming import Elementwise, Held, Norm, Residual
+from costsim.architectures.operators.streaming import Elementwise, Held, Norm, Residual, Rotary
 from costsim.architectures.operators.vocabulary import CrossEntropy, Embedding
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Norm",
     "Operator",
     "Residual",
+    "Rotary",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, exact_div, maximum
+from costsim.architectures.operators import eager
 from costsim.architectures.operators.base import Operator, Role
 from costsim.architectures.tensors import Activation
 from costsim.architectures.work import Direction, ScaledDotProduct, Work
@@ -13,7 +14,10 @@ from costsim.architectures.workload import FUSED, Execution, Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention(Operator):
-    """Scaled dot-product attention of `query_heads` over `kv_heads` (fewer under GQA and MQA)."""
+    """Scaled dot-product attention of `query_heads` over `kv_heads` (fewer under GQA and MQA).
+
+    `float32_softmax` models ask for their softmax in fp32 whatever the format they compute in.
+    """
 
     batch: Number
     query_heads: Number
@@ -25,6 +29,7 @@ class Attention(Operator):
     causal: bool = True
     window: Number | None = None
     dropout: bool = False
+    float32_softmax: bool = True
 
     @property
     def role(self) -> Role:
@@ -52,6 +57,15 @@ class Attention(Operator):
         )
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style == "eager":
+            return eager.attention(self, execution)
+        return self.held(execution)
+
+    def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
+        return eager.mask(self, execution) if recomputed and execution.style == "eager" else ()
+
+    def held(self, execution: Execution) -> tuple[Activation, ...]:
+        """Tensors that a fused kernel, or Megatron-LM's sequence of kernels, keeps."""
         rows = self.batch * self.tokens
         kept_context = self.batch * self.tokens  # a context-parallel rank keeps its own K and V
         inputs = (

@@ -54,6 +54,11 @@ class Operator(ABC):
         del execution
         return ()
 
+    def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
+        """Tensors made once for all layers that its backward pass, or recomputing it, needs."""
+        del execution, recomputed
+        return ()
+
     def collectives(self) -> tuple[Collective, ...]:
         """Exchanges that tensor parallelism adds."""
         return ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from costsim.algebra import Number, exact_div, maximum
+from costsim.architectures.operators import eager
 from costsim.architectures.operators.base import Collective, Operator, Role
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Gemm, Work
@@ -30,8 +31,9 @@ class Linear(Operator):
     """A matrix product with a weight: (rows, inputs) × (inputs, outputs).
 
     `split` says how tensor parallelism divides the weight: by `column` (outputs), by `row` (inputs,
-    partial sums reduced afterwards), or not at all. `columns` lists fused projections such as
-    queries, keys and values; `outputs` is their sum.
+    partial sums reduced afterwards), or not at all. `columns` lists projections of one source, such
+    as queries, keys and values; `outputs` is their sum. Fused kernels compute them in one product;
+    `separate` ones are a matrix and, in eager PyTorch, a product each.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Linear(Operator):
     inputs: Number
     columns: tuple[Columns, ...]
     bias: bool = False
+    separate: bool = False
     split: Literal["column", "row"] | None = None
     tied_to: str | None = None
     use: Role = "matrix"
@@ -63,14 +66,26 @@ class Linear(Operator):
         return sum(run.outputs for run in self.columns)
 
     @property
+    def held_rows(self) -> Number:
+        """Rows of the input that the backward pass finds on this device."""
+        return self.rows if self.kept_rows is None else self.kept_rows
+
+    @property
     def role(self) -> Role:
         return self.use
 
     def weights(self) -> tuple[Weight, ...]:
-        matrix = Weight(f"{self.name}.weight", self.inputs * self.outputs, tied_to=self.tied_to)
+        runs = tuple(run.outputs for run in self.columns) if self.separate else (self.outputs,)
+        matrix = Weight(
+            f"{self.name}.weight",
+            self.inputs * self.outputs,
+            tied_to=self.tied_to,
+            shapes=tuple((outputs, self.inputs) for outputs in runs),
+        )
         if not self.bias:
             return (matrix,)
-        return (matrix, Weight(f"{self.name}.bias", self.outputs, matrix=False))
+        shapes = tuple((outputs,) for outputs in runs)
+        return (matrix, Weight(f"{self.name}.bias", self.outputs, matrix=False, shapes=shapes))
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if direction == "forward":
@@ -81,8 +96,9 @@ class Linear(Operator):
         )
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
-        rows = self.rows if self.kept_rows is None else self.kept_rows
-        return (Activation(self.source, rows * self.inputs),)
+        if execution.style == "eager":
+            return eager.linear(self, execution)
+        return (Activation(self.source, self.held_rows * self.inputs),)
 
     def collectives(self) -> tuple[Collective, ...]:
         if self.split == "column":

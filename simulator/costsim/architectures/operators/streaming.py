@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from costsim.algebra import Number, exact_div
+from costsim.architectures.operators import eager
 from costsim.architectures.operators.base import Operator
 from costsim.architectures.tensors import Activation, Storage, Weight
 from costsim.architectures.work import Direction, Stream, Work
@@ -39,6 +40,8 @@ class Norm(Operator):
         return (Stream(2 * elements),) if direction == "forward" else (Stream(3 * elements, 2),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style == "eager":
+            return eager.norm(self, execution)
         return (Activation(self.source, self.rows * self.groups * self.width),)
 
     def shard(self, shard: Shard) -> Norm:
@@ -60,13 +63,17 @@ class Held:
 class Elementwise(Operator):
     """A fused pass that reads `read` and writes `written` values for each of `rows` positions.
 
-    `split` says where it runs: on columns that tensor parallelism divides, or between its regions.
+    An activation `function` reads its first `holds`; a `gated` one multiplies what it makes of one
+    half with the other half. `split` says where it runs: on columns that tensor parallelism
+    divides, or between its regions.
     """
 
     rows: Number
     read: Number
     written: Number
     holds: tuple[Held, ...] = ()
+    function: str | None = None
+    gated: bool = False
     split: Literal["sequence", "columns"] = "sequence"
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
@@ -78,9 +85,11 @@ class Elementwise(Operator):
         return (Stream(self.rows * (self.written + self.read + kept)),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style == "eager" and self.function is not None:
+            return eager.activation(self, self.function)
         return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
 
-    def shard(self, shard: Shard) -> Elementwise:
+    def shard(self, shard: Shard) -> Self:
         if self.split == "sequence":
             return replace(self, rows=shard.rows(self.rows))
         return replace(
@@ -92,15 +101,30 @@ class Elementwise(Operator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotary(Elementwise):
+    """Rotation of queries and keys by their position; cosines and sines are made once a model."""
+
+    tokens: Number
+    dim: Number  # values of a head that are rotated
+
+    def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
+        if execution.style == "eager":
+            return eager.rotary_tables(self, recomputed=recomputed)
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Residual(Operator):
     """Bias, dropout and the addition to the residual stream, as one pass.
 
-    Keeps a one-byte mask where the model drops activations and the run trains with dropout.
+    Keeps a mask where the model drops activations and the run trains with dropout; `source` is the
+    format that what it drops comes in.
     """
 
     rows: Number
     width: Number
     dropout: bool = False
+    source: Storage = "compute"
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         # Forward reads two tensors and writes their sum; backward adds two gradients.
@@ -109,7 +133,8 @@ class Residual(Operator):
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if not (self.dropout and execution.dropout):
             return ()
-        return (Activation(f"{self.name}.mask", self.rows * self.width, "mask"),)
+        storage = eager.mask_storage(execution, self.source)
+        return (Activation(f"{self.name}.mask", self.rows * self.width, storage),)
 
     def shard(self, shard: Shard) -> Residual:
         return replace(self, rows=shard.rows(self.rows))

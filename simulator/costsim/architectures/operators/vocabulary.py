@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, ceil_div
+from costsim.architectures.operators import eager
 from costsim.architectures.operators.base import Operator
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Stream, Work
@@ -13,15 +14,22 @@ from costsim.architectures.workload import FUSED, Execution, Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding(Operator):
-    """A table look-up: `entries` rows of `width`; tensor parallelism divides a vocabulary."""
+    """A table look-up: `entries` rows of `width`; tensor parallelism divides a vocabulary.
+
+    `looked_up` counts the ids where they are fewer than `rows`: eager PyTorch looks positions up
+    once for the whole batch.
+    """
 
     rows: Number
     entries: Number
     width: Number
     vocabulary: bool = True
+    looked_up: Number | None = None
 
     def weights(self) -> tuple[Weight, ...]:
-        return (Weight(f"{self.name}.weight", self.entries * self.width, lookup=True),)
+        elements = self.entries * self.width
+        shapes = ((self.entries, self.width),)
+        return (Weight(f"{self.name}.weight", elements, lookup=True, shapes=shapes),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         # Forward gathers rows and writes them; backward reads gradients and scatter-adds them.
@@ -29,7 +37,10 @@ class Embedding(Operator):
         return (Stream(passes * self.rows * self.width),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
-        return (Activation(f"{self.name}.ids", self.rows, "index"),)
+        ids = self.rows
+        if execution.style == "eager" and self.looked_up is not None:
+            ids = self.looked_up
+        return (Activation(f"{self.name}.ids", ids, "index"),)
 
     def shard(self, shard: Shard) -> Embedding:
         # Frameworks pad the vocabulary so that it divides.
@@ -51,6 +62,8 @@ class CrossEntropy(Operator):
         return (Stream(6 * elements, 4),) if direction == "forward" else (Stream(3 * elements, 2),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style == "eager":
+            return eager.cross_entropy(self)
         return (Activation(f"{self.name}.softmax", self.rows * self.classes, "float32"),)
 
     def shard(self, shard: Shard) -> CrossEntropy:
