@@ -1,4 +1,4 @@
-"""One realistic report, GPT-3 on 1,024 A100, for tests and for looking at; its numbers are made up."""
+"""One realistic report, GPT-3 on 1,024 A100, for tests and to look at; the numbers are made up."""
 
 from __future__ import annotations
 
@@ -52,22 +52,40 @@ MEMORY = StackedBars(
 )
 STEP = StackedBars(
     "Step time, by part",
-    ("matrix products", "attention", "element-wise", "tensor parallel", "pipeline", "data parallel"),
+    (
+        "matrix products",
+        "attention",
+        "element-wise",
+        "tensor parallel",
+        "pipeline",
+        "data parallel",
+    ),
     (Bar("one step of 23.1 s", (14.87, 1.92, 1.64, 2.98, 0.97, 0.742)),),
     "seconds",
 )
 BUDGET = Tree(
-    "Budget",
+    "Where the money goes",
     TreeLine(
         "Training run",
         children=(
             TreeLine(
                 "Compute",
                 children=(
-                    TreeLine("A100 80GB, reserved", COMPUTE_USD, GPU_H, "GPU-h",
-                             "$1.79 per GPU-hour, 12-month reservation", ("price",)),
-                    TreeLine("Restarts and lost work", RESTART_USD, GPU_H * 0.041, "GPU-h",
-                             "4.1% of steps are repeated after failures"),
+                    TreeLine(
+                        "A100 80GB, reserved",
+                        COMPUTE_USD,
+                        GPU_H,
+                        "GPU-h",
+                        "$1.79 per GPU-hour, 12-month reservation",
+                        ("price",),
+                    ),
+                    TreeLine(
+                        "Restarts and lost work",
+                        RESTART_USD,
+                        GPU_H * 0.041,
+                        "GPU-h",
+                        "4.1% of steps are repeated after failures",
+                    ),
                 ),
             ),
             TreeLine(
@@ -100,7 +118,7 @@ def _cloud() -> tuple[Point, ...]:
 
 PARETO = Scatter(
     "Cost against time",
-    Axis("Days to 300 B tokens", "seconds"),
+    Axis("Time to 300 B tokens", "seconds"),
     Axis("Cost", "usd"),
     (
         *_cloud(),
@@ -132,7 +150,7 @@ PLANS = Table(
     "Plans within 10% of the best",
     (
         Column("Strategy"),
-        Column("Days", "seconds"),
+        Column("Time", "seconds"),
         Column("Cost", "usd"),
         Column("Memory", "bytes"),
         Column("MFU", "ratio"),
@@ -140,7 +158,14 @@ PLANS = Table(
     ),
     (
         ("TP8 PP8 DP16 VPP3, full recompute", 33.94 * DAY_S, TOTAL_USD, 37.24e9, 0.4512, 1024),
-        ("TP8 PP16 DP8, selective recompute", 34.61 * DAY_S, TOTAL_USD * 1.02, 61.9e9, 0.4425, 1024),
+        (
+            "TP8 PP16 DP8, selective recompute",
+            34.61 * DAY_S,
+            TOTAL_USD * 1.02,
+            61.9e9,
+            0.4425,
+            1024,
+        ),
         ("TP8 PP4 DP32, full recompute", 36.4 * DAY_S, TOTAL_USD * 1.072, 71.3e9, 0.4207, 1024),
     ),
     chosen=0,
@@ -148,8 +173,10 @@ PLANS = Table(
 )
 HEAT = HeatMap(
     "Days by tensor and pipeline parallelism",
-    "Pipeline stages (PP)", ("1", "2", "4", "8", "16"),
-    "TP", ("1", "2", "4", "8"),
+    "Pipeline stages (PP)",
+    ("1", "2", "4", "8", "16"),
+    "TP",
+    ("1", "2", "4", "8"),
     (
         (None, None, None, None, None),
         (None, None, None, 41.2, 42.9),
@@ -166,7 +193,10 @@ SCALING = Lines(
     Axis("Devices", "count", log=True),
     Axis("Throughput", "si", "token/s"),
     (
-        Series("costsim", tuple((n, 100.2 * n * (1 - n / 30_000)) for n in (128, 256, 512, 1024, 2048, 4096))),
+        Series(
+            "costsim",
+            tuple((n, 100.2 * n * (1 - n / 30_000)) for n in (128, 256, 512, 1024, 2048, 4096)),
+        ),
         Series("linear", tuple((n, 101.0 * n) for n in (128, 256, 512, 1024, 2048, 4096))),
     ),
 )
@@ -175,16 +205,33 @@ GPT3 = Report(
     "Training GPT-3 175B on 1,024 A100",
     "300 B tokens · global batch 1,536 · sequence 2,048 · bf16 with Adam",
     Answer(
-        "Training takes 34 days and costs $1.85 M on 1,024 A100 80GB, with TP8 × PP8 × DP16.",
+        "Training takes 34 days and costs $1.84 M on 1,024 A100 80GB, with TP8 × PP8 × DP16.",
         (
-            KeyFigure("Cost", TOTAL_USD, "usd", low=1.69e6, high=2.07e6,
-                      explanation="all lines of the budget", cites=("price",)),
+            KeyFigure(
+                "Cost",
+                TOTAL_USD,
+                "usd",
+                low=1.69e6,
+                high=2.07e6,
+                explanation="all lines of the budget",
+                cites=("price",),
+            ),
             KeyFigure("Wall time", 33.94 * DAY_S, "seconds", low=31.2 * DAY_S, high=37.4 * DAY_S),
             KeyFigure("Device time", GPU_H, "count", "GPU-h"),
-            KeyFigure("MFU", 0.4512, "ratio", low=0.41, high=0.49, explanation="of 312 TFLOP/s dense"),
+            KeyFigure(
+                "MFU", 0.4512, "ratio", low=0.41, high=0.49, explanation="of 312 TFLOP/s dense"
+            ),
             KeyFigure("Energy", ENERGY_KWH, "count", "kWh", low=4.4e5, high=5.3e5),
-            KeyFigure("Emissions", 187.2, "number", "t CO₂e", low=150.0, high=231.0,
-                      explanation="at 385 g/kWh, location-based", cites=("grid",)),
+            KeyFigure(
+                "Emissions",
+                187.2,
+                "number",
+                "t CO₂e",
+                low=150.0,
+                high=231.0,
+                explanation="at 385 g/kWh, location-based",
+                cites=("grid",),
+            ),
         ),
         (
             "Compute is 85% of the bill: 834,109 GPU-hours at $1.79.",
@@ -206,7 +253,9 @@ GPT3 = Report(
             blocks=(
                 KeyFigures(
                     (
-                        KeyFigure("Parameters", 174_591_688_704, "count", explanation="tied weights once"),
+                        KeyFigure(
+                            "Parameters", 174_591_688_704, "count", explanation="tied weights once"
+                        ),
                         KeyFigure("Training FLOPs", 3.64e23, "flops"),
                         KeyFigure("HFU", 0.58, "ratio"),
                     )
@@ -215,11 +264,22 @@ GPT3 = Report(
                     "Constants",
                     (Column("Name"), Column("Value", "number"), Column("Meaning")),
                     (
-                        ("HBM efficiency", Quantity(0.83, "ratio"), "share of the peak a copy reaches"),
-                        ("all-reduce floor", Quantity(28e-6, "seconds"), "of 8 devices over NVLink"),
+                        (
+                            "HBM efficiency",
+                            Quantity(0.83, "ratio"),
+                            "share of the peak a copy reaches",
+                        ),
+                        (
+                            "all-reduce floor",
+                            Quantity(28e-6, "seconds"),
+                            "of 8 devices over NVLink",
+                        ),
                     ),
                 ),
-                Text("The forward pass is counted in full, unmasked.\n\nThe backward is twice it.", ("paper",)),
+                Text(
+                    "The forward pass is counted in full, unmasked.\n\nThe backward is twice it.",
+                    ("paper",),
+                ),
             ),
         ),
     ),
@@ -227,12 +287,24 @@ GPT3 = Report(
     (
         Note("assumption", "The cluster is dedicated: no other job shares its network."),
         Note("assumption", "Prices are list prices on the day read, without tax.", ("price",)),
-        Note("fallback", "No measured kernels for A100 40GB layer norm: the class's curve is used."),
+        Note(
+            "fallback", "No measured kernels for A100 40GB layer norm: the class's curve is used."
+        ),
         Note("excluded", "Electricity is in the price of rented devices and not priced again."),
     ),
     (
-        Source("price", "Example Cloud, list price of 8 × A100 80GB, us-east", "https://example.com/prices", "2026-01-10"),
-        Source("grid", "Example Grid Operator, mean intensity 2024", "https://example.org/grid", "2025-11-02"),
+        Source(
+            "price",
+            "Example Cloud, list price of 8 × A100 80GB, us-east",
+            "https://example.com/prices",
+            "2026-01-10",
+        ),
+        Source(
+            "grid",
+            "Example Grid Operator, mean intensity 2024",
+            "https://example.org/grid",
+            "2025-11-02",
+        ),
         Source("paper", "Narayanan et al. 2021, Efficient Large-Scale Language Model Training"),
     ),
 )

@@ -80,8 +80,9 @@ def axis_scale(axis: Axis, values: Iterable[float | None], *, from_zero: bool = 
 
 def _with_labels(axis: Axis, ticks: Sequence[float]) -> AxisScale:
     if axis.log and ticks[-1] / ticks[0] >= 1e4:
-        labels = [format_value(tick, axis.kind, axis.unit) for tick in ticks]
-        title = axis.title
+        plain = axis.kind in ("number", "count")  # each with its prefix, the unit once in the title
+        labels = [format_value(tick, axis.kind, "" if plain else axis.unit) for tick in ticks]
+        title = f"{axis.title} ({axis.unit})" if plain and axis.unit else axis.title
     else:
         scale = scale_for(ticks, axis.kind, axis.unit, short=True)
         labels = [f"{scale.prefix}{tick / scale.size:,.6g}" for tick in ticks]

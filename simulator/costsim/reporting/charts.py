@@ -53,7 +53,7 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     names = list(chart.part_names)
     if len(chart.bars) == 1:  # the legend can carry the values, rounded to add up as in the table
         cells = [row[1] for row in print_table(chart_table(chart)).rows]
-        names = [f"{name}  {cell}" for name, cell in zip(names, cells, strict=True)]
+        names = [f"{name} · {cell}" for name, cell in zip(names, cells, strict=True)]
     key, key_height = svg.legend(names, classes, WIDTH, 1, 0)
     parts = [key]
     top = key_height + 12
@@ -62,9 +62,15 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     grid_top, bar_height = top, 26.0
     for bar, total in zip(chart.bars, totals, strict=True):
         value = scale.full(total)
-        parts.append(svg.text(1, top + 12, svg.fit(bar.label, WIDTH - svg.text_px(value) - 30), "b"))
-        parts.append(svg.text(right, top + 12, value, "b", "end"))
+        parts.append(
+            svg.text(1, top + 12, svg.fit(bar.label, right - svg.text_px(value) - 30), "b")
+        )
         top += 19
+        if x(total) + 8 + svg.text_px(value) < right:
+            parts.append(svg.text(x(total) + 8, top + 17.5, value, "b"))
+        else:
+            parts.append(svg.text(right, top - 7, value, "b", "end"))
+        parts.append(svg.line(0.5, top, 0.5, top + bar_height, "axis"))
         start = 0.0
         for name, part, class_ in zip(chart.part_names, bar.parts, classes, strict=True):
             if part is None or not is_known(part) or part == 0:
@@ -76,26 +82,23 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
             label = scale.text(part)
             if end - left > svg.text_px(label) + 10:
                 middle = (left + end) / 2
-                parts.append(svg.text(middle, top + 17.5, label, f"o{class_[1:]}", "middle"))
+                parts.append(svg.text(middle, top + 17.5, label, f"on o{class_[1:]}", "middle"))
             start += part
         top += bar_height + 14
     if not chart.bars:
         top += 20
     grid = [svg.line(x(tick), grid_top, x(tick), top - 4, "grid") for tick, _ in axis.ticks]
-    free_from = float("-inf")
-    for tick, label in axis.ticks:
+    labels = [label for _, label in axis.ticks]
+    labels[-1] += f" {axis.title.strip(' ()')}".rstrip()
+    free_until = float("inf")
+    for (tick, _), label in reversed(list(zip(axis.ticks, labels, strict=True))):
         half = svg.text_px(label) / 2
         middle = min(max(x(tick), half), WIDTH - half)
-        if middle - half > free_from:
+        if middle + half < free_until:
             grid.append(svg.text(middle, top + 12, label, "m", "middle"))
-            free_from = middle + half + 6
-    unit = f"{axis.title}".strip(" ()")
-    if unit:
-        grid.append(svg.text(right, top + 30, unit, "a", "end"))
-        top += 18
-    parts.append(svg.line(1, grid_top, 1, top - (22 if unit else 4), "axis"))
+            free_until = middle - half - 6
     if chart.limit is not None and is_known(chart.limit):
-        parts.append(_limit(chart, x(chart.limit), grid_top, top - (22 if unit else 4), right))
+        parts.append(_limit(chart, x(chart.limit), grid_top, top - 4, right))
     longest = max(chart.bars, key=_total, default=None)
     description = f"Horizontal bars of {', '.join(chart.part_names)}, from zero." + (
         f" {longest.label} is the longest: {scale.full(_total(longest))}." if longest else ""
@@ -109,7 +112,9 @@ def _limit(chart: StackedBars, x: float, top: float, bottom: float, right: float
     width = svg.text_px(label)
     at_end = x + width / 2 > right
     anchor, middle = ("end", min(x, right)) if at_end else ("middle", max(x, width / 2))
-    return svg.line(x, top - 6, x, bottom, "limit") + svg.text(middle, top - 10, label, "lim", anchor)
+    return svg.line(x, top - 6, x, bottom, "limit") + svg.text(
+        middle, top - 10, label, "lim", anchor
+    )
 
 
 def _total(bar: Bar) -> float:
@@ -143,7 +148,9 @@ def _heat_map(chart: HeatMap) -> svg.Drawing:
             parts.append(svg.rect(x, y, cell_width, cell_height, f"seg h{step}", hover))
             label_text = scale.text(value)
             if svg.text_px(label_text) + 4 < cell_width:
-                parts.append(svg.text(x + cell_width / 2, y + 20.5, label_text, f"k{step}", "middle"))
+                parts.append(
+                    svg.text(x + cell_width / 2, y + 20.5, label_text, f"on k{step}", "middle")
+                )
     if chart.chosen is not None:
         row, column = chart.chosen
         x, y = left + column * cell_width, top + row * cell_height

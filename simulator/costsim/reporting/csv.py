@@ -55,6 +55,7 @@ def render(report: Report, options: RenderOptions) -> Rendered:
             writer.writerow([])
         first = False
         writer.writerow([_text(section_title), _text(table.title)])
+        table = _units_beside(table)
         writer.writerow([_header(column) for column in table.columns])
         writer.writerows([_cell(cell) for cell in row] for row in table.rows)
     return Rendered(out.getvalue())
@@ -69,7 +70,13 @@ def _as_table(block: Block) -> Table | None:
         case Tree():
             return tree_table(block)
         case KeyFigures():
-            columns = (Column("Figure"), Column("Value"), Column("Low"), Column("High"), Column("Unit"))
+            columns = (
+                Column("Figure"),
+                Column("Value"),
+                Column("Low"),
+                Column("High"),
+                Column("Unit"),
+            )
             rows = tuple(
                 (f.label, f.value, f.low, f.high, f.unit or BASE_UNITS.get(f.kind, ""))
                 for f in block.figures
@@ -77,6 +84,24 @@ def _as_table(block: Block) -> Table | None:
             return Table(block.title, columns, rows)
         case _:
             return chart_table(block)
+
+
+def _units_beside(table: Table) -> Table:
+    """Return the table with a unit column after each column whose cells have their own units."""
+    mixed = {i for row in table.rows for i, cell in enumerate(row) if isinstance(cell, Quantity)}
+    columns: list[Column] = []
+    for index, column in enumerate(table.columns):
+        columns += [Column(column.title), Column("Unit")] if index in mixed else [column]
+    rows: list[tuple[Cell, ...]] = []
+    for row in table.rows:
+        cells: list[Cell] = []
+        for index, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
+            cells.append(cell)
+            if index in mixed:
+                named = cell if isinstance(cell, Quantity) else column
+                cells.append(named.unit or BASE_UNITS.get(named.kind, ""))
+        rows.append(tuple(cells))
+    return Table(table.title, tuple(columns), tuple(rows))
 
 
 def _header(column: Column) -> str:

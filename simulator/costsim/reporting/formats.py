@@ -13,9 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from costsim import units
-from costsim.reporting.model import Cell, Kind, Quantity, is_known
+from costsim.reporting.model import Cell, Kind, NoteKind, Quantity, Report, is_known
 
 MISSING = "–"
+NOTE_TITLES: dict[NoteKind, str] = {
+    "warning": "Warnings",
+    "fallback": "Fallbacks: what stands in for something unknown",
+    "assumption": "Assumptions",
+    "excluded": "Not included",
+}
 _COUNT_STEPS = ((1e12, " T"), (1e9, " B"), (1e6, " M"))
 _SI_STEPS = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIME_STEPS = (  # the largest value that still reads well, the unit's size in seconds, its name
@@ -33,7 +39,9 @@ _SI_UNITS: dict[Kind, str] = {
     "flops_per_s": "FLOP/s",
 }
 _WIDE_RANGE = 1e4  # a column spanning more than this cannot share one unit readably
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def clean(text: str) -> str:
@@ -61,14 +69,14 @@ def format_range(low: float | None, high: float | None, kind: Kind, unit: str = 
     if not (is_known(low) and is_known(high)):
         return ""
     low_text, high_text = format_value(low, kind, unit), format_value(high, kind, unit)
-    number, _, tail = low_text.rpartition(" ")
-    same_unit = number and high_text.endswith(f" {tail}")
+    number, _, low_unit = low_text.partition(" ")
+    same_unit = low_unit == high_text.partition(" ")[2]
     return f"{number if same_unit else low_text} – {high_text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One unit for many numbers: `value / size`, printed with `decimals` between prefix and suffix."""
+    """One unit for many numbers: `value / size` with `decimals`, between prefix and suffix."""
 
     size: float
     decimals: int
@@ -128,7 +136,8 @@ def scale_for(
         case "count":
             if largest >= 1e9 or (short and largest >= 1e6):
                 size, letter = next(step for step in _COUNT_STEPS if largest >= step[0])
-                return Scale(size, _decimals(largest / size), "", f"{letter} {unit}".strip())
+                # Four digits: models are told apart by them (174.6 B parameters).
+                return Scale(size, _decimals(largest / size) + 1, "", f"{letter} {unit}".strip())
             return Scale(1.0, 0 if whole else _decimals(largest), "", unit)
         case "number" | "text":
             return Scale(1.0, 0 if whole else _decimals(largest), "", unit)
@@ -140,32 +149,35 @@ def scale_for(
 
 
 def format_column(
-    values: Sequence[Cell], kind: Kind, unit: str = "", *, total: bool = False
+    values: Sequence[Cell],
+    kind: Kind,
+    unit: str = "",
+    *,
+    total: bool = False,
+    scale: Scale | None = None,
 ) -> tuple[str, list[str], str]:
     """Return (header unit, cells, printed total) of a column.
 
     The cells share one unit unless they span more than four decades. With `total`, they are rounded
-    so that they add up to the total as printed.
+    so that they add up to the total as printed. A given `scale` is kept.
     """
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if kind == "text" or len(numbers) + values.count(None) < len(values):
         return "", [format_value(value, kind, unit) for value in values], ""
     known = [abs(v) for v in numbers if is_known(v) and v]
-    if not total and known and max(known) / min(known) > _WIDE_RANGE:
+    if not (total or scale) and known and max(known) / min(known) > _WIDE_RANGE:
         return "", [format_value(value, kind, unit) for value in values], ""
     if not total:
-        scale = scale_for(numbers, kind, unit)
+        scale = scale or _fine_enough(scale_for(numbers, kind, unit), known)
         return scale.suffix, [scale.text(n) for n in _numbers_or_none(values)], ""
     parts = [n if is_known(n) else None for n in _numbers_or_none(values)]
     sum_of_parts = math.fsum(part for part in parts if part is not None)
-    scale = scale_for([*numbers, sum_of_parts], kind, unit)
+    scale = scale or scale_for([*numbers, sum_of_parts], kind, unit)
     rounded = apportion(parts, sum_of_parts, scale.step)
     return scale.suffix, [scale.text(part) for part in rounded], scale.text(sum_of_parts)
 
 
-def apportion(
-    parts: Sequence[float | int | None], total: float, step: float
-) -> list[float | None]:
+def apportion(parts: Sequence[float | int | None], total: float, step: float) -> list[float | None]:
     """Round `parts` to multiples of `step` that add up to `total` rounded (largest remainders).
 
     Args:
@@ -184,6 +196,15 @@ def apportion(
         None if floor is None else (floor + (index in raised)) * step
         for index, floor in enumerate(floors)
     ]
+
+
+def _fine_enough(scale: Scale, known: Sequence[float | int]) -> Scale:
+    """Return `scale` with up to two more decimals where the smallest value needs them."""
+    if all(value == int(value) for value in known) and scale.size == 1.0:
+        return scale
+    wanted = _decimals(min(known, default=1.0) / scale.size) - 1
+    decimals = max(scale.decimals, min(wanted, scale.decimals + 2))
+    return Scale(scale.size, decimals, scale.prefix, scale.suffix)
 
 
 def _numbers_or_none(values: Sequence[Cell]) -> list[float | int | None]:
@@ -211,7 +232,8 @@ def _number(value: float | int, kind: Kind, unit: str) -> tuple[str, str]:
             return _significant(value), unit
         case "count" | "ratio" | "text":
             scale = scale_for([value], kind, unit)
-            return scale.text(value), scale.suffix
+            text = scale.text(value)
+            return (_without_zeros(text) if kind != "ratio" else text), scale.suffix
 
 
 def _with_unit(text: str, unit: str) -> str:
@@ -223,7 +245,10 @@ def _significant(value: float | int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     decimals = _decimals(abs(value)) if value else 0
-    text = f"{value:,.{decimals}f}"
+    return _without_zeros(f"{value:,.{decimals}f}")
+
+
+def _without_zeros(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -242,3 +267,12 @@ def _decimals(largest: float) -> int:
     if largest <= 0 or not math.isfinite(largest):
         return 0
     return min(max(2 - math.floor(math.log10(largest)), 0), 12)
+
+
+def provenance_parts(report: Report) -> list[str]:
+    """Return what made the report, part by part: tool, catalogue, input."""
+    made = report.provenance
+    parts = [f"costsim {made.tool_version}"]
+    parts += [f"catalogue of {made.catalog_date}"] if made.catalog_date else []
+    parts += [f"input {made.input_hash}"] if made.input_hash else []
+    return parts

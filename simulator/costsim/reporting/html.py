@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 
 from costsim import resources
 from costsim.reporting import charts
-from costsim.reporting.formats import clean, format_range, format_value
-from costsim.reporting.model import Block, Chart, KeyFigure, Report, is_known
+from costsim.reporting.formats import (
+    NOTE_TITLES,
+    clean,
+    format_range,
+    format_value,
+    provenance_parts,
+)
+from costsim.reporting.model import Block, Chart, KeyFigure, Report, Table, is_known
 from costsim.reporting.registry import Rendered, RenderOptions
-from costsim.reporting.tables import chart_table, print_table, print_tree
-from costsim.reporting.terminal import NOTE_TITLES, provenance_parts
+from costsim.reporting.styles import style
+from costsim.reporting.tables import PrintedTable, chart_table, print_table, print_tree
 
 if TYPE_CHECKING:
     import jinja2
@@ -31,24 +37,24 @@ def render(report: Report, options: RenderOptions) -> Rendered:
         style=style("report.css") + style("chart.css"),
         note_titles=NOTE_TITLES,
         provenance=provenance_parts(report),
+        kind_of=_kind_of,
+        paragraphs=_paragraphs,
+        value_of=format_value,
+        split_value=_split_value,
+        range_of=format_range,
+        marks_of=_marks,
+        printed=_printed,
+        printed_tree=print_tree,
+        svg_of=_svg,
     )
     return Rendered(text)
-
-
-@cache
-def style(name: str) -> str:
-    """Return a style sheet of `reports/style` without comments and idle white space."""
-    text = (resources.data_folder("reports") / "style" / name).read_text(encoding="utf-8")
-    while (start := text.find("/*")) >= 0:
-        text = text[:start] + text[text.index("*/", start) + 2 :]
-    return " ".join(text.split()).replace("; }", "}").replace(" {", "{").replace("{ ", "{")
 
 
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.data_folder("reports") / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -57,18 +63,6 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         finalize=_finalize,
     )
-    environment.filters |= {"paragraphs": _paragraphs}
-    environment.globals |= {
-        "kind_of": _kind_of,
-        "value_of": format_value,
-        "range_of": format_range,
-        "marks_of": _marks,
-        "printed": lambda table: print_table(table, ROW_LIMIT),
-        "printed_chart": lambda chart: print_table(chart_table(chart), ROW_LIMIT),
-        "printed_tree": print_tree,
-        "svg_of": _svg,
-    }
-    return environment
 
 
 def _finalize(value: object) -> object:
@@ -78,6 +72,19 @@ def _finalize(value: object) -> object:
 
 def _kind_of(block: Block) -> str:
     return "Chart" if isinstance(block, Chart) else type(block).__name__
+
+
+def _split_value(figure: KeyFigure) -> tuple[str, str]:
+    """Return a figure's number and its unit, to be set in two sizes."""
+    text = format_value(figure.value, figure.kind, figure.unit)
+    if isinstance(figure.value, str):
+        return text, ""
+    number, _, unit = text.partition(" ")
+    return number, unit
+
+
+def _printed(block: Table | Chart) -> PrintedTable:
+    return print_table(block if isinstance(block, Table) else chart_table(block), ROW_LIMIT)
 
 
 def _svg(chart: Chart, name: str) -> object:

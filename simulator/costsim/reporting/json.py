@@ -9,6 +9,7 @@ import json
 import math
 import re
 from dataclasses import fields, is_dataclass
+from typing import cast
 
 from costsim.reporting.model import Block, Report, Tree, TreeLine
 from costsim.reporting.registry import Rendered, RenderOptions
@@ -28,8 +29,7 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, tuple):
-        items: tuple[object, ...] = value
-        return [_plain(item) for item in items]
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
     if is_dataclass(value):
         plain = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         if isinstance(value, Block):

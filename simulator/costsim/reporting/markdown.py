@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from costsim.reporting.formats import format_range, format_value
+from costsim.reporting.formats import NOTE_TITLES, format_range, format_value, provenance_parts
 from costsim.reporting.model import (
     Block,
     Chart,
@@ -24,11 +24,11 @@ from costsim.reporting.model import (
 )
 from costsim.reporting.registry import Rendered, RenderOptions
 from costsim.reporting.tables import PrintedTable, chart_table, print_table, print_tree
-from costsim.reporting.terminal import NOTE_TITLES, provenance_parts
 from costsim.reporting.text import UNICODE, bar
 
 ROW_LIMIT = 50  # of a table; JSON and CSV have all rows
 BAR_COLUMNS = 24
+_LIST_START = re.compile(r"^(\d*)([-+.)=](?:\s|$))")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$&])")
 
 
@@ -47,7 +47,11 @@ class _Markdown:
 
     def rendered(self) -> Rendered:
         report, answer = self.report, self.report.answer
-        parts = [f"# {_escape(report.title)}", _escape(report.subtitle), f"**{_escape(answer.text)}**"]
+        parts = [
+            f"# {_escape(report.title)}",
+            _escape(report.subtitle),
+            f"**{_escape(answer.text)}**",
+        ]
         parts += [self._figures(answer.figures)]
         parts += ["\n".join(f"{n}. {_escape(r)}" for n, r in enumerate(answer.reasons, 1))]
         for section in report.sections:
@@ -70,31 +74,30 @@ class _Markdown:
             case KeyFigures():
                 return [_heading(block.title), self._figures(block.figures)]
             case Table():
-                return [_heading(block.title), _table(print_table(block, ROW_LIMIT)), _escape(block.caption)]
+                return [
+                    _heading(block.title),
+                    _table(print_table(block, ROW_LIMIT)),
+                    _escape(block.caption),
+                ]
             case Tree():
                 return [_heading(block.title), self._tree(block), _escape(block.caption)]
             case _:
-                return [_heading(block.title), self._chart(block), self._numbers(block), _escape(block.caption)]
+                return [
+                    _heading(block.title),
+                    self._chart(block),
+                    self._numbers(block),
+                    _escape(block.caption),
+                ]
 
     def _figures(self, figures: Iterable[KeyFigure]) -> str:
-        rows = [
-            (
-                f.label,
-                format_value(f.value, f.kind, f.unit),
-                format_range(f.low, f.high, f.kind, f.unit),
-                f.explanation,
-                self._cites(f.cites),
-            )
-            for f in figures
-        ]
-        if not rows:
-            return ""
         lines = ["| | Value | Range | |", "| --- | ---: | ---: | --- |"]
-        lines += [
-            f"| {_escape(label)} | **{_escape(value)}** | {_escape(interval)} | {_escape(why)}{cites} |"
-            for label, value, interval, why, cites in rows
-        ]
-        return "\n".join(lines)
+        for figure in figures:
+            value = format_value(figure.value, figure.kind, figure.unit)
+            interval = format_range(figure.low, figure.high, figure.kind, figure.unit)
+            why = _escape(figure.explanation) + self._cites(figure.cites)
+            start = f"| {_escape(figure.label)} | **{_escape(value)}** "
+            lines.append(f"{start}| {_escape(interval)} | {why} |")
+        return "\n".join(lines) if len(lines) > 2 else ""
 
     def _tree(self, tree: Tree) -> str:
         lines = ["| Line | Quantity | Amount |", "| --- | ---: | ---: |"]
@@ -102,14 +105,16 @@ class _Markdown:
             indent = "&emsp;" * line.depth
             strong = "**" if line.line.children else ""
             label = f"{indent}{strong}{_escape(line.label)}{strong}{self._cites(line.line.cites)}"
-            lines.append(f"| {label} | {_escape(line.quantity)} | {strong}{_escape(line.amount)}{strong} |")
+            lines.append(
+                f"| {label} | {_escape(line.quantity)} | {strong}{_escape(line.amount)}{strong} |"
+            )
         return "\n".join(lines)
 
     def _chart(self, chart: Chart) -> str:
         if not self.stem:
             return ""
         from costsim.reporting import charts
-        from costsim.reporting.html import style
+        from costsim.reporting.styles import style
 
         slug = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")[:40] or "chart"
         name = f"{self.stem}-{len(self.assets) + 1}-{slug}.svg"
@@ -122,7 +127,9 @@ class _Markdown:
             return _table(printed)
         parts = [part if is_known(part) else None for part in chart.bars[0].parts]
         longest = max((part for part in parts if part is not None), default=0.0)
-        bars = tuple(bar((part or 0.0) / longest, BAR_COLUMNS, UNICODE) if longest else "" for part in parts)
+        bars = tuple(
+            bar((part or 0.0) / longest, BAR_COLUMNS, UNICODE) if longest else "" for part in parts
+        )
         return _table(printed, bars)
 
     def _cites(self, cites: tuple[str, ...]) -> str:
@@ -143,7 +150,7 @@ def _heading(title: str) -> str:
 
 def _table(printed: PrintedTable, bars: tuple[str, ...] = ()) -> str:
     """Return a pipe table; `bars` are a last column of characters."""
-    if not printed.headers:
+    if not printed.titles:
         return ""
     headers = [_escape(header) for header in printed.headers]
     marks = ["---:" if numeric else "---" for numeric in printed.numeric]
@@ -164,4 +171,5 @@ def _table(printed: PrintedTable, bars: tuple[str, ...] = ()) -> str:
 def _escape(text: str) -> str:
     """Return `text` so that Markdown, tables and HTML in it stay text; paragraphs stay apart."""
     paragraphs = [" ".join(part.split()) for part in format_value(text).split("\n\n")]
-    return "\n\n".join(_SPECIAL.sub(r"\\\1", part) for part in paragraphs)
+    escaped = (_SPECIAL.sub(r"\\\1", part) for part in paragraphs)
+    return "\n\n".join(_LIST_START.sub(r"\1\\\2", part) for part in escaped)

@@ -130,23 +130,30 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of raw values under columns that say how to print them; `chosen` marks one row."""
+    """Rows of raw values under columns that say how to print them.
+
+    `chosen` marks one row; `one_unit` prints all numeric columns, which are then of one kind, in
+    one unit, so that they can be read across.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     chosen: int | None = None
     caption: str = ""
+    one_unit: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise ValueError(f"table {self.title!r}: {len(row)} cells, {len(self.columns)} columns")
+                raise ValueError(
+                    f"table {self.title!r}: {len(row)} cells, {len(self.columns)} columns"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class TreeLine:
-    """A line of a budget: a leaf has an `amount` (None: not priced), a branch is its children's sum."""
+    """A line of a budget: a leaf has an `amount` (None: not priced), a branch sums its children."""
 
     label: str
     amount: float | None = None
@@ -209,7 +216,9 @@ class StackedBars:
     def __post_init__(self) -> None:
         for bar in self.bars:
             if len(bar.parts) != len(self.part_names):
-                raise ValueError(f"bar {bar.label!r}: {len(bar.parts)} parts, {len(self.part_names)} names")
+                raise ValueError(
+                    f"bar {bar.label!r}: {len(bar.parts)} parts, {len(self.part_names)} names"
+                )
             if any(part is not None and part < 0 for part in bar.parts):
                 raise ValueError(f"bar {bar.label!r}: a stacked bar cannot show a negative part")
 
@@ -245,7 +254,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A grid of values, `values[row][column]`; None is infeasible or unknown; `chosen` = (row, column)."""
+    """A grid, `values[row][column]`; None is infeasible or unknown; `chosen` is (row, column)."""
 
     title: str
     x_title: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from costsim.reporting import svg
 from costsim.reporting.axes import Frame, axis_scale, frame_for
@@ -40,7 +41,9 @@ def lines(chart: Lines, width: float) -> svg.Drawing:
         if last is not None:
             ends.append((last[1], last[0], name, f"t{color}"))
     parts += _end_labels(ends, frame)
-    description = f"{chart.y.title} over {chart.x.title}: {', '.join(s.label for s in chart.series)}."
+    description = (
+        f"{chart.y.title} over {chart.x.title}: {', '.join(s.label for s in chart.series)}."
+    )
     return svg.Drawing(width, HEIGHT, "".join(parts), chart.title, description)
 
 
@@ -87,7 +90,7 @@ def roofline(chart: Roofline, width: float) -> svg.Drawing:
         p for p in chart.points if p.intensity_flops_per_byte > 0 and p.achieved_flops_per_s > 0
     ]
     x_values = [p.intensity_flops_per_byte for p in points] + [ridge / 20, ridge * 8]
-    x_axis = axis_scale(Axis("Arithmetic intensity, FLOP/byte", "number", "", log=True), x_values)
+    x_axis = axis_scale(Axis("Arithmetic intensity", "number", "FLOP/byte", log=True), x_values)
     lowest = min([p.achieved_flops_per_s for p in points], default=peak / 100)
     y_axis = axis_scale(Axis("Rate", "flops_per_s", log=True), [min(lowest, peak / 30), peak * 1.4])
     frame = frame_for(x_axis, y_axis, width, HEIGHT)
@@ -137,7 +140,8 @@ def _roofline_hover(point: RooflinePoint, chart: Roofline) -> str:
     intensity = format_value(point.intensity_flops_per_byte, "number", "FLOP/byte")
     share = "" if point.time_ratio is None else f", {point.time_ratio:.1%} of the time"
     reached = format_value(point.achieved_flops_per_s, "flops_per_s")
-    return f"{point.label}: {reached} at {intensity}, {point.achieved_flops_per_s / roof:.0%} of the roof{share}"
+    of_roof = f"{point.achieved_flops_per_s / roof:.0%} of the roof"
+    return f"{point.label}: {reached} at {intensity}, {of_roof}{share}"
 
 
 def _along(start: tuple[float, float], end: tuple[float, float], steps: int = 24) -> list[svg.Box]:
@@ -157,7 +161,12 @@ def scatter(chart: Scatter, width: float) -> svg.Drawing:
     frame = frame_for(x_axis, y_axis, width, HEIGHT)
     placed: list[tuple[float, float, Point]] = []
     for point in chart.points:
-        if point.x is not None and point.y is not None and x_axis.shows(point.x) and y_axis.shows(point.y):
+        if (
+            point.x is not None
+            and point.y is not None
+            and x_axis.shows(point.x)
+            and y_axis.shows(point.y)
+        ):
             placed.append((frame.x(point.x), frame.y(point.y), point))
     cloud = [(x, y) for x, y, point in placed if not (point.frontier or point.chosen)]
     marked = sorted(
@@ -179,7 +188,7 @@ def scatter(chart: Scatter, width: float) -> svg.Drawing:
         parts.append(svg.circle(x, y, 4.5, "pick" if point.chosen else "edge", hover))
         label_class = "b" if point.chosen else ""
         anchors.append(svg.Anchor(x, y, point.label, 9 if point.chosen else 4.5, label_class))
-    keep_off = [box for a, b in zip(stairs, stairs[1:], strict=False) for box in _along(a, b, 10)]
+    keep_off = [box for a, b in pairwise(stairs) for box in _along(a, b, 10)]
     parts.append(svg.place_labels(anchors, keep_off, frame.box))
     names = ["chosen"] * any(p.chosen for _, _, p in placed) + ["on the frontier"] * bool(frontier)
     names += ["other plans"] * bool(cloud)
@@ -204,7 +213,7 @@ def _stairs(frontier: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _cloud(points: Sequence[tuple[float, float]]) -> str:
-    """Return many points as one path of round dots: one a px cell, evenly thinned beyond the limit."""
+    """Return many points as one path of round dots, one a px, evenly thinned beyond the limit."""
     cells = sorted({(round(x), round(y)) for x, y in points})
     if len(cells) > CLOUD_LIMIT:
         cells = [cells[i * len(cells) // CLOUD_LIMIT] for i in range(CLOUD_LIMIT)]

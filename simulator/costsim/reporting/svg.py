@@ -30,9 +30,9 @@ def text_px(text: str, size: float = FONT_PX) -> float:
         elif character in _WIDE:
             em += 0.92
         elif character.isupper():
-            em += 0.70
+            em += 0.67
         else:
-            em += 0.60 * display_width(character)
+            em += 0.57 * display_width(character)
     return em * size
 
 
@@ -120,7 +120,9 @@ class Drawing:
         )
 
 
-def legend(names: Sequence[str], classes: Sequence[str], width: float, x: float, y: float) -> tuple[str, float]:
+def legend(
+    names: Sequence[str], classes: Sequence[str], width: float, x: float, y: float
+) -> tuple[str, float]:
     """Return a row (or rows) of swatches with names from (x, y), and the height they take."""
     parts: list[str] = []
     left, top = x, y
@@ -186,7 +188,9 @@ def place_labels(anchors: Sequence[Anchor], taken: Sequence[Box], bounds: Box) -
         bounds: where labels may stand.
     """
     occupied = [*taken]
-    occupied += [Box(a.x - a.radius, a.y - a.radius, a.x + a.radius, a.y + a.radius) for a in anchors]
+    occupied += [
+        Box(a.x - a.radius, a.y - a.radius, a.x + a.radius, a.y + a.radius) for a in anchors
+    ]
     parts: list[str] = []
     for anchor in anchors:
         placed = _place(anchor, occupied, bounds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.reporting.formats import apportion, format_column, format_value, scale_for
+from costsim.reporting.formats import Scale, apportion, format_column, format_value, scale_for
 from costsim.reporting.model import (
     Cell,
     Chart,
@@ -27,25 +27,34 @@ from costsim.reporting.model import (
 
 @dataclass(frozen=True, slots=True)
 class PrintedTable:
-    """A table as text: one string a cell, units in the headers, at most `limit` rows."""
+    """A table as text: one string a cell, a unit a column, at most `limit` rows."""
 
-    headers: tuple[str, ...]
+    titles: tuple[str, ...]
+    units: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
     total: tuple[str, ...] | None
     chosen: int | None
     omitted: int  # rows beyond the limit; printed as a line that says so
 
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Titles with their units."""
+        return tuple(f"{t} ({u})" if u else t for t, u in zip(self.titles, self.units, strict=True))
+
 
 def print_table(table: Table, limit: int | None = None) -> PrintedTable:
     """Format a table's cells by column; totals are over all rows, also the omitted ones."""
-    headers: list[str] = []
+    units: list[str] = []
     cells: list[list[str]] = []
     totals: list[str] = []
+    shared = _shared_scale(table) if table.one_unit else None
     for index, column in enumerate(table.columns):
         values = [row[index] for row in table.rows]
-        unit, texts, total = format_column(values, column.kind, column.unit, total=column.total)
-        headers.append(f"{column.title} ({unit})" if unit else column.title)
+        unit, texts, total = format_column(
+            values, column.kind, column.unit, total=column.total, scale=shared
+        )
+        units.append(unit)
         cells.append(texts)
         totals.append(total)
     rows = list(zip(*cells, strict=True)) if table.rows else []
@@ -54,13 +63,23 @@ def print_table(table: Table, limit: int | None = None) -> PrintedTable:
     if has_total and not totals[0]:
         totals[0] = "Total"
     return PrintedTable(
-        tuple(format_value(header) for header in headers),
+        tuple(format_value(column.title) for column in table.columns),
+        tuple(format_value(unit) for unit in units),
         tuple(column.numeric for column in table.columns),
         tuple(shown),
         tuple(totals) if has_total else None,
         table.chosen if table.chosen is not None and table.chosen < len(shown) else None,
         len(rows) - len(shown),
     )
+
+
+def _shared_scale(table: Table) -> Scale:
+    """Return the scale of all numbers in a table whose numeric columns are of one kind."""
+    numeric = [index for index, column in enumerate(table.columns) if column.numeric]
+    values = [row[index] for row in table.rows for index in numeric]
+    numbers = [value for value in values if isinstance(value, int | float)]
+    first = table.columns[numeric[0]] if numeric else Column("", "number")
+    return scale_for(numbers, first.kind, first.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +108,9 @@ def print_tree(tree: Tree) -> list[PrintedLine]:
     lines: list[PrintedLine] = []
 
     def walk(line: TreeLine, amount: float | None, lasts: tuple[bool, ...]) -> None:
-        quantity = format_value(line.quantity, "number", line.unit) if line.quantity is not None else ""
+        quantity = (
+            format_value(line.quantity, "number", line.unit) if line.quantity is not None else ""
+        )
         text = NOT_PRICED if amount is None else scale.full(amount)
         share = amount / tree.root.total if amount is not None and tree.root.total > 0 else None
         lines.append(PrintedLine(lasts, format_value(line.label), quantity, text, share, line))
@@ -149,7 +170,7 @@ def chart_table(chart: Chart) -> Table:
             rows = tuple(
                 (label, *row) for label, row in zip(chart.y_labels, chart.values, strict=True)
             )
-            return Table(chart.title, columns, rows, caption=chart.caption)
+            return Table(chart.title, columns, rows, caption=chart.caption, one_unit=True)
         case Roofline():
             return _roofline_table(chart)
         case Scatter():
@@ -167,7 +188,7 @@ def _bars_table(chart: StackedBars) -> Table:
         (name, *(bar.parts[index] for bar in chart.bars))
         for index, name in enumerate(chart.part_names)
     )
-    return Table(chart.title, columns, rows, caption=chart.caption)
+    return Table(chart.title, columns, rows, caption=chart.caption, one_unit=True)
 
 
 def _roofline_table(chart: Roofline) -> Table:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from costsim.reporting.formats import format_range, format_value, scale_for
+from costsim.reporting.formats import (
+    NOTE_TITLES,
+    format_range,
+    format_value,
+    provenance_parts,
+    scale_for,
+)
 from costsim.reporting.model import (
     Block,
     HeatMap,
@@ -40,12 +46,6 @@ from costsim.reporting.text import (
 
 ROW_LIMIT = 20  # of a table; JSON and CSV have all rows
 _BOLD, _DIM, _ACCENT = "1", "2", "36"
-NOTE_TITLES = {
-    "warning": "Warnings",
-    "fallback": "Fallbacks: what stands in for something unknown",
-    "assumption": "Assumptions",
-    "excluded": "Not included",
-}
 
 
 def render(report: Report, options: RenderOptions) -> Rendered:
@@ -75,7 +75,7 @@ class _Terminal:
                 lines += ["", *printed] if printed else []
         lines += self._notes() + self._sources()
         lines += ["", *(self._style(line, _DIM) for line in self._wrap(self._provenance()))]
-        return lines + ["", *self._answer()]
+        return [*lines, "", *self._answer()]
 
     def _block(self, block: Block) -> list[str]:
         match block:
@@ -108,50 +108,88 @@ class _Terminal:
         for label, value, note in rows:
             start = "  " + pad(self._cut(label, label_width), label_width) + "  "
             start += pad(self._cut(value, value_width), value_width, right=True)
-            note_lines = wrap(format_value(note), self.width, " " * (display_width(start) + 2), start + "  ")
+            note_lines = wrap(
+                format_value(note), self.width, " " * (display_width(start) + 2), start + "  "
+            )
             lines += note_lines or [start]
         return lines
 
     def _table(self, table: Table) -> list[str]:
+        """Print headers over their units, text cells wrapped, numbers never cut."""
         printed = print_table(table, ROW_LIMIT)
-        if not printed.headers:
+        if not printed.titles:
             return []
-        headers = tuple(_upper(header) for header in printed.headers)
-        rows = [*printed.rows, *([printed.total] if printed.total else [])]
-        widths = self._widths(printed, headers, rows)
-        lines = [self._style(self._row(headers, printed, widths, " "), _BOLD)]
+        titles = tuple(title.upper() for title in printed.titles)
+        numbers = [*printed.rows, *([printed.total] if printed.total else []), printed.units]
+        widths, shown = self._widths(printed, titles, numbers)
+        lines = self._row(titles, printed, widths, shown, " ", _BOLD)
+        if any(printed.units[:shown]):
+            lines += self._row(printed.units, printed, widths, shown, " ", _DIM)
         for index, row in enumerate(printed.rows):
             marked = index == printed.chosen
-            line = self._row(row, printed, widths, self.glyphs.chosen if marked else " ")
-            lines.append(self._style(line, _ACCENT) if marked else line)
+            mark, style = (self.glyphs.chosen, _ACCENT) if marked else (" ", "")
+            lines += self._row(row, printed, widths, shown, mark, style)
         if not printed.rows:
             lines.append("  (none)")
         if printed.omitted:
-            lines.append(f"  {self.glyphs.ellipsis} and {printed.omitted:,} more rows (all in JSON and CSV)")
+            more = f"{printed.omitted:,} more rows (all in JSON and CSV)"
+            lines.append(f"  {self.glyphs.ellipsis} and {more}")
         if printed.total:
-            lines.append(self._style(self._row(printed.total, printed, widths, " "), _BOLD))
+            lines += self._row(printed.total, printed, widths, shown, " ", _BOLD)
+        if shown < len(titles):
+            hidden = ", ".join(printed.titles[shown:])
+            lines += wrap(
+                f"columns without room here (all in JSON and CSV): {hidden}", self.width, "  "
+            )
         return lines
 
     def _widths(
-        self, printed: PrintedTable, headers: tuple[str, ...], rows: list[tuple[str, ...]]
-    ) -> list[int]:
-        """Return column widths that fit the line: the widest text columns give way first."""
+        self, printed: PrintedTable, titles: tuple[str, ...], cells: list[tuple[str, ...]]
+    ) -> tuple[list[int], int]:
+        """Return column widths, and how many columns fit: long titles give way first, then text."""
+        count = len(titles)
+        needed = [max((display_width(row[i]) for row in cells), default=0) for i in range(count)]
         widths = [
-            max([display_width(header), *(display_width(row[i]) for row in rows)])
-            for i, header in enumerate(headers)
+            max(need, display_width(title)) for need, title in zip(needed, titles, strict=True)
         ]
-        while sum(widths) + 2 * len(widths) > self.width and max(widths) > 4:
-            texts = [i for i, numeric in enumerate(printed.numeric) if not numeric and widths[i] > 12]
-            candidates = texts or list(range(len(widths)))
-            widths[max(candidates, key=lambda i: widths[i])] -= 1
-        return widths
+        least = [
+            max(need, min(8, width)) if numeric else min(12, width)
+            for need, width, numeric in zip(needed, widths, printed.numeric, strict=True)
+        ]
+        shown = next((n for n in range(count, 1, -1) if sum(least[:n]) + 2 * n <= self.width), 1)
+        widths = widths[:shown]
+        while (over := sum(widths) + 2 * shown - self.width) > 0:
+            room = [i for i in range(shown) if widths[i] > least[i]]
+            if not room:
+                widths[0] = max(widths[0] - over, 1)
+                break
+            titles_first = [i for i in room if printed.numeric[i] and widths[i] > 12]
+            widths[max(titles_first or room, key=lambda i: widths[i])] -= 1
+        return widths, shown
 
-    def _row(self, cells: tuple[str, ...], printed: PrintedTable, widths: list[int], mark: str) -> str:
-        texts = [
-            pad(self._cut(cell, width), width, right=numeric)
-            for cell, width, numeric in zip(cells, widths, printed.numeric, strict=True)
+    def _row(
+        self,
+        cells: tuple[str, ...],
+        printed: PrintedTable,
+        widths: list[int],
+        shown: int,
+        mark: str,
+        style: str,
+    ) -> list[str]:
+        """Return a row as one line or more, as its text cells wrap."""
+        wrapped = [
+            wrap(cell, width) or [""] for cell, width in zip(cells[:shown], widths, strict=True)
         ]
-        return self._cut(f"{mark} " + "  ".join(texts), self.width)
+        lines: list[str] = []
+        for depth in range(max(map(len, wrapped), default=0)):
+            texts = [
+                pad(cell[depth] if depth < len(cell) else "", width, right=numeric)
+                for cell, width, numeric in zip(
+                    wrapped, widths, printed.numeric[:shown], strict=True
+                )
+            ]
+            lines.append(self._style(f"{' ' if depth else mark} {'  '.join(texts)}", style))
+        return lines
 
     def _tree(self, tree: Tree) -> list[str]:
         printed = print_tree(tree)
@@ -160,7 +198,9 @@ class _Terminal:
         label_width = self.width - amount_width - quantity_width - 4
         lines: list[str] = []
         for line in printed:
-            rails = "".join(self.glyphs.blank if last else self.glyphs.through for last in line.lasts[:-1])
+            rails = "".join(
+                self.glyphs.blank if last else self.glyphs.through for last in line.lasts[:-1]
+            )
             if line.lasts:
                 rails += self.glyphs.last if line.lasts[-1] else self.glyphs.branch
             label = self._cut(rails + line.label + self._cites(line.line.cites), label_width)
@@ -172,13 +212,13 @@ class _Terminal:
 
     def _bars(self, chart: StackedBars) -> list[str]:
         """Draw one bar part by part; several as stacks on one scale under a legend of shades."""
-        table = print_table(chart_table(chart))
         if len(chart.bars) == 1:
-            return self._one_bar(chart, table)
+            return self._one_bar(chart, print_table(chart_table(chart)))
         totals = [sum(p for p in bar.parts if p is not None and is_known(p)) for bar in chart.bars]
         longest = max([*totals, chart.limit or 0.0], default=0.0)
         scale = scale_for([*totals, longest], chart.kind, chart.unit)
-        label_width = min(max((display_width(b.label) for b in chart.bars), default=0), self.width // 3)
+        longest_label = max((display_width(b.label) for b in chart.bars), default=0)
+        label_width = min(longest_label, self.width * 2 // 5)
         value_width = max((display_width(scale.full(total)) for total in totals), default=0)
         room = self.width - label_width - value_width - 6
         shades = self.glyphs.shades
@@ -186,21 +226,24 @@ class _Terminal:
         for one, total in zip(chart.bars, totals, strict=True):
             ratios = [(p or 0.0) / longest if is_known(p) and longest else 0.0 for p in one.parts]
             drawn = "".join(
-                shades[i % len(shades)] * columns for i, columns in enumerate(stacked_bar(ratios, room))
+                shades[i % len(shades)] * columns
+                for i, columns in enumerate(stacked_bar(ratios, room))
             )
             label = pad(self._cut(one.label, label_width), label_width)
             value = pad(scale.full(total), value_width, right=True)
             lines.append(f"  {label}  {self._style(pad(drawn, room), _ACCENT)}  {value}")
-        legend = "   ".join(f"{shades[i % len(shades)]} {n}" for i, n in enumerate(chart.part_names))
+        legend = "   ".join(
+            f"{shades[i % len(shades)]} {n}" for i, n in enumerate(chart.part_names)
+        )
         lines += wrap(format_value(legend), self.width, "  ")
         if chart.limit is not None:
             lines.append(f"  {chart.limit_label or 'limit'}: {scale.full(chart.limit)}")
-        return lines
+        return [*lines, "", *self._table(chart_table(chart))]
 
     def _one_bar(self, chart: StackedBars, table: PrintedTable) -> list[str]:
         parts = chart.bars[0].parts
         longest = max((p for p in parts if p is not None and is_known(p)), default=0.0)
-        unit = table.headers[1].removeprefix("Value").strip(" ()")
+        unit = table.units[1]
         rows = [*table.rows, *([table.total] if table.total else [])]
         names = [self._cut(row[0], self.width // 3) for row in rows]
         values = [f"{row[1]} {unit}".rstrip() for row in rows]
@@ -253,7 +296,7 @@ class _Terminal:
         return f" {self.glyphs.bullet} ".join(provenance_parts(self.report))
 
     def _heading(self, title: str) -> str:
-        return self._style(self._cut(_upper(format_value(title)), self.width), _BOLD)
+        return self._style(self._cut(format_value(title).upper(), self.width), _BOLD)
 
     def _title(self, title: str) -> list[str]:
         return self._wrap(title)
@@ -268,19 +311,4 @@ class _Terminal:
         return "".join(f" [{number}]" for number in self.report.numbers(cites))
 
     def _style(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
-
-
-def provenance_parts(report: Report) -> list[str]:
-    """Return what made the report, part by part: tool, catalogue, input."""
-    made = report.provenance
-    parts = [f"costsim {made.tool_version}"]
-    parts += [f"catalogue of {made.catalog_date}"] if made.catalog_date else []
-    parts += [f"input {made.input_hash}"] if made.input_hash else []
-    return parts
-
-
-def _upper(text: str) -> str:
-    """Uppercase a header's words but not its unit: `GB` and `ms` mean what they mean."""
-    name, bracket, unit = text.partition(" (")
-    return name.upper() + bracket + unit
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text and code else text

@@ -25,7 +25,17 @@ class Glyphs:
 UNICODE = Glyphs("├─ ", "└─ ", "│  ", "   ", "█▓▒░▚▞▤▥", " ▏▎▍▌▋▊▉█", "▸", "·", "…")
 ASCII = Glyphs("|- ", "`- ", "|  ", "   ", "#=+-o*%x", " #", ">", "-", "...")
 _TO_ASCII = str.maketrans(
-    {"–": "-", "—": "-", "…": "...", "×": "x", "·": "-", "∞": "inf", "≤": "<=", "≥": ">=", "→": "->"}
+    {
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "×": "x",
+        "·": "-",
+        "∞": "inf",
+        "≤": "<=",
+        "≥": ">=",
+        "→": "->",
+    }
     | {"µ": "u", "μ": "u", "’": "'", "“": '"', "”": '"', "₂": "2", "\u00a0": " "}
 )
 
@@ -91,7 +101,7 @@ def bar(ratio: float, width: int, glyphs: Glyphs) -> str:
 
 
 def stacked_bar(ratios: Iterable[float], width: int) -> list[int]:
-    """Return the columns of each part so that the bar is as long as the sum, within half a column."""
+    """Return the columns of each part; the bar is as long as the sum, within half a column."""
     ends: list[int] = []
     total = 0.0
     for ratio in ratios:
