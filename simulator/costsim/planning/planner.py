@@ -1,0 +1,176 @@
+"""Planning: a scenario in, the best plan for it and what it costs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from costsim.errors import InfeasiblePlanError, Problem
+from costsim.hardware.kernels import load_kernel_model
+from costsim.planning.costing import Costing
+from costsim.planning.plan import Candidate, Plan
+from costsim.planning.reading import check_divisions, read_scenario
+from costsim.planning.resolving import Resolved, resolve
+from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
+from costsim.planning.search import Search, pareto, search
+from costsim.training.job import Job
+from costsim.training.space import Choices, limits_of
+
+_ALTERNATIVES = 12  # Pareto alternatives and runners-up that a plan lists
+
+
+def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Plan:
+    """Plan a scenario.
+
+    Args:
+        source: path of a scenario's YAML, or the same as a mapping.
+        settings: overrides such as `hardware.devices=512`.
+
+    Raises:
+        SpecError: where the scenario must change; lists all its problems.
+        InfeasiblePlanError: where no strategy fits; names the nearest fix.
+    """
+    read = read_scenario(source, settings)
+    scenario = read.scenario
+    resolved = resolve(read)
+    job = resolved.job
+    limits = limits_of(job.model, job.sequence, job.global_batch)
+    check_divisions(read, limits.heads, limits.kv_heads, limits.depth)
+    costing = Costing(scenario, resolved)
+    found = _search(scenario, job, costing)
+    best_row = int(found.order[0])
+    best = costing.candidate("best", found.evaluation, best_row)
+    candidates = [best]
+    for choice in scenario.compare:
+        candidates.append(_compared(choice, job, costing, found))
+    for index, row in enumerate(_alternatives(found, best_row), start=1):
+        candidates.append(costing.candidate(f"alternative {index}", found.evaluation, row))
+    return Plan(
+        name=scenario.name,
+        scenario=scenario.model_dump(mode="json", exclude_none=True),
+        job=job,
+        system=job.system.with_count(best.devices),
+        best=best,
+        candidates=tuple(candidates),
+        budget=costing.budget(best),
+        price=resolved.price,
+        search=found,
+        notes=_notes(resolved, costing),
+        sources=_sources(resolved, costing),
+    )
+
+
+def _choices(stated: StrategyChoices, unfused: bool) -> Choices:
+    axes = {name: getattr(stated, name) for name in StrategyChoices.model_fields}
+    if axes["recompute"] is None and not unfused:
+        # Fused attention keeps no scores, which is all that selective recomputation drops.
+        axes["recompute"] = ("none", "full")
+    return Choices(**axes)
+
+
+def _search(scenario: Scenario, job: Job, costing: Costing) -> Search:
+    unfused = job.software.attention == "unfused"
+    choices = _choices(scenario.strategy, unfused)
+    reserve = scenario.hardware.memory_reserve
+    devices = scenario.hardware.devices
+    if isinstance(devices, tuple):
+        return search(job, devices, choices, reserve)
+    deadline = scenario.limits.deadline or math.inf
+    best: Search | None = None
+    for count in _ladder(job, scenario, deadline):
+        try:
+            found = search(job, [count], choices, reserve)
+        except InfeasiblePlanError:
+            continue
+        row = int(found.order[0])
+        best = found
+        if costing.wall_s(found.evaluation, row) <= deadline:
+            return found
+    if best is None:
+        return search(job, [scenario.hardware.at_most], choices, reserve)
+    return best
+
+
+def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
+    """Numbers of devices to try, ascending: whole nodes that divide the batch among replicas.
+
+    Those whose peak rate cannot meet the deadline are left out.
+    """
+    steps = scenario.workload.tokens / (job.global_batch * job.sequence)
+    peak = job.system.accelerator.peak_flops_per_s(job.precision.matrix_dtype)
+    flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch * steps
+    least = flops / peak / deadline_s
+    node = job.system.devices_per_node
+    rungs = {node * multiple << power for power in range(16) for multiple in (1, 3, 5, 7)}
+    return sorted(r for r in rungs if least <= r <= scenario.hardware.at_most)
+
+
+def _compared(choice: Comparison, job: Job, costing: Costing, found: Search) -> Candidate:
+    """Return the fastest strategy that matches, marked where it does not fit."""
+    unfused = job.software.attention == "unfused"
+    counts = sorted({int(c) for c in found.evaluation.strategies.devices})
+    try:
+        inner = search(job, counts, _choices(choice, unfused))
+    except InfeasiblePlanError as error:
+        problem = error.problems[0]
+        raise InfeasiblePlanError(
+            Problem(
+                f"compared strategy `{choice.name}`: {problem.message}",
+                problem.location,
+                problem.hint,
+            )
+        ) from None
+    return costing.candidate(choice.name, inner.evaluation, int(inner.order[0]))
+
+
+def _alternatives(found: Search, best: int) -> list[int]:
+    """Return the Pareto set of time, memory and devices, and the fastest of other divisions."""
+    evaluation, order = found.evaluation, found.order
+    device_s = evaluation.step_time_s * evaluation.strategies.devices
+    front: list[int] = []
+    for first, second in (
+        (evaluation.step_time_s, evaluation.memory_bytes),
+        (evaluation.step_time_s, device_s),
+    ):
+        front += [int(order[i]) for i in np.flatnonzero(pareto(first[order], second[order]))]
+    front = sorted(set(front) - {best}, key=lambda row: evaluation.step_time_s[row])
+    spread = front[:: max(1, len(front) // (_ALTERNATIVES // 2))][: _ALTERNATIVES // 2]
+    seen = {evaluation.strategies.row(best).division}
+    for row in order:
+        division = evaluation.strategies.row(int(row)).division
+        if division not in seen and int(row) not in spread:
+            seen.add(division)
+            spread.append(int(row))
+        if len(spread) >= _ALTERNATIVES:
+            break
+    return sorted(spread, key=lambda row: float(evaluation.step_time_s[row]))
+
+
+def _notes(resolved: Resolved, costing: Costing) -> tuple[str, ...]:
+    job, price = resolved.job, resolved.price
+    kernels = load_kernel_model(job.system.accelerator)
+    return (
+        f"kernel times: {kernels.basis}",
+        f"software profile `{job.software.name}`: {job.software.source}",
+        f"price: {price.rule}",
+        f"power: {costing.power_w.basis}",
+        *job.model.notes,
+        *price.warnings,
+    )
+
+
+def _sources(resolved: Resolved, costing: Costing) -> dict[str, str]:
+    job, price = resolved.job, resolved.price.price
+    grid, pue = resolved.grid, resolved.pue
+    return {
+        "model": job.model.source,
+        "hardware": f"{job.system.id}: {job.system.basis}",
+        "price": f"{price}; {price.source}",
+        "grid": f"{grid}; {grid.source}",
+        "pue": f"{pue.value_ratio:.2f} ({pue.basis}); {pue.source}",
+        "power": costing.power_w.basis,
+    }

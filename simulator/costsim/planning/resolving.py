@@ -1,0 +1,130 @@
+"""Resolving: every name that a scenario uses looked up, all unknown ones reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from costsim.architectures import load_model
+from costsim.architectures.architecture import Architecture
+from costsim.costs.grids import Grid, Pue, grid_for, pue_for
+from costsim.costs.prices import PriceChoice, price_for
+from costsim.errors import CostsimError, Problem, SpecError
+from costsim.hardware import System, load_hardware
+from costsim.planning.reading import Read
+from costsim.planning.scenario import ListPrice, Scenario
+from costsim.training.job import Job
+from costsim.training.optimizers import state_bytes_per_parameter
+from costsim.training.precision import precision
+from costsim.training.software import software
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the names of a scenario stand for."""
+
+    job: Job
+    grid: Grid
+    pue: Pue
+    price: PriceChoice
+
+    @property
+    def system(self) -> System:
+        return self.job.system
+
+
+def resolve(read: Read) -> Resolved:
+    """Look every name of the scenario up.
+
+    Raises:
+        SpecError: with every name that is unknown, at its place in the file.
+    """
+    scenario = read.scenario
+    problems: list[Problem] = []
+    found: dict[str, Any] = {}
+
+    def attempt(name: str, path: tuple[str, ...], action: Callable[[], Any]) -> None:
+        try:
+            found[name] = action()
+        except CostsimError as error:
+            where = read.document.locate(path)
+            problems.extend(p if p.location else replace(p, location=where) for p in error.problems)
+
+    attempt("model", ("model",), lambda: _model(scenario.model, read.folder))
+    counts = scenario.hardware.devices
+    count = max(counts) if isinstance(counts, tuple) else scenario.hardware.at_most
+    attempt(
+        "system", ("hardware", "system"), lambda: load_hardware(scenario.hardware.system, count)
+    )
+    workload = scenario.workload
+    attempt("precision", ("workload", "precision"), lambda: precision(workload.precision))
+    attempt("software", ("workload", "software"), lambda: software(workload.software))
+    attempt(
+        "optimizer",
+        ("workload", "optimizer"),
+        lambda: state_bytes_per_parameter(workload.optimizer),
+    )
+    attempt("grid", ("site", "grid"), lambda: grid_for(scenario.site.grid))
+    attempt("pue", ("site", "pue"), lambda: _pue(scenario.site.pue))
+    if "model" in found:
+        attempt("context", ("workload", "sequence"), lambda: _context(found["model"], scenario))
+    if "system" in found:
+        accelerator = found["system"].accelerator
+        attempt("price", ("price",), lambda: _price(accelerator.id, scenario.price))
+        if "precision" in found:
+            attempt(
+                "peak",
+                ("workload", "precision"),
+                lambda: accelerator.peak_flops_per_s(found["precision"].matrix_dtype),
+            )
+    if scenario.hardware.devices == "fewest" and scenario.limits.deadline is None:
+        problems.append(
+            Problem(
+                "`devices: fewest` needs a deadline to meet",
+                read.document.locate(("hardware", "devices")),
+                "add `limits: {deadline: 30 days}`, or state a number of devices",
+            )
+        )
+    if problems:
+        raise SpecError(problems)
+    job = Job(
+        model=found["model"],
+        system=found["system"],
+        global_batch=workload.global_batch,
+        sequence=workload.sequence,
+        precision=found["precision"],
+        optimizer=workload.optimizer,
+        software=found["software"],
+    )
+    return Resolved(job, found["grid"], found["pue"], found["price"])
+
+
+def _model(named: str | dict[str, Any], folder: Path) -> Architecture:
+    """Load a model; a path starts at the scenario's folder."""
+    is_path = isinstance(named, str) and (
+        "/" in named or named.endswith((".json", ".yaml", ".yml"))
+    )
+    return load_model(folder / str(named)) if is_path else load_model(named)
+
+
+def _context(model: Architecture, scenario: Scenario) -> None:
+    limit = model.description.context_limit
+    if limit is not None and scenario.workload.sequence > limit:
+        raise SpecError(
+            f"{model.name} has positions for {limit:,} tokens, not {scenario.workload.sequence:,}",
+            hint=f"use a sequence of at most {limit}",
+        )
+
+
+def _pue(stated: float | None) -> Pue:
+    if stated is None:
+        return pue_for()
+    return Pue(stated, stated, stated, "stated in the scenario", "the scenario")
+
+
+def _price(accelerator_id: str, stated: float | ListPrice) -> PriceChoice:
+    if isinstance(stated, ListPrice):
+        return price_for(accelerator_id, stated.provider, stated.region, stated.term)
+    return price_for(accelerator_id, quote=stated)

@@ -1,0 +1,165 @@
+"""A scenario: what a person plans, as written in YAML. Frozen; unknown keys are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour
+
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+Axis = Annotated[
+    tuple[PositiveInt, ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1, json_schema_extra={"description": "one value, or the list to search"}),
+]
+Switch = Annotated[tuple[bool, ...], BeforeValidator(_as_list), Field(min_length=1)]
+ZeroStages = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=3, strict=True)], ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+]
+Recomputes = Annotated[
+    tuple[Literal["none", "selective", "full"], ...], BeforeValidator(_as_list), Field(min_length=1)
+]
+
+
+class Spec(BaseModel):
+    """Base of everything a user writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Training(Spec):
+    """Train a model on so many tokens."""
+
+    kind: Literal["training"]
+    tokens: Tokens
+    """Tokens of the whole run, such as `300 B tokens`."""
+    sequence: PositiveInt
+    """Tokens in a sequence."""
+    global_batch: PositiveInt
+    """Sequences in one optimizer step."""
+    precision: str = "bf16"
+    """Recipe: fp32, tf32, bf16, fp16, fp8."""
+    optimizer: str = "adam"
+    """Optimizer: adam, adamw, sgd, sgd_momentum, adafactor."""
+    software: str = "megatron-core"
+    """Profile of the framework, from hardware_specs/calibration/software.yaml."""
+
+
+class Hardware(Spec):
+    """What it runs on."""
+
+    system: str
+    """Id or alias of a system or accelerator (`costsim hardware` lists them)."""
+    devices: Axis | Literal["fewest"]
+    """How many accelerators: a number, a list to compare, or `fewest` that meet the deadline."""
+    at_most: PositiveInt = 16_384
+    """Where `devices` is `fewest`: how many there are."""
+    memory_reserve: Ratio = 0.0
+    """Share of the memory kept free besides what the framework takes, such as `5 %`."""
+
+
+class StrategyChoices(Spec):
+    """Values that the axes of parallelism may take; an axis left out is searched."""
+
+    tp: Axis | None = None
+    """Tensor parallelism."""
+    pp: Axis | None = None
+    """Pipeline parallelism."""
+    vp: Axis | None = None
+    """Model chunks a pipeline stage holds; above 1 the schedule is interleaved."""
+    dp: Axis | None = None
+    """Data parallelism."""
+    cp: Axis | None = None
+    """Context parallelism."""
+    micro_batch: Axis | None = None
+    """Sequences in a micro-batch."""
+    sp: Switch | None = None
+    """Sequence parallelism within the tensor-parallel group."""
+    zero: ZeroStages | None = None
+    """ZeRO stage: 0, 1, 2, or 3 (= FSDP)."""
+    recompute: Recomputes | None = None
+    """Activation recomputation: none, selective, full."""
+
+
+class Comparison(StrategyChoices):
+    """A strategy to show beside the best: the fastest of those that match."""
+
+    name: str
+    """What the report calls it."""
+
+
+class ListPrice(Spec):
+    """A price from the catalog (`costsim prices`)."""
+
+    provider: str | None = None
+    """Provider; left out, the median of those that sell whole servers."""
+    region: str | None = None
+    """A region code of the provider."""
+    term: Literal["on_demand", "spot", "reserved_1y", "reserved_3y"] = "on_demand"
+    """How the devices are rented."""
+
+
+class Site(Spec):
+    """Where the machine stands: what a kilowatt-hour emits and what the building adds."""
+
+    grid: str = "USA"
+    """A code or name of hardware_specs/grids, or a cloud region."""
+    pue: Annotated[float, Field(ge=1, le=3)] | None = None
+    """Power usage effectiveness; left out, the median of hyperscale fleets."""
+
+
+class Failures(Spec):
+    """How often devices fail and what a restart costs; left out, published rates are used."""
+
+    device_mtbf: Seconds | None = None
+    """Mean time between interruptions of one device, such as `50000 h`."""
+    restart: Seconds | None = None
+    """From an interruption to the first new step, such as `10 min`."""
+    checkpoint: Seconds | None = None
+    """How long training stalls for one checkpoint, such as `30 s`."""
+
+
+class Limits(Spec):
+    """What may not be exceeded: a plan beyond them is reported and ends with exit code 4."""
+
+    cost: Usd | None = None
+    """Budget of the run, such as `5 M$`."""
+    deadline: Seconds | None = None
+    """Wall time of the run, failures included, such as `40 days`."""
+
+
+class Scenario(Spec):
+    """A plan to make: a model, a workload, hardware, prices and limits."""
+
+    name: str
+    """Title of the report."""
+    model: str | dict[str, Any]
+    """Catalog name, path to a config.json or YAML (from the scenario's folder), or a description."""
+    workload: Training
+    """What is done with the model."""
+    hardware: Hardware
+    """What it runs on."""
+    strategy: StrategyChoices = StrategyChoices()
+    """Restrictions on parallelism."""
+    compare: tuple[Comparison, ...] = ()
+    """Strategies to show beside the best one."""
+    price: UsdPerHour | ListPrice = ListPrice()
+    """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    site: Site = Site()
+    """Where the machine stands."""
+    failures: Failures = Failures()
+    """Interruptions."""
+    limits: Limits = Limits()
+    """Budget and deadline."""
+    experiments: Ratio | None = None
+    """Device-hours of smaller runs before the final one, over those of the final one."""

@@ -1,0 +1,118 @@
+"""Memory of a training step: what each pipeline stage's device holds at its worst moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.training.job import Job
+from costsim.training.optimizers import state_bytes_per_parameter
+from costsim.training.profile import Profile
+from costsim.training.stages import Stages
+from costsim.training.strategy import Strategies
+
+MEMORY_PARTS = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "activations",
+    "buffers",
+    "framework",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes a device holds by part: arrays (strategies, stage types); absent stages are 0.
+
+    `buffers` are the transient tensors of the worst moment: the gradient of the largest
+    activation, gathered weights under ZeRO-3, one layer's activations under full recomputation.
+    `framework` is the driver's context, communication buffers and the allocator's loss.
+    """
+
+    parts: dict[str, np.ndarray]
+
+    @property
+    def total_bytes(self) -> np.ndarray:
+        """Bytes by strategy and stage type."""
+        return np.sum([self.parts[part] for part in MEMORY_PARTS], axis=0)
+
+
+def chunks_in_flight(strategies: Strategies, stages: Stages, micro_batches: np.ndarray):
+    """Return how many chunks' activations a stage holds at most: (strategies, stage types).
+
+    1F1B: stage i holds p − i micro-batches. Interleaved: v·p + p − 1 − 2i chunks (Korthikanti et
+    al. 2022, arXiv 2205.05198, give the first stage's L·(1 + (p−1)/(p·v))). Never more than there
+    are.
+    """
+    p, v = strategies.pp[:, None], strategies.vp[:, None]
+    plain = p - stages.position
+    interleaved = (v - 1) * p + 2 * (p - stages.position - 1) + 1
+    return np.minimum(np.where(v > 1, interleaved, plain), micro_batches[:, None] * v)
+
+
+def memory(
+    job: Job, strategies: Strategies, stages: Stages, profile: Profile, parts: list[str]
+) -> Memory:
+    """Return what devices of each stage type hold; `parts` says what each block is."""
+    recipe, software = job.precision, job.software
+    counts = stages.counts  # (strategies, types, blocks)
+    present = stages.many > 0
+    layer = np.array([part == "layer" for part in parts])
+    head = np.array([part == "head" for part in parts])
+
+    def held(figures: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Sum a figure (blocks, strategies) over the blocks of each stage type."""
+        weights = counts if mask is None else counts * mask
+        return np.einsum("rtk,kr->rt", weights, figures)
+
+    dense = held(profile.gather(profile.weights))
+    experts = held(profile.gather(profile.expert_weights))
+    shards = (strategies.dp * strategies.cp)[:, None]
+    expert_shards = shards * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None]
+    expert_shards = np.maximum(expert_shards, 1.0)
+    zero = strategies.zero[:, None]
+
+    def states(width: float, stage: int) -> np.ndarray:
+        """Bytes of a per-parameter state that ZeRO divides from `stage` on."""
+        whole = dense + experts
+        divided = dense / shards + experts / expert_shards
+        return width * np.where(zero >= stage, divided, whole)
+
+    micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
+    flight = chunks_in_flight(strategies, stages, micro_batches)
+    kept = profile.gather(profile.kept_bytes)  # (modes, blocks, strategies)
+    mode = strategies.recompute.astype(int)
+    rows = np.arange(len(mode))
+    chosen = kept[mode, :, rows].T  # (blocks, strategies)
+    stem = ~layer & ~head
+    activations = (
+        held(chosen, layer) * flight / strategies.vp[:, None]
+        + held(chosen, stem) * np.ceil(flight / strategies.vp[:, None])
+        + held(chosen, head)
+    )
+
+    largest = profile.gather(profile.transient_bytes)
+    has = counts > 0
+    gradient = np.max(np.where(has, largest.T[:, None, :], 0.0), axis=2)
+    # Full recomputation restores one layer's activations at a time.
+    restored = np.max(np.where(has & layer, kept[0].T[:, None, :], 0.0), axis=2)
+    restored = np.where(mode[:, None] == 2, restored, 0.0)
+    # ZeRO-3 gathers the weights of the layer at work and of the next, and holds one layer's
+    # gradients until they are scattered.
+    per_layer = profile.gather(profile.weights + profile.expert_weights)
+    gathered = np.max(np.where(has, per_layer.T[:, None, :], 0.0), axis=2)
+    gathered = np.where(
+        zero >= 3, gathered * (2 * recipe.weight_bytes + recipe.gradient_bytes), 0.0
+    )
+    found = {
+        "weights": states(recipe.weight_bytes, 3),
+        "gradients": states(recipe.gradient_bytes, 2),
+        "optimizer": states(recipe.master_bytes + state_bytes_per_parameter(job.optimizer), 1),
+        "activations": activations,
+        "buffers": np.maximum(gradient, restored) + gathered,
+    }
+    tensors = np.sum(list(found.values()), axis=0)
+    found["framework"] = software.context_bytes + software.reserve_ratio * tensors
+    return Memory({part: np.where(present, figure, 0.0) for part, figure in found.items()})

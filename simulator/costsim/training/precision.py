@@ -1,0 +1,45 @@
+"""Precision recipes: the format of everything a training step holds, moves and multiplies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costsim.errors import UnknownNameError, suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Bytes of an element by what it is for, and the formats that products run in."""
+
+    name: str
+    matrix_dtype: str  # of products inside layers
+    other_dtype: str  # of the LM head, routers and attention
+    weight_bytes: int
+    gradient_bytes: int  # as accumulated over micro-batches
+    master_bytes: int  # of the optimizer's own fp32 copy, 0 where the weights are fp32 already
+    activation_bytes: int
+    reduced_bytes: int  # of a gradient element on the wire
+
+
+PRECISIONS = {
+    # Mixed precision keeps fp32 master weights and accumulates gradients in fp32: with Adam's two
+    # moments 2 + 4 + 4 + 8 = 18 bytes a parameter (Narayanan et al. 2021, arXiv 2104.04473).
+    "fp32": Precision("fp32", "fp32", "fp32", 4, 4, 0, 4, 4),
+    "tf32": Precision("tf32", "tf32", "tf32", 4, 4, 0, 4, 4),
+    "bf16": Precision("bf16", "bf16", "bf16", 2, 4, 4, 2, 4),
+    "fp16": Precision("fp16", "fp16", "fp16", 2, 4, 4, 2, 4),
+    # Transformer Engine: products of layer matrices in fp8, primary weights and what is kept for
+    # backward in bf16.
+    "fp8": Precision("fp8", "fp8", "bf16", 2, 4, 4, 2, 4),
+}
+
+
+def precision(name: str) -> Precision:
+    """Return the recipe called `name`.
+
+    Raises:
+        UnknownNameError: where there is none of that name.
+    """
+    if name not in PRECISIONS:
+        raise UnknownNameError(f"unknown precision `{name}`", hint=suggestion(name, PRECISIONS))
+    return PRECISIONS[name]

@@ -1,0 +1,205 @@
+"""What one layer costs one device, for each distinct way of dividing the inside of a layer.
+
+Thousands of strategies share a few hundred (tp, sp, cp, ep, etp, micro-batch) combinations, and all
+kernel times, kept activations and weights depend on nothing else. They are computed once for each
+combination; strategies then gather them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.architectures.block import Block
+from costsim.architectures.tensors import Activation
+from costsim.architectures.workload import Execution, Shard, Workload
+from costsim.hardware.blocks import PARTS, Formats, block_times
+from costsim.hardware.collectives import collective_time_s
+from costsim.hardware.kernels import load_kernel_model
+from costsim.training.job import Job
+from costsim.training.stages import distinct
+from costsim.training.strategy import Column, Strategies
+
+MODES = ("none", "selective", "full")  # of recomputation
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Figures of one layer of each distinct block on one device: arrays (blocks, combinations).
+
+    `which` gives the combination of each strategy. Times are of one micro-batch. `parts_s` is
+    (directions, parts, blocks, combinations); `kept_bytes` and `recompute_s` have a leading axis
+    of recomputation modes.
+    """
+
+    which: np.ndarray
+    parts_s: np.ndarray
+    recompute_s: np.ndarray
+    tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
+    context_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
+    tensor_bytes: np.ndarray  # sent by a device in both directions
+    context_bytes: np.ndarray
+    kernels: np.ndarray  # (directions, blocks): launches
+    kept_bytes: np.ndarray
+    transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
+    weights: np.ndarray  # parameters outside experts
+    expert_weights: np.ndarray
+
+    def gather(self, figures: np.ndarray) -> np.ndarray:
+        """Return `figures` (…, combinations) of each strategy (…, strategies)."""
+        return figures[..., self.which]
+
+
+def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...]]:
+    """Return the profile of `job` under `strategies`, and the distinct blocks it speaks of."""
+    keys = np.stack(
+        [
+            strategies.tp,
+            strategies.sp,
+            strategies.cp,
+            strategies.ep,
+            strategies.etp,
+            strategies.micro_batch,
+        ],
+        axis=1,
+    )
+    combinations, which = np.unique(keys, axis=0, return_inverse=True)
+    tp, sp, cp, ep, etp, micro_batch = combinations.T
+    rows = len(combinations)
+    workload = Workload(micro_batch, job.sequence / cp, float(job.sequence))
+    kinds, _ = distinct(job.model.blocks(workload))
+    local = [block.shard(Shard(tp, sp > 0, ep, etp)) for block in kinds]
+
+    software, recipe = job.software, job.precision
+    execution = software.execution
+    formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
+    times = block_times(load_kernel_model(job.system.accelerator), local, rows, execution, formats)
+    tensor_s, tensor_bytes = _tensor_parallel(job, kinds, tp, sp)
+    context_s, context_bytes = _context_parallel(job, local, tp, cp, times.core_s, rows)
+
+    layer = np.array([block.part == "layer" for block in kinds])[:, None]
+    recompute = np.zeros((len(MODES), len(kinds), rows))
+    if execution.attention == "unfused":
+        recompute[1] = times.core_s * layer
+    recompute[2] = (times.total_s[0] + tensor_s[0] + context_s[0]) * layer
+
+    weights, experts = _weights(local, rows)
+    return (
+        Profile(
+            which=which.reshape(-1),
+            parts_s=times.seconds,
+            recompute_s=recompute,
+            tensor_s=tensor_s,
+            context_s=context_s,
+            tensor_bytes=tensor_bytes,
+            context_bytes=context_bytes,
+            kernels=times.kernels,
+            kept_bytes=_kept(local, execution, recipe.activation_bytes, rows),
+            transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
+            weights=weights,
+            expert_weights=experts,
+        ),
+        kinds,
+    )
+
+
+def activation_bytes(activations: Sequence[Activation], compute_bytes: float) -> Column | float:
+    """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
+    widths = {"float32": 4, "mask": 1, "index": 8}
+    return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+
+
+def _kept(
+    blocks: Sequence[Block], execution: Execution, compute_bytes: float, rows: int
+) -> np.ndarray:
+    """Bytes kept by one layer for its backward pass: (modes, blocks, rows)."""
+    kept = np.zeros((len(MODES), len(blocks), rows))
+    for index, block in enumerate(blocks):
+        saved = block.saved(execution)
+        kept[0, index] = activation_bytes(saved, compute_bytes)
+        if block.part == "layer":
+            outer = [activation for activation in saved if not activation.inner]
+            kept[1, index] = activation_bytes(outer, compute_bytes)
+            kept[2, index] = activation_bytes([block.source], compute_bytes)
+        else:
+            kept[1:, index] = kept[0, index]
+    return kept
+
+
+def _transient(
+    blocks: Sequence[Block], execution: Execution, compute_bytes: float, rows: int
+) -> np.ndarray:
+    """Bytes of the largest gradient alive inside a backward pass, as large as what is kept."""
+    largest = np.zeros((len(blocks), rows))
+    for index, block in enumerate(blocks):
+        for activation in block.saved(execution):
+            size = activation_bytes([activation], compute_bytes)
+            largest[index] = np.maximum(largest[index], size)
+    return largest
+
+
+def _weights(blocks: Sequence[Block], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    dense, experts = np.zeros((len(blocks), rows)), np.zeros((len(blocks), rows))
+    for index, block in enumerate(blocks):
+        for weight in block.weights():
+            target = dense if weight.active_elements is None else experts
+            target[index] += weight.elements
+    return dense, experts
+
+
+def _tensor_parallel(
+    job: Job, kinds: Sequence[Block], tp: Column, sp: Column
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds (directions, blocks, rows) and bytes sent by tensor-parallel exchanges."""
+    seconds = np.zeros((2, len(kinds), len(tp)))
+    sent = np.zeros((len(kinds), len(tp)))
+    width = job.precision.activation_bytes
+    for index, block in enumerate(kinds):
+        for collective in block.collectives():
+            size = np.broadcast_to(np.asarray(collective.elements * width, float), tp.shape)
+            reduce_s = collective_time_s(job.system, "all_reduce", size, tp, 1.0)
+            gather_s = collective_time_s(job.system, "all_gather", size, tp, 1.0)
+            scatter_s = collective_time_s(job.system, "reduce_scatter", size, tp, 1.0)
+            # Partial sums are reduced forward at an exit and backward at an entry. With sequence
+            # parallelism the reduction becomes a reduce-scatter and the other direction gathers;
+            # an entry gathers its divided input once more for the gradient of its weights.
+            reducing = 0 if collective.side == "exit" else 1
+            seconds[reducing, index] += np.where(sp > 0, scatter_s, reduce_s)
+            seconds[1 - reducing, index] += np.where(sp > 0, gather_s, 0.0)
+            if collective.side == "entry":
+                seconds[1, index] += np.where(sp > 0, gather_s, 0.0)
+            ring = size * (tp - 1) / tp
+            sent[index] += ring * np.where(sp > 0, 2 + (collective.side == "entry"), 2)
+    return seconds, sent
+
+
+def _context_parallel(
+    job: Job, local: Sequence[Block], tp: Column, cp: Column, core_s: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ring exchanges of keys and values, as far as attention itself does not hide them."""
+    seconds = np.zeros((2, len(local), rows))
+    sent = np.zeros((len(local), rows))
+    if np.all(cp == 1):
+        return seconds, sent
+    width = job.precision.activation_bytes
+    for index, block in enumerate(local):
+        for operator in block.operators:
+            if operator.role != "attention":
+                continue
+            elements = sum(
+                activation.elements
+                for activation in operator.saved()
+                if activation.name.endswith((".key", ".value"))
+            )
+            piece = np.broadcast_to(np.asarray(elements * width, float), (rows,))
+            once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
+            # Backward passes keys and values round again, and their gradients with them.
+            seconds[0, index] += np.maximum(0.0, once - core_s[index])
+            seconds[1, index] += np.maximum(0.0, 2 * once - 2 * core_s[index])
+            sent[index] += 3 * (cp - 1) * piece
+    return seconds, sent
+
+
+__all__ = ["MODES", "PARTS", "Profile", "activation_bytes", "profile"]

@@ -1,0 +1,70 @@
+"""Training software: what a framework's generation does about kernels, overlap and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from costsim.architectures.workload import Execution
+from costsim.errors import UnknownNameError, suggestion
+from costsim.resources import data_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """A profile of a framework, from `hardware_specs/calibration/software.yaml`.
+
+    Overlap ratios say which share of a transfer may hide behind computation of the same time;
+    `launch_s` is the host's time to launch one kernel, `step_s` what it does once a step;
+    `context_bytes` is held by the driver and the communication library, and `reserve_ratio` of the
+    tensors' bytes is lost to the allocator.
+    """
+
+    name: str
+    attention: Literal["flash", "unfused"]
+    dropout: bool
+    overlap_gradients_ratio: float
+    overlap_gathers_ratio: float
+    overlap_pipeline_ratio: float
+    overlap_tensor_ratio: float
+    launch_s: float
+    step_s: float
+    context_bytes: float
+    reserve_ratio: float
+    source: str
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(style="fused", attention=self.attention, dropout=self.dropout)
+
+
+@cache
+def _profiles() -> dict[str, dict[str, Any]]:
+    import yaml
+
+    path = data_folder("hardware_specs") / "calibration" / "software.yaml"
+    loaded: dict[str, dict[str, Any]] = yaml.load(
+        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
+    return loaded
+
+
+def software_names() -> tuple[str, ...]:
+    """Return the names of the known profiles."""
+    return tuple(_profiles())
+
+
+@cache
+def software(name: str) -> Software:
+    """Return the profile called `name`.
+
+    Raises:
+        UnknownNameError: where there is none of that name.
+    """
+    profiles = _profiles()
+    if name not in profiles:
+        raise UnknownNameError(
+            f"unknown training software `{name}`", hint=suggestion(name, profiles)
+        )
+    return Software(name=name, **profiles[name])

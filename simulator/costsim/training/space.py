@@ -1,0 +1,162 @@
+"""The space of legal strategies: every division of a step that frameworks accept.
+
+A strategy is legal when heads, layers, batch and devices divide; whether it fits in memory is the
+evaluator's question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.operators import Attention
+from costsim.training.strategy import RECOMPUTE, Recompute, Strategies
+
+MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
+SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What divides: facts of the model that bound the degrees of parallelism."""
+
+    heads: int  # tp divides the query heads
+    kv_heads: int  # tp divides them, or is a multiple (then heads are replicated)
+    depth: int  # pp·vp divides the layers
+    sequence: int
+    global_batch: int
+    experts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Values that an axis may take; None means every legal one."""
+
+    tp: Sequence[int] | None = None
+    pp: Sequence[int] | None = None
+    vp: Sequence[int] | None = None
+    dp: Sequence[int] | None = None
+    cp: Sequence[int] | None = None
+    micro_batch: Sequence[int] | None = None
+    sp: Sequence[bool] | None = None
+    zero: Sequence[int] | None = None
+    recompute: Sequence[Recompute] | None = None
+
+
+def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
+    """Return what bounds parallelism for `model`: facts of its attention and its depth."""
+    heads, kv_heads = 0, 0
+    for block in model.blocks():
+        for operator in block.operators:
+            if isinstance(operator, Attention):
+                heads = math.gcd(heads, int(operator.query_heads))
+                kv_heads = math.gcd(kv_heads, int(operator.kv_heads))
+    return Limits(max(heads, 1), max(kv_heads, 1), model.depth, sequence, global_batch)
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a positive integer, ascending."""
+    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _chosen(values: Sequence[int], wanted: Sequence[int] | None) -> list[int]:
+    return [value for value in values if wanted is None or value in wanted]
+
+
+def legal_strategies(
+    limits: Limits, device_counts: Sequence[int], choices: Choices | None = None
+) -> Strategies:
+    """Return every legal strategy that uses one of `device_counts` devices, in a fixed order.
+
+    A pipeline that is not interleaved may have uneven stages; one that is must divide the layers.
+    """
+    choices = choices or Choices()
+    skeletons: list[tuple[int, int, int, int, int, int]] = []
+    for devices in device_counts:
+        for tp in _chosen(_tensor_degrees(limits, devices), choices.tp):
+            for cp in _chosen(_context_degrees(limits, devices // tp), choices.cp):
+                for pp in _chosen(divisors(devices // (tp * cp)), choices.pp):
+                    dp = devices // (tp * cp * pp)
+                    if pp > limits.depth or limits.global_batch % dp:
+                        continue
+                    if choices.dp is not None and dp not in choices.dp:
+                        continue
+                    skeletons.extend(_within(limits, choices, tp, pp, dp, cp))
+    if not skeletons:
+        return Strategies.of([])
+    base = np.array(skeletons, float)
+    return _crossed(base, choices)
+
+
+def _tensor_degrees(limits: Limits, devices: int) -> list[int]:
+    return [
+        tp
+        for tp in divisors(limits.heads)
+        if devices % tp == 0 and (limits.kv_heads % tp == 0 or tp % limits.kv_heads == 0)
+    ]
+
+
+def _context_degrees(limits: Limits, devices: int) -> list[int]:
+    """Degrees whose ranks hold two equal pieces each, as balanced causal masks need."""
+    return [
+        cp
+        for cp in divisors(devices)
+        if cp == 1 or limits.sequence % (2 * cp) == 0 and limits.sequence // cp >= SHORTEST_PIECE
+    ]
+
+
+def _within(
+    limits: Limits, choices: Choices, tp: int, pp: int, dp: int, cp: int
+) -> list[tuple[int, int, int, int, int, int]]:
+    """Micro-batches and interleavings of one division of the devices."""
+    per_replica = limits.global_batch // dp
+    found: list[tuple[int, int, int, int, int, int]] = []
+    for micro_batch in _chosen(divisors(per_replica), choices.micro_batch):
+        if micro_batch > MAX_MICRO_BATCH and choices.micro_batch is None:
+            break
+        micro_batches = per_replica // micro_batch
+        for vp in _chosen([1, *range(2, limits.depth // pp + 1)], choices.vp):
+            # Interleaving needs a pipeline, equal chunks, and micro-batches in multiples of it.
+            if vp > 1 and (pp == 1 or micro_batches % pp or limits.depth % (pp * vp)):
+                continue
+            found.append((tp, pp, vp, dp, cp, micro_batch))
+    return found
+
+
+def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
+    """Cross the divisions with sequence parallelism, ZeRO stages and recomputation."""
+    options = np.array(
+        [
+            (sp, zero, RECOMPUTE.index(recompute))
+            for sp in ((False, True) if choices.sp is None else choices.sp)
+            for zero in ((0, 1, 2, 3) if choices.zero is None else choices.zero)
+            for recompute in (RECOMPUTE if choices.recompute is None else choices.recompute)
+        ],
+        float,
+    )
+    rows = np.repeat(base, len(options), axis=0)
+    switches = np.tile(options, (len(base), 1))
+    tp, pp, vp, dp, cp, micro_batch = rows.T
+    sp, zero, recompute = switches.T
+    # Sequence parallelism divides by the tensor-parallel group; ZeRO by the replicas.
+    sensible = ((sp == 0) | (tp > 1)) & ((zero == 0) | (dp * cp > 1))
+    ones = np.ones(int(sensible.sum()))
+    columns = {
+        "tp": tp,
+        "pp": pp,
+        "vp": vp,
+        "dp": dp,
+        "cp": cp,
+        "micro_batch": micro_batch,
+        "sp": sp,
+        "zero": zero,
+        "recompute": recompute,
+    }
+    return Strategies.from_columns(
+        {name: column[sensible] for name, column in columns.items()} | {"ep": ones, "etp": ones}
+    )

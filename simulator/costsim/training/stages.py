@@ -1,0 +1,108 @@
+"""Pipeline stages: which layers each stage holds, first and last with their extra parts.
+
+A stage type is a set of stages with equal contents; a model of equal layers has at most four
+(first, middle, longer middle, last), whatever the depth of the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.architectures.block import Block
+from costsim.training.strategy import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Stage types of every row: arrays (rows, types[, blocks]); absent types have `many` 0.
+
+    `counts` says how many of each distinct block a stage of the type holds, over all its chunks;
+    `position` is the index of the first stage of the type.
+    """
+
+    counts: np.ndarray
+    many: np.ndarray
+    position: np.ndarray
+
+
+def distinct(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], tuple[int, ...]]:
+    """Return the distinct blocks, and for each block of a unit in order the index of its kind.
+
+    The order lists stem and head once and every layer separately.
+    """
+    kinds: list[Block] = []
+    order: list[int] = []
+    for block in blocks:
+        for index, kind in enumerate(kinds):
+            if kind.operators is block.operators:
+                break
+        else:
+            index = len(kinds)
+            kinds.append(block)
+        order.extend([index] * int(block.count))
+    return tuple(kinds), tuple(order)
+
+
+def chunk_lengths(depth: int, chunks: int) -> np.ndarray:
+    """Return how many layers each chunk of a pipeline holds, in order.
+
+    Where `chunks` does not divide `depth`, the first and the last chunks, which also hold embedding
+    and head, are the shorter ones, as frameworks with uneven stages place them.
+    """
+    short, longer = divmod(depth, chunks)
+    lengths = np.full(chunks, short)
+    start = (chunks - longer + 1) // 2
+    lengths[start : start + longer] += 1
+    return lengths
+
+
+def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
+    """Return the stage types of each row of (`pp`, `vp`)."""
+    kinds, order = distinct(blocks)
+    parts = [kinds[kind].part for kind in order]
+    layers = np.array([kind for kind, part in zip(order, parts, strict=True) if part == "layer"])
+    # layers up to each place, by kind: counts of any run are a difference of two rows.
+    one_hot = np.zeros((len(layers) + 1, len(kinds)))
+    one_hot[np.arange(1, len(layers) + 1), layers] = 1
+    upto = np.cumsum(one_hot, axis=0)
+    stem = np.zeros(len(kinds))
+    head = np.zeros(len(kinds))
+    for kind, part in zip(order, parts, strict=True):
+        if part == "stem":
+            stem[kind] += 1
+        elif part == "head":
+            head[kind] += 1
+
+    pairs, inverse = np.unique(np.stack([pp, vp], axis=1), axis=0, return_inverse=True)
+    found = [_types(int(p), int(v), upto, stem, head) for p, v in pairs]
+    width = max(len(many) for _, many, _ in found)
+    counts = np.zeros((len(pairs), width, len(kinds)))
+    many = np.zeros((len(pairs), width))
+    position = np.zeros((len(pairs), width))
+    for index, (some_counts, some_many, some_position) in enumerate(found):
+        counts[index, : len(some_many)] = some_counts
+        many[index, : len(some_many)] = some_many
+        position[index, : len(some_many)] = some_position
+    inverse = inverse.reshape(-1)
+    return Stages(counts[inverse], many[inverse], position[inverse])
+
+
+def _types(
+    pp: int, vp: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ends = np.concatenate([[0], np.cumsum(chunk_lengths(len(upto) - 1, pp * vp))])
+    chunks = upto[ends[1:]] - upto[ends[:-1]]  # chunk c stands on stage c mod pp
+    held = chunks.reshape(vp, pp, -1).sum(axis=0)
+    held[0] += stem
+    held[-1] += head
+    # First and last stay types of their own: they hold other activations in flight.
+    ends_mark = np.zeros((pp, 1))
+    ends_mark[0] += 1
+    ends_mark[-1] += 2
+    _, first, number = np.unique(
+        np.hstack([held, ends_mark]), axis=0, return_index=True, return_counts=True
+    )
+    return held[first], number, first

@@ -1,0 +1,117 @@
+"""A strategy: how one training step is divided over devices and time.
+
+Devices are numbered with tensor parallelism innermost, then context, data, and pipeline
+parallelism outermost (Megatron-LM's order), so a tensor-parallel group is neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column: TypeAlias = NDArray[np.float64]
+Recompute: TypeAlias = Literal["none", "selective", "full"]
+
+RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to train: degrees of parallelism, micro-batch, sharding and recomputation.
+
+    `vp` is the number of model chunks a pipeline stage holds (interleaved 1F1B where above 1);
+    `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices;
+    `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
+    """
+
+    tp: int = 1
+    pp: int = 1
+    vp: int = 1
+    dp: int = 1
+    cp: int = 1
+    ep: int = 1
+    etp: int = 1
+    micro_batch: int = 1
+    sp: bool = False
+    zero: int = 0
+    recompute: Recompute = "none"
+
+    @property
+    def devices(self) -> int:
+        return self.tp * self.pp * self.dp * self.cp
+
+    @property
+    def division(self) -> tuple[int, int, int, int]:
+        """Degrees that divide the devices: TP, PP, CP, DP."""
+        return self.tp, self.pp, self.cp, self.dp
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the axes by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Strategies:
+    """Many strategies as float64 columns of one length; `recompute` is an index of RECOMPUTE."""
+
+    tp: Column
+    pp: Column
+    vp: Column
+    dp: Column
+    cp: Column
+    ep: Column
+    etp: Column
+    micro_batch: Column
+    sp: Column
+    zero: Column
+    recompute: Column
+
+    def __len__(self) -> int:
+        return len(self.tp)
+
+    @property
+    def devices(self) -> Column:
+        return self.tp * self.pp * self.dp * self.cp
+
+    @classmethod
+    def of(cls, strategies: Iterable[Strategy]) -> Strategies:
+        """Return columns of the given strategies."""
+        rows = list(strategies)
+        return cls.from_columns(
+            {
+                field.name: np.array([_number(getattr(row, field.name)) for row in rows], float)
+                for field in fields(cls)
+            }
+        )
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Strategies:
+        """Return strategies of named columns, as float64 (int64 overflows silently)."""
+        return cls(**{f.name: np.asarray(columns[f.name], np.float64) for f in fields(cls)})
+
+    def columns(self) -> dict[str, Column]:
+        """Return the columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def take(self, index: NDArray[Any]) -> Strategies:
+        """Return the strategies at `index` (or where it is true)."""
+        return Strategies(**{name: column[index] for name, column in self.columns().items()})
+
+    def row(self, index: int) -> Strategy:
+        """Return one strategy."""
+        values: dict[str, Any] = {
+            name: int(column[index]) for name, column in self.columns().items()
+        }
+        values["sp"] = bool(values["sp"])
+        values["recompute"] = RECOMPUTE[values["recompute"]]
+        return Strategy(**values)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str):
+        return float(RECOMPUTE.index(value))  # pyright: ignore[reportArgumentType]
+    return float(value)  # pyright: ignore[reportArgumentType]
