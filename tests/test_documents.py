@@ -144,6 +144,22 @@ def test_a_key_has_its_own_place_and_an_absent_path_its_parents() -> None:
     assert str(Document({"a": 1}, "<dict>").locate(("a",))) == "<dict>"
 
 
+def test_values_set_from_outside_are_located_there() -> None:
+    document = read_document("name: x\ntraining: {tokens: 1}\n", "f")
+    changed = document.with_value(["training", "tp"], "many", "--set training.tp=many")
+    changed = changed.with_value(["by_name", "first"], {"kind": "linear"}, "--set by_name.first")
+    assert document.value == {"name": "x", "training": {"tokens": 1}}
+    with pytest.raises(SpecError) as caught:
+        parse_as(changed, Plan)
+    second, first = caught.value.problems
+    assert str(first).startswith("--set by_name.first: missing `by_name.first.width`")
+    assert str(second).startswith("--set training.tp=many: `training.tp`: must be a valid integer")
+    with pytest.raises(SpecError, match="leads into a value"):
+        document.with_value(["name", "first"], 1, "--set")
+    with pytest.raises(SpecError, match="leads into a value"):
+        document.with_value(["training", "tokens", "first", "second"], 1, "--set")
+
+
 def test_a_right_document_becomes_the_model() -> None:
     text = """
 name: gpt3

@@ -6,20 +6,22 @@ YAML is read by the rules of version 1.2 (see `costsim.nodes`); a key given twic
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from costsim.errors import Location, SpecError
-from costsim.nodes import DuplicateKeyError, Node, compose, resolve
+from costsim.nodes import DuplicateKeyError, Node, compose
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
+
+Steps = tuple[str | int, ...]
 
 MAX_BYTES = 2_000_000  # a spec is kilobytes; this much still parses in about two seconds
 
@@ -32,25 +34,72 @@ class Document:
     file: str
     text: str = field(default="", repr=False)
     _root: Node | None = field(default=None, repr=False)
+    _set_by: Mapping[Steps, str] = field(default_factory=dict[Steps, str], repr=False)
+
+    def steps(self, path: Sequence[str | int]) -> Steps:
+        """Return those steps of `path` that the document has.
+
+        A validator's path also names the members of unions that it tried.
+        """
+        return _existing(self.value, tuple(path))
 
     def locate(self, path: Sequence[str | int] = (), *, key: bool = False) -> Location:
-        """Return where the value at `path` begins (or its key); if absent, its nearest parent.
-
-        Steps that the document does not have are skipped: a validator's path also names the
-        members of unions that it tried.
-        """
-        root = self._root or _json_positions(self.text)
-        if root is None:
+        """Return where the value at `path` begins (or its key); if absent, its nearest parent."""
+        steps = self.steps(path)
+        for length in range(1, len(steps) + 1):
+            if steps[:length] in self._set_by:
+                return Location(self._set_by[steps[:length]])
+        node = self._root or _json_positions(self.text)
+        if node is None:
             return Location(self.file)
-        line, column = root.line, root.column
-        for _, key_line, key_column, node in resolve(root, tuple(path)):
+        line, column = node.line, node.column
+        for step in steps:
+            if step not in node.children:
+                break
+            key_line, key_column, node = node.children[step]
             line, column = (key_line, key_column) if key else (node.line, node.column)
         return Location(self.file, line, column)
 
-    def steps(self, path: Sequence[str | int]) -> tuple[str | int, ...]:
-        """Return those steps of `path` that the document has."""
-        root = self._root or _json_positions(self.text)
-        return tuple(step for step, *_ in resolve(root, tuple(path))) if root else tuple(path)
+    def with_value(self, path: Sequence[str], value: Any, source: str) -> Document:
+        """Return the document with `value` at `path`; errors about it name `source` as its place.
+
+        Raises:
+            SpecError: if `path` leads into something that is not a mapping.
+        """
+        try:
+            changed = _with(self.value, list(path), value)
+        except KeyError:
+            message = f"`{'.'.join(path)}` leads into a value, not a mapping"
+            raise SpecError(message, location=Location(source)) from None
+        return replace(self, value=changed, _set_by={**self._set_by, tuple(path): source})
+
+
+def _with(value: Any, path: list[str], new: Any) -> dict[str, Any]:
+    """Return a copy of the mapping `value` with `new` at `path`."""
+    step, *rest = path
+    if not isinstance(value, dict):
+        raise KeyError(step)
+    mapping = cast("dict[str, Any]", value)
+    return {**mapping, step: _with(mapping.get(step, {}), rest, new) if rest else new}
+
+
+def _existing(value: Any, path: Steps) -> Steps:
+    """Return as many of the steps of `path` as can be followed into `value`."""
+    if not path or not isinstance(value, dict | list):
+        return ()
+    step, rest = path[0], path[1:]
+    taken: Steps = ()
+    children = cast("dict[str | int, Any] | list[Any]", value)
+    if step in children if isinstance(children, dict) else _is_index(step, children):
+        taken = (step, *_existing(cast(Any, children)[step], rest))
+        if len(taken) == len(path):
+            return taken
+    skipped = _existing(value, rest)
+    return taken if len(taken) >= len(skipped) else skipped
+
+
+def _is_index(step: str | int, values: list[Any]) -> bool:
+    return isinstance(step, int) and 0 <= step < len(values)
 
 
 def load_document(path: str | Path) -> Document:

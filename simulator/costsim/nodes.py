@@ -47,10 +47,6 @@ class Node:
     height: int = 0
 
 
-Step = tuple[str | int, int, int, Node]
-"""A key or index, the line and column of the key, the node it leads to."""
-
-
 class DuplicateKeyError(SpecError):
     """A mapping has a key twice; the problems say where both stand."""
 
@@ -62,20 +58,6 @@ def compose(text: str, file: str) -> Node:
         SpecError: if it does not parse or repeats a key, with line and column.
     """
     return _Composer(text, file).document()
-
-
-def resolve(root: Node, path: tuple[str | int, ...]) -> list[Step]:
-    """Return the steps of `path` that exist below `root`: as many of them as can be followed."""
-    if not path:
-        return []
-    taken: list[Step] = []
-    child = root.children.get(path[0])
-    if child:
-        taken = [(path[0], *child), *resolve(child[2], path[1:])]
-        if len(taken) == len(path):
-            return taken
-    skipped = resolve(root, path[1:])
-    return taken if len(taken) >= len(skipped) else skipped
 
 
 class _Composer:
