@@ -8,7 +8,8 @@ import pytest
 
 from costsim.cli import main
 from costsim.cli.schema import KINDS
-from costsim.documents import load_document
+from costsim.documents import load_document, parse_as
+from costsim.planning.scenario import Scenario
 
 HERE = [kind for kind, target in KINDS.items() if find_spec(target.partition(":")[0])]
 
@@ -35,7 +36,7 @@ def test_init_writes_a_scenario_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "mine.yaml"
     assert main(["init", str(path)]) == 0
     written = path.read_text()
-    assert load_document(path).value["model"]
+    assert parse_as(load_document(path), Scenario).limits.cost == 250_000
     assert written.startswith("#")
     path.write_text("mine\n")
     assert main(["init", str(path)]) == 2
