@@ -30,7 +30,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     if last - first > 3:
         stride = max(1, (last - first) // 6)
-        return [10.0**power for power in range(first, last + 1, stride)]
+        return [10.0**power for power in range(first, last + stride, stride)]
     fine = [m * 10.0**power for power in range(first, last + 1) for m in (1, 2, 5)]
     start = max((t for t in fine if t <= low * (1 + 1e-9)), default=fine[0])
     end = min((t for t in fine if t >= high * (1 - 1e-9)), default=fine[-1])
@@ -88,7 +88,7 @@ def _with_labels(axis: Axis, ticks: Sequence[float]) -> AxisScale:
         labels = [f"{scale.prefix}{tick / scale.size:,.6g}" for tick in ticks]
         unit = scale.suffix
         if scale.prefix == "$":  # "$2M" reads better than "$2" under "(M)"
-            labels = [label + unit for label in labels]
+            labels = [label if label == "$0" else label + unit for label in labels]
             unit = ""
         title = f"{axis.title} ({unit})" if unit else axis.title
     if axis.log:

@@ -124,7 +124,7 @@ def scale_for(
     whole = all(value == int(value) for value in known)
     match kind:
         case "usd":
-            return _usd_scale(largest, whole, short)
+            return _usd_scale(largest, short)
         case "seconds":
             size, suffix = next(
                 ((size, name) for below, size, name in _TIME_STEPS if largest < below),
@@ -252,12 +252,12 @@ def _without_zeros(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _usd_scale(largest: float, whole: bool, short: bool) -> Scale:
+def _usd_scale(largest: float, short: bool) -> Scale:
     if short and largest >= 1e4:
         steps = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
         size, letter = next(step for step in steps if largest >= step[0])
         return Scale(size, _decimals(largest / size), "$", letter)
-    if largest >= 1_000 or whole:
+    if largest >= 999.995:  # as units.format_usd does
         return Scale(1.0, 0, "$")
     return Scale(1.0, 2 if largest >= 0.1 else _decimals(largest), "$")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from costsim.reporting.model import (
     Answer,
     Axis,
@@ -308,3 +310,29 @@ GPT3 = Report(
         Source("paper", "Narayanan et al. 2021, Efficient Large-Scale Language Model Training"),
     ),
 )
+
+# Charts as they should be, without anything to draw, and with a single thing.
+ALL = [HEAT, MEMORY, PARETO, ROOFLINE, SCALING, STEP]
+X, Y = Axis("x"), Axis("y", "usd")
+EMPTY = [
+    StackedBars("t", (), ()),
+    StackedBars("t", ("a",), (Bar("x", (None,)), Bar("y", (math.nan,)))),
+    StackedBars("t", ("a",), (Bar("x", (0.0,)),), "bytes", limit=math.nan),
+    Lines("t", X, Y, ()),
+    Lines("t", X, Y, (Series("s", ()), Series("n", ((1.0, None), (2.0, math.nan))))),
+    HeatMap("t", "x", (), "y", (), ()),
+    HeatMap("t", "x", ("1",), "y", ("1",), ((None,),)),
+    Roofline("t", "d", 1e12, 1e9, ()),
+    Scatter("t", X, Y, ()),
+    Scatter("t", X, Y, (Point("p", None, 1.0), Point("q", math.nan, 1.0, True, True))),
+]
+ONE = [
+    StackedBars("t", ("a",), (Bar("x", (3e-9,)),), "seconds"),
+    Lines("t", X, Y, (Series("s", ((5.0, 7.0),)),)),
+    Lines("t", Axis("x", log=True), Axis("y", log=True), (Series("s", ((5.0, 7.0), (0.0, 1.0))),)),
+    HeatMap("t", "x", ("1",), "y", ("1",), ((3.0,),), chosen=(0, 0)),
+    Roofline("t", "d", 1e15, 3e12, (RooflinePoint("op", 1e-3, 1e5),)),
+    Scatter("t", X, Y, (Point("p", 1.0, 1.0, True, True),)),
+    Scatter("t", X, Y, (Point("p", -1.0, 0.0, True, True),)),
+    Scatter("t", Axis("x", log=True), Y, (Point("p", 2.0, 1e9, True, True),)),
+]
