@@ -15,6 +15,7 @@ from costsim.errors import UnknownNameError, suggestion
 # kind -> the pydantic model that reads it
 KINDS = {
     "scenario": "costsim.planning.scenario:Scenario",
+    "model": "costsim.architectures.spec:ModelSpec",
 }
 
 
