@@ -1,0 +1,6 @@
+"""What a model is: operators, layers, the catalog, readers, and the closed forms that follow."""
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.catalog import aliases_of, load_model, model_names
+
+__all__ = ["Architecture", "aliases_of", "load_model", "model_names"]

@@ -55,7 +55,7 @@ class Layer:
     """norm → mixer → add → norm → feed-forward → add; or both from one place, in parallel.
 
     `parallel` layers (GPT-NeoX, Falcon, PaLM) feed mixer and network from the same stream;
-    `shared_norm` ones from the same norm.
+    `shared_norm` ones from the same norm. `post_norm` layers (OPT-350M) normalize after adding.
     """
 
     mixer: Mixer
@@ -63,10 +63,13 @@ class Layer:
     norm: NormStyle
     parallel: bool = False
     shared_norm: bool = False
+    post_norm: bool = False
     dropout: bool = False
 
     def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
         """Return the operators of one layer; its input is called `input`."""
+        if self.post_norm:
+            return self._post_norm_operators(workload, hidden)
         rows = workload.rows
         found: list[Operator] = [self.norm.operator("mixer_norm", "input", rows, hidden)]
         mixed, _ = self.mixer.operators(workload, hidden, "mixer_norm")
@@ -79,6 +82,17 @@ class Layer:
         fed, _ = self.feed_forward.operators(workload, hidden, source)
         found.extend(fed)
         found.append(self._add("feed_forward_residual", rows, hidden))
+        return tuple(found)
+
+    def _post_norm_operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
+        found: list[Operator] = []
+        source = "input"
+        for name, sub_layer in (("mixer", self.mixer), ("feed_forward", self.feed_forward)):
+            found.extend(sub_layer.operators(workload, hidden, source)[0])
+            found.append(self._add(f"{name}_residual", workload.rows, hidden))
+            source = f"{name}_norm"
+            norm = self.norm.operator(source, f"{name}_residual", workload.rows, hidden)
+            found.append(norm)
         return tuple(found)
 
     def _add(self, name: str, rows: Number, hidden: Number) -> Residual:

@@ -1,0 +1,205 @@
+"""Models by name, file or mapping: scenarios/models/, YAML, Hugging Face `config.json`.
+
+A catalog file is named by its model, so that loading one opens one small file; packaged files are
+checked by the tests and not again while running, which spares importing pydantic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.decoder import decoder
+from costsim.documents import Document, load_document, parse_as
+from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.resources import data_folder
+
+_ALIASES = "aliases"
+_DETAILS = ("name", "source", "published_parameters", "extends")
+_MAX_CHAIN = 16  # files that extend one another
+_SUFFIXES = (".json", ".yaml", ".yml")
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+
+
+def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architecture:
+    """Return a model's architecture.
+
+    Args:
+        model: a catalog name or alias ("gpt3-175b"; case does not matter), the path of a YAML
+            description, of a `config.json` or of its folder, or the content of either as a
+            mapping. An architecture is returned as it is.
+
+    Raises:
+        UnknownNameError: if no catalog model and no file has the name.
+        SpecError: if a description is malformed or of a kind that is not supported, with the place.
+    """
+    if isinstance(model, Architecture):
+        return model
+    if isinstance(model, Mapping):
+        name = str(model.get("_name_or_path") or model.get("model_type") or "model")
+        return _from_document(Document(dict(model), "<mapping>"), name, "", trusted=False)
+    if isinstance(model, str):
+        identity = _identity(model)
+        if identity is not None and not _is_path(model):
+            return _packaged(identity)
+        if not _is_path(model) and not Path(model).exists():
+            hint = suggestion(_normalised(model), [*model_names(), *_aliases()], "costsim models")
+            raise UnknownNameError(f"unknown model `{model}`", hint=hint)
+    return _from_path(Path(model))
+
+
+@lru_cache(maxsize=1)
+def model_names() -> tuple[str, ...]:
+    """Return the names of the catalog, sorted by family and size as their names are."""
+    stems = (path.stem for path in _folder().glob("*.yaml"))
+    return tuple(sorted((stem for stem in stems if stem != _ALIASES), key=_natural))
+
+
+def aliases_of(name: str) -> tuple[str, ...]:
+    """Return the other names of a catalog model."""
+    return tuple(sorted(alias for alias, target in _aliases().items() if target == name))
+
+
+def published_parameters(name: str) -> int | None:
+    """Return the parameter count that the authors of a catalog model state."""
+    value: Any = load_document(_folder() / f"{name}.yaml").value.get("published_parameters")
+    return value if value is None else int(value)
+
+
+def _folder() -> Path:
+    return data_folder("scenarios") / "models"
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Return a key that sorts 560m before 7b, 7b before 13b, and 1b1 as 1.1b."""
+    scale = {"m": 1e6, "b": 1e9, "t": 1e12}
+    key: list[tuple[int, float, str]] = []
+    for part in name.split("-"):
+        size = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([mbt])(\d?))?", part)
+        if size is None:
+            key.append((0, 0.0, part))
+        else:
+            digits = f"{size[1]}.{size[3]}" if size[3] else size[1]
+            key.append((1, float(digits) * scale.get(size[2] or "", 1.0), part))
+    return key
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
+
+
+@lru_cache(maxsize=1)
+def _aliases() -> dict[str, str]:
+    path = _folder() / f"{_ALIASES}.yaml"
+    return {_normalised(str(alias)): str(name) for alias, name in load_document(path).value.items()}
+
+
+def _identity(name: str) -> str | None:
+    """Return the catalog model that `name` means, if any; an owner ("Qwen/…") may stand before."""
+    own = _normalised(name)
+    owner = re.match(r"[a-z0-9][\w.-]*/", own)
+    for candidate in (own, own[owner.end() :] if owner else own):
+        if _NAME.fullmatch(candidate) and candidate != _ALIASES:  # no path is smuggled in
+            if (_folder() / f"{candidate}.yaml").is_file():
+                return candidate
+            if candidate in _aliases():
+                return _aliases()[candidate]
+    return None
+
+
+def _is_path(name: str) -> bool:
+    """Return whether `name` is written as a path: a suffix, or folders that exist."""
+    separated = "/" in name or "\\" in name
+    return Path(name).suffix.lower() in _SUFFIXES or (separated and Path(name).exists())
+
+
+@lru_cache(maxsize=256)
+def _packaged(name: str) -> Architecture:
+    document = load_document(_folder() / f"{name}.yaml")
+    return _from_document(document, name, f"scenarios/models/{name}.yaml", trusted=True)
+
+
+def _from_path(path: Path) -> Architecture:
+    file = path / "config.json" if path.is_dir() else path
+    name = path.resolve().name if path.is_dir() else path.stem
+    if file.name == "config.json" and not path.is_dir():
+        name = path.resolve().parent.name
+    return _from_document(load_document(file), name, str(file), trusted=False)
+
+
+def _from_document(document: Document, name: str, source: str, *, trusted: bool) -> Architecture:
+    own = _fields(document, trusted=trusted)
+    name, source = own.get("name") or name, own.get("source") or source
+    shape = _resolved(own, document, (document.file,))
+    if "huggingface" in shape:
+        from costsim.architectures.huggingface import read_config
+
+        whole = "huggingface" not in document.value
+        path = () if whole else ("huggingface",)
+        return read_config(shape["huggingface"], document, name=name, source=source, path=path)
+    if not trusted:
+        from costsim.architectures.spec import check_shape
+
+        check_shape(shape, document)
+    return Architecture(name, decoder(**shape), source=source)
+
+
+def _fields(document: Document, *, trusted: bool) -> dict[str, Any]:
+    """Return a description's fields; a whole config.json is the field `huggingface`."""
+    value = document.value
+    if not isinstance(value, dict):
+        message = "a model's description must be a mapping of keys to values"
+        raise SpecError(message, location=document.locate())
+    fields = cast("dict[str, Any]", value)
+    if "model_type" in fields or Path(document.file).name == "config.json":
+        return {"huggingface": fields}
+    if trusted:
+        return fields
+    from costsim.architectures.spec import ModelSpec
+
+    return parse_as(document, ModelSpec).given()
+
+
+def _resolved(own: Mapping[str, Any], document: Document, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields that describe the model, with those of what it extends below its own."""
+    shape = {key: value for key, value in own.items() if key not in _DETAILS}
+    base = own.get("extends")
+    if base is not None:
+        below = _extended(base, document, chain)
+        if "huggingface" in below and not shape.keys() - {"huggingface"}:
+            changes: dict[str, Any] = shape.get("huggingface") or {}
+            return {"huggingface": {**below["huggingface"], **changes}}
+        if "huggingface" in below or "huggingface" in shape:
+            form = "under `huggingface:`" if "huggingface" in below else "as fields of the model"
+            message = f"what changes in `{base}` must be said {form}, as it is described there"
+            raise SpecError(message, location=document.locate(("extends",)))
+        shape = {**below, **shape}
+    shape = {key: value for key, value in shape.items() if value is not None}
+    if "huggingface" in shape and len(shape) > 1:
+        fields = ", ".join(f"`{key}`" for key in shape if key != "huggingface")
+        message = f"`huggingface` describes the whole model; {fields} cannot stand beside it"
+        raise SpecError(message, location=document.locate(("huggingface",), key=True))
+    return shape
+
+
+def _extended(base: str, document: Document, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of the catalog model or file that `document` extends."""
+    identity = _identity(base)
+    file = Path(document.file).parent / base
+    if identity is not None and not _is_path(base):
+        below, trusted = load_document(_folder() / f"{identity}.yaml"), True
+    elif _is_path(base) or file.exists():
+        file = file / "config.json" if file.is_dir() else file
+        if str(file) in chain or len(chain) > _MAX_CHAIN:
+            message = f"`{base}` extends itself through " + " → ".join(chain)
+            raise SpecError(message, location=document.locate(("extends",)))
+        below, trusted = load_document(file), False
+    else:
+        hint = suggestion(_normalised(base), [*model_names(), *_aliases()], "costsim models")
+        where = document.locate(("extends",))
+        raise UnknownNameError(f"unknown model `{base}`", location=where, hint=hint)
+    return _resolved(_fields(below, trusted=trusted), below, (*chain, below.file))

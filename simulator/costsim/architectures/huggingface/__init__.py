@@ -1,0 +1,51 @@
+"""Readers of Hugging Face `config.json`, one file a family.
+
+A family's file ends in a table of the model types that it reads; to add one is to write such a
+file and name it in `_FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.huggingface import bloom, gpt2, gpt_neox, llama, opt
+from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.unsupported import unsupported
+from costsim.documents import Document
+
+_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama)
+
+READERS: dict[str, Reader] = {
+    model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()
+}
+"""Reader by `model_type`."""
+
+
+def read_config(
+    values: Mapping[str, Any],
+    document: Document,
+    *,
+    name: str,
+    source: str = "",
+    path: tuple[str, ...] = (),
+) -> Architecture:
+    """Return the architecture that a `config.json` describes.
+
+    Args:
+        values: the mapping, with missing keys left to the library's defaults.
+        document: the file that it stands in, for the places of errors.
+        name: what the model is called.
+        source: where the description comes from.
+        path: where in `document` the mapping stands.
+
+    Raises:
+        SpecError: for a model type without a reader, or values that make no model.
+    """
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str) or model_type not in READERS:
+        raise unsupported(values, document.locate((*path, "model_type")), sorted(READERS))
+    config = Config(values, document, path)
+    description = READERS[model_type](config)
+    return Architecture(name, description, source=source, notes=config.notes())

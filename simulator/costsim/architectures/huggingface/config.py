@@ -1,0 +1,212 @@
+"""A Hugging Face `config.json` as its reader sees it: typed values, and an account of every key.
+
+A key that is missing has the library's default of its model type, which the reader states; what
+was missing, and what was not understood, is told in the notes. Problems are collected, each at its
+line and column, and raised together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
+
+from costsim.architectures.transformer import Transformer
+from costsim.documents import Document
+from costsim.errors import Problem, SpecError
+
+MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a model
+
+_RECORDS = """
+model_type transformers_version _name_or_path name_or_path torch_dtype dtype use_cache
+torchscript use_bfloat16 gradient_checkpointing tokenizer_class prefix task_specific_params
+_attn_implementation attn_implementation _attn_implementation_autoset id2label label2id
+num_labels problem_type finetuning_task return_dict output_attentions output_hidden_states
+return_dict_in_generate output_scores is_decoder tie_encoder_decoder unsloth_version
+chunk_size_feed_forward cross_attention_hidden_size
+"""
+_GENERATION = """
+bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id cls_token_id mask_token_id
+decoder_start_token_id forced_bos_token_id forced_eos_token_id suppress_tokens
+begin_suppress_tokens bad_words_ids max_length min_length do_sample early_stopping num_beams
+num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty
+length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size num_return_sequences
+exponential_decay_length_penalty remove_invalid_values
+"""
+_VALUES = """
+initializer_range init_std rms_norm_eps layer_norm_epsilon layer_norm_eps rope_theta
+rope_scaling rope_parameters rotary_emb_base rotary_pct partial_rotary_factor
+"""  # initialization, epsilons, angles of rotation: no work that is counted
+
+WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
+"""Keys of any model type that change nothing that is counted here."""
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({}, None),
+}
+"""Keys that would change the cost, and the values with which they do not."""
+
+
+class Config:
+    """The mapping of a `config.json`; `path` is where it stands in `document`."""
+
+    def __init__(
+        self, values: Mapping[str, Any], document: Document, path: tuple[str, ...] = ()
+    ) -> None:
+        self.values, self.document, self.path = values, document, path
+        self.problems: list[Problem] = []
+        self.defaults: dict[str, Any] = {}
+        self.known: set[str] = set(WITHOUT_EFFECT | NEUTRAL.keys())
+
+    def size(self, *keys: str, default: int) -> int:
+        """Return the positive whole number under the first of `keys` that is present."""
+        key, value = self._find(keys, default)
+        return self._positive(key, value)
+
+    def optional_size(self, *keys: str, default: int | None = None) -> int | None:
+        """Return the same, or None where the library has null mean "derive it"."""
+        key, value = self._find(keys, default)
+        return None if value is None else self._positive(key, value)
+
+    def count(self, *keys: str, default: int) -> int:
+        """Return a whole number that may be 0."""
+        key, value = self._find(keys, default)
+        if value == 0 and type(value) is int:
+            return 0
+        return self._positive(key, value)
+
+    def flag(self, *keys: str, default: bool) -> bool:
+        """Return the truth value under the first of `keys` that is present."""
+        key, value = self._find(keys, default)
+        if not isinstance(value, bool):
+            self.problem(key, f"must be true or false, is {_shown(value)}")
+            return default
+        return value
+
+    def text(self, *keys: str, default: str) -> str:
+        """Return the text under the first of `keys` that is present."""
+        key, value = self._find(keys, default)
+        if not isinstance(value, str):
+            self.problem(key, f"must be text, is {_shown(value)}")
+            return default
+        return value
+
+    def rate(self, *keys: str, default: float) -> float:
+        """Return a dropout probability."""
+        key, value = self._find(keys, default, listed=False)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            self.problem(key, f"must be between 0 and 1, is {_shown(value)}")
+            return default
+        return float(value)
+
+    def names(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return a list of names, each one of `choices`; None where it is missing or null."""
+        self.known.add(key)
+        value = self.values.get(key)
+        if value is None:
+            return None
+        names = cast("list[object]", value if isinstance(value, list) else [])
+        wrong = next((name for name in names if name not in choices), None)
+        if not names or wrong is not None:
+            shown = f"is {_shown(cast(object, value))}" if wrong is None else f"has {_shown(wrong)}"
+            listed = ", ".join(f"`{choice}`" for choice in choices)
+            self.problem(key, f"must be a list of {listed}; {shown}")
+            return None
+        return tuple(str(name) for name in names)
+
+    def ignore(self, *keys: str) -> None:
+        """Declare keys of this model type that change nothing that is counted."""
+        self.known.update(keys)
+
+    def require(self, holds: bool, key: str, message: str) -> None:
+        """Record a problem of `key` unless `holds`; silent after others, which may be the cause."""
+        if not holds and not self.problems:
+            self.problem(key, message)
+
+    def problem(self, key: str, message: str, hint: str | None = None) -> None:
+        """Record a problem of `key`."""
+        location = self.document.locate((*self.path, key))
+        self.problems.append(Problem(f"`{key}` {message}", location, hint))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the reader took for granted, after it has read all it knows.
+
+        Raises:
+            SpecError: if any value was wrong.
+        """
+        for key, neutral in NEUTRAL.items():
+            if key in self.values and self.values[key] not in neutral:
+                self.problem(
+                    key, f"is {_shown(self.values[key])}: such models are not supported yet"
+                )
+        if self.problems:
+            raise SpecError(self.problems)
+        found: list[str] = []
+        if self.defaults:
+            listed = ", ".join(f"{key} {_shown(value)}" for key, value in self.defaults.items())
+            found.append(f"not in the config, so the library's default: {listed}")
+        unknown = [str(key) for key in self.values if key not in self.known | _NOTED]
+        if unknown:
+            listed = ", ".join(unknown)
+            found.append(f"not understood, taken to change nothing that is counted: {listed}")
+        return (*found, *_special_notes(self.values))
+
+    def _find(self, keys: tuple[str, ...], default: Any, listed: bool = True) -> tuple[str, Any]:
+        self.known.update(keys)
+        for key in keys:
+            if key in self.values:
+                return key, self.values[key]
+        if listed and default is not None:
+            self.defaults[keys[0]] = default
+        return keys[0], default
+
+    def _positive(self, key: str, value: object) -> int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not 1 <= cast(int, value) <= MAX_SIZE:
+            self.problem(key, f"must be a whole number from 1 to {MAX_SIZE:,}, is {_shown(value)}")
+            return 1
+        return cast(int, value)
+
+
+Reader: TypeAlias = Callable[[Config], Transformer]
+"""What a family's file provides for each of its model types."""
+
+_NOTED = frozenset(("architectures", "quantization_config", "auto_map"))
+
+
+def _special_notes(values: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    heads = values.get("architectures")
+    named = [str(name) for name in cast("list[object]", heads)] if isinstance(heads, list) else []
+    other = [name for name in named if not name.endswith(("ForCausalLM", "LMHeadModel"))]
+    if other:
+        found.append(f"counted with a language model's head, though the config says {other[0]}")
+    quantization = values.get("quantization_config")
+    if quantization is not None:
+        method = "an unnamed method"
+        if isinstance(quantization, dict):
+            method = str(cast("dict[str, object]", quantization).get("quant_method", method))
+        found.append(
+            f"the published weights are quantized ({method}); "
+            "sizes here are of the number format asked for"
+        )
+    if values.get("auto_map"):
+        found.append("the model comes with code of its own, which may differ from the library's")
+    return found
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping" if value else "{}"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str):
+        return f"`{value[:40]}`"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "far too large"
+    return str(value)
