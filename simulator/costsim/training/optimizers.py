@@ -95,8 +95,3 @@ def state_bytes_per_parameter(name: str, moment_bytes: Number = 4) -> Number:
     """
     kind = optimizer(name)
     return 0 if kind.factored else moment_bytes * kind.moments
-
-
-def gradient_bytes(blocks: Iterable[Block], width: Number) -> Number:
-    """Return bytes of the gradients of `blocks`, `width` bytes a value."""
-    return width * sum(b.count * weight.stored_elements for b in blocks for weight in b.weights())
