@@ -1,0 +1,92 @@
+"""`costsim plan`: the best way to run a scenario, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from costsim.cli._output import choose_format, write_result
+
+if TYPE_CHECKING:
+    from costsim.planning.plan import Plan
+
+FORMATS = ("table", "json", "markdown", "html", "csv")
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a value of the scenario, such as hardware.devices=512; repeatable.",
+)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), help="Default: table.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+def command(
+    scenario: Path, settings: tuple[str, ...], format_name: str | None, output: Path | None
+) -> int:
+    """Find the best way to run SCENARIO, a YAML file, and what it costs.
+
+    Exit code 3 where no strategy fits, 4 where the best is over a limit that the scenario states.
+    """
+    from costsim.planning import plan
+
+    chosen = choose_format(format_name, output, FORMATS)
+    found = plan(scenario, settings)
+    if chosen == "json":
+        write_result(found.to_json(), output)
+    else:
+        _write_report(found, chosen, output)
+    return _within_limits(found)
+
+
+def _write_report(found: Plan, chosen: str, output: Path | None) -> None:
+    import shutil
+    import sys
+
+    from costsim.cli._console import current_settings
+    from costsim.reporting import RenderOptions, render, render_files
+    from costsim.reporting.plan_report import plan_report
+
+    report = plan_report(found)
+    to_terminal = output is None and sys.stdout.isatty()
+    options = RenderOptions(
+        width=min(shutil.get_terminal_size().columns, 100) if to_terminal else 80,
+        color=output is None and current_settings().colored(sys.stdout),
+        encoding=sys.stdout.encoding or "utf-8",
+    )
+    if output is None or output == Path("-"):
+        write_result(render(report, chosen, options), output)
+        return
+    files = render_files(report, chosen, output, options)
+    text = files.pop(output.name)
+    write_result(text, output, files)
+
+
+def _within_limits(found: Plan) -> int:
+    """Raise where the best plan is over a stated limit, after it has been printed."""
+    from costsim.errors import OverBudgetError, Problem
+    from costsim.units import format_duration, format_usd
+
+    limits = found.scenario.get("limits", {})
+    day_s = 86_400
+    problems: list[Problem] = []
+    cost, wall_s = found.best.value("cost_usd"), found.best.value("days") * day_s
+    if "cost" in limits and cost > limits["cost"]:
+        problems.append(
+            Problem(f"the best plan costs {format_usd(cost)}, over {format_usd(limits['cost'])}")
+        )
+    if "deadline" in limits and wall_s > limits["deadline"]:
+        problems.append(
+            Problem(
+                f"the best plan takes {format_duration(wall_s)}, over the deadline of "
+                f"{format_duration(limits['deadline'])}"
+            )
+        )
+    if problems:
+        raise OverBudgetError(problems)
+    return 0
