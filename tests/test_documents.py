@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from costsim.documents import Document, load_document, parse_as, read_document
@@ -312,3 +313,19 @@ def test_schema_says_that_quantities_are_text() -> None:
     schema = Training.model_json_schema()["properties"]
     assert schema["tokens"]["type"] == ["string", "number"]
     assert schema["memory"]["anyOf"][0] == {"type": "string", "examples": ["80 GB", "64 GiB"]}
+
+
+yaml_like = st.text(st.sampled_from("ab1e.: \n\t-[]{}&*!|>'\"#?%@,~\\\x00é\ud800😀"), max_size=40)
+
+
+@given(yaml_like | st.text(max_size=40), st.booleans())
+def test_any_text_is_a_document_or_one_clear_error(text: str, json_syntax: bool) -> None:
+    try:
+        document = read_document(text, "f", json_syntax=json_syntax)
+        parse_as(document, Plan)
+    except SpecError as error:
+        places = [problem.location for problem in error.problems]
+    else:
+        places = [document.locate()]
+    lines = text.count("\n") + text.count("\r") + 2
+    assert all(place and place.file == "f" and place.line <= lines for place in places)

@@ -57,6 +57,12 @@ def compose(text: str, file: str) -> Node:
     Raises:
         SpecError: if it does not parse or repeats a key, with line and column.
     """
+    bad = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if bad:  # the C parser would give no place for it
+        start = bad.start()
+        column = start - text.rfind("\n", 0, start)
+        location = Location(file, text.count("\n", 0, start) + 1, column)
+        raise SpecError("not valid YAML: holds a control character", location=location)
     return _Composer(text, file).document()
 
 
@@ -174,12 +180,7 @@ class _Composer:
                 location=location,
                 hint=self.syntax_hint(mark.line, str(error.problem)),
             )
-        # The C parser gives no mark for a character that no YAML text may hold.
-        bad = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
-        start = bad.start() if bad else 0
-        column = start - self.text.rfind("\n", 0, start)
-        location = Location(self.file, self.text.count("\n", 0, start) + 1, column)
-        return SpecError("not valid YAML: holds a control character", location=location)
+        return SpecError(f"not valid YAML: {error}", location=Location(self.file))
 
     def syntax_hint(self, line: int, problem: str) -> str | None:
         if any(re.match(r" *\t", text) for text in self.text.splitlines()[line : line + 1]):
