@@ -322,3 +322,10 @@ def test_total_row_counts_the_rows_that_are_not_shown():
     rows = tuple((str(i), 1.0) for i in range(10))
     printed = print_table(Table("t", (Column("n"), Column("usd", "usd", total=True)), rows), 3)
     assert (len(printed.rows), printed.omitted, printed.total) == (3, 7, ("Total", "$10.00"))
+
+
+def test_chosen_row_is_shown_even_beyond_the_limit():
+    rows = tuple((str(i),) for i in range(10))
+    printed = print_table(Table("t", (Column("n"),), rows, chosen=7), 3)
+    assert printed.rows == (("0",), ("1",), ("7",))
+    assert (printed.chosen, printed.omitted) == (2, 7)

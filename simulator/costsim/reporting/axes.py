@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from costsim.reporting import svg
-from costsim.reporting.formats import format_value, scale_for
+from costsim.reporting.formats import Scale, format_value, scale_for
 from costsim.reporting.model import Axis, is_known
 
 
@@ -85,7 +85,7 @@ def _with_labels(axis: Axis, ticks: Sequence[float]) -> AxisScale:
         title = f"{axis.title} ({axis.unit})" if plain and axis.unit else axis.title
     else:
         scale = scale_for(ticks, axis.kind, axis.unit, short=True)
-        labels = [f"{scale.prefix}{tick / scale.size:,.6g}" for tick in ticks]
+        labels = [_tick_label(scale, tick) for tick in ticks]
         unit = scale.suffix
         if scale.prefix == "$":  # "$2M" reads better than "$2" under "(M)"
             labels = [label if label == "$0" else label + unit for label in labels]
@@ -94,6 +94,10 @@ def _with_labels(axis: Axis, ticks: Sequence[float]) -> AxisScale:
     if axis.log:
         title += ", log scale"
     return AxisScale(ticks[0], ticks[-1], axis.log, tuple(zip(ticks, labels, strict=True)), title)
+
+
+def _tick_label(scale: Scale, tick: float) -> str:
+    return f"{'-' if tick < 0 else ''}{scale.prefix}{abs(tick) / scale.size:,.6g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     def x(value: float) -> float:
         return axis.position(value) * (right - 1) + 1
 
-    classes = [f"s{index % svg.SERIES_COLORS + 1}" for index in range(len(chart.part_names))]
+    classes = [svg.series_class(index) for index in range(len(chart.part_names))]
     names = list(chart.part_names)
     if len(chart.bars) == 1:  # the legend can carry the values, rounded to add up as in the table
         cells = [row[1] for row in print_table(chart_table(chart)).rows]
@@ -60,6 +60,7 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     if chart.limit is not None and is_known(chart.limit):
         top += 14
     grid_top, bar_height = top, 26.0
+    values: list[str] = []  # drawn last, over the line of the limit
     for bar, total in zip(chart.bars, totals, strict=True):
         value = scale.full(total)
         parts.append(
@@ -67,9 +68,9 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
         )
         top += 19
         if x(total) + 8 + svg.text_px(value) < right:
-            parts.append(svg.text(x(total) + 8, top + 17.5, value, "b"))
+            values.append(svg.text(x(total) + 8, top + 17.5, value, "b"))
         else:
-            parts.append(svg.text(right, top - 7, value, "b", "end"))
+            values.append(svg.text(right, top - 7, value, "b", "end"))
         parts.append(svg.line(0.5, top, 0.5, top + bar_height, "axis"))
         start = 0.0
         for name, part, class_ in zip(chart.part_names, bar.parts, classes, strict=True):
@@ -82,7 +83,7 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
             label = scale.text(part)
             if end - left > svg.text_px(label) + 10:
                 middle = (left + end) / 2
-                parts.append(svg.text(middle, top + 17.5, label, f"on o{class_[1:]}", "middle"))
+                parts.append(svg.text(middle, top + 17.5, label, f"on o{class_[1]}", "middle"))
             start += part
         top += bar_height + 14
     if not chart.bars:
@@ -103,7 +104,7 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     description = f"Horizontal bars of {', '.join(chart.part_names)}, from zero." + (
         f" {longest.label} is the longest: {scale.full(_total(longest))}." if longest else ""
     )
-    return svg.Drawing(WIDTH, top + 20, "".join(grid + parts), chart.title, description)
+    return svg.Drawing(WIDTH, top + 20, "".join(grid + parts + values), chart.title, description)
 
 
 def _limit(chart: StackedBars, x: float, top: float, bottom: float, right: float) -> str:

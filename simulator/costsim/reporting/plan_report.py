@@ -117,7 +117,14 @@ def _key_figures(best: Candidate) -> tuple[KeyFigure, ...]:
     ) -> KeyFigure:
         found = best.figures[name]
         return KeyFigure(
-            label, found.value * scale, kind, unit, found.low * scale, found.high * scale, why, cites
+            label,
+            found.value * scale,
+            kind,
+            unit,
+            found.low * scale,
+            found.high * scale,
+            why,
+            cites,
         )
 
     return (
@@ -362,7 +369,9 @@ def _model(plan: Plan) -> KeyFigures:
         (
             KeyFigure("Parameters", model.parameters, "count", cites=("model",)),
             KeyFigure("Active parameters", model.active_parameters, "count"),
-            KeyFigure("Training FLOPs", float(flops), "flops", explanation="full mask, no recompute"),
+            KeyFigure(
+                "Training FLOPs", float(flops), "flops", explanation="full mask, no recompute"
+            ),
             KeyFigure("Steps", plan.best.steps, "count"),
         )
     )

@@ -21,7 +21,7 @@ def lines(chart: Lines, width: float) -> svg.Drawing:
     x_axis = axis_scale(chart.x, x_values, from_zero=False)
     y_axis = axis_scale(chart.y, y_values)
     names = [svg.fit(series.label, width * 0.3) for series in chart.series]
-    room = 14 + max([svg.text_px(name) for name in names], default=0.0)
+    room = 28 + max([svg.text_px(name) for name in names], default=0.0)
     frame = frame_for(x_axis, y_axis, width, HEIGHT, right=room)
     parts = [frame.draw()]
     ends: list[tuple[float, float, str, str]] = []
@@ -39,7 +39,7 @@ def lines(chart: Lines, width: float) -> svg.Drawing:
                 hover = f"{series.label}: {value_x}, {value_y}"
                 parts.append(svg.circle(frame.x(x), frame.y(y), 3.2, f"dot s{color}", hover))
         if last is not None:
-            ends.append((last[1], last[0], name, f"t{color}"))
+            ends.append((last[1], last[0], name, f"l{color}"))
     parts += _end_labels(ends, frame)
     description = (
         f"{chart.y.title} over {chart.x.title}: {', '.join(s.label for s in chart.series)}."
@@ -65,7 +65,7 @@ def _runs(
 
 
 def _end_labels(ends: Sequence[tuple[float, float, str, str]], frame: Frame) -> list[str]:
-    """Return the names at the lines' ends, pushed apart where ends meet."""
+    """Return the names at the lines' ends, each with its colour, pushed apart where ends meet."""
     ordered = sorted(ends)
     gap = 15.0
     places: list[float] = []
@@ -78,7 +78,7 @@ def _end_labels(ends: Sequence[tuple[float, float, str, str]], frame: Frame) -> 
             places[index] = min(places[index], limit)
             limit = places[index] - gap
     return [
-        svg.text(x + 9, place + 4.3, name, class_)
+        svg.line(x + 7, place, x + 17, place, class_) + svg.text(x + 22, place + 4.3, name)
         for place, (_, x, name, class_) in zip(places, ordered, strict=True)
     ]
 

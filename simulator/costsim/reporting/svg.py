@@ -21,6 +21,12 @@ _NARROW = frozenset("iljftrI.,:;'|!()[] ")
 _WIDE = frozenset("mwMW%@")
 
 
+def series_class(index: int) -> str:
+    """Return the fill class of the part at `index`; beyond eight the colours come again, paler."""
+    pale = " again" if index // SERIES_COLORS % 2 else ""
+    return f"s{index % SERIES_COLORS + 1}{pale}"
+
+
 def text_px(text: str, size: float = FONT_PX) -> float:
     """Return the width of `text` in px, a few per cent on the wide side of usual sans fonts."""
     em = 0.0

@@ -58,7 +58,9 @@ def print_table(table: Table, limit: int | None = None) -> PrintedTable:
         cells.append(texts)
         totals.append(total)
     rows = list(zip(*cells, strict=True)) if table.rows else []
-    shown = rows if limit is None else rows[:limit]
+    shown, chosen = rows if limit is None else rows[:limit], table.chosen
+    if chosen is not None and len(shown) <= chosen < len(rows):  # it is what the table is for
+        shown, chosen = [*shown[:-1], rows[chosen]], len(shown) - 1
     has_total = bool(table.rows) and any(totals)
     if has_total and not totals[0]:
         totals[0] = "Total"
@@ -68,7 +70,7 @@ def print_table(table: Table, limit: int | None = None) -> PrintedTable:
         tuple(column.numeric for column in table.columns),
         tuple(shown),
         tuple(totals) if has_total else None,
-        table.chosen if table.chosen is not None and table.chosen < len(shown) else None,
+        chosen,
         len(rows) - len(shown),
     )
 

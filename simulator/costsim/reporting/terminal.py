@@ -232,13 +232,22 @@ class _Terminal:
             label = pad(self._cut(one.label, label_width), label_width)
             value = pad(scale.full(total), value_width, right=True)
             lines.append(f"  {label}  {self._style(pad(drawn, room), _ACCENT)}  {value}")
-        legend = "   ".join(
-            f"{shades[i % len(shades)]} {n}" for i, n in enumerate(chart.part_names)
-        )
-        lines += wrap(format_value(legend), self.width, "  ")
+        lines += self._legend(chart.part_names)
         if chart.limit is not None:
             lines.append(f"  {chart.limit_label or 'limit'}: {scale.full(chart.limit)}")
         return [*lines, "", *self._table(chart_table(chart))]
+
+    def _legend(self, names: tuple[str, ...]) -> list[str]:
+        """Return shades with their names, as many on a line as fit whole."""
+        lines: list[str] = []
+        for index, name in enumerate(names):
+            shade = self.glyphs.shades[index % len(self.glyphs.shades)]
+            entry = f"  {shade} {self._cut(name, self.width - 4)}"
+            if lines and display_width(lines[-1]) + display_width(entry) <= self.width:
+                lines[-1] += entry
+            else:
+                lines.append(entry)
+        return lines
 
     def _one_bar(self, chart: StackedBars, table: PrintedTable) -> list[str]:
         parts = chart.bars[0].parts
