@@ -35,7 +35,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "relu": ("output",),
     "sigmoid": ("output",),
     "tanh": ("output",),
-    # max(x, 0)²: relu keeps its output, the square the same tensor.
+    # max(x, 0)²: both steps keep what lies between them.
     "relu2": ("relu",),
     # x · sigmoid(1.702 x)
     "quick_gelu": ("input", "sigmoid"),
@@ -120,15 +120,7 @@ def activation(operator: Elementwise, function: str) -> Kept:
     )
     if not operator.gated:
         return kept
-    factors = tuple(
-        Activation(name, elements) for name in (output, f"{read}.up") if name not in names_of(kept)
-    )
-    return (*kept, *factors)
-
-
-def names_of(kept: Kept) -> set[str]:
-    """Return the names of tensors."""
-    return {tensor.name for tensor in kept}
+    return (*kept, Activation(output, elements), Activation(f"{read}.up", elements))
 
 
 def attention(operator: Attention, execution: Execution) -> Kept:
