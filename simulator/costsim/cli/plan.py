@@ -10,7 +10,7 @@ import click
 from costsim.cli._output import choose_format, write_result
 
 if TYPE_CHECKING:
-    from costsim.planning.plan import Plan
+    from costsim.planning.plans import Plan
 
 FORMATS = ("table", "json", "markdown", "html", "csv")
 

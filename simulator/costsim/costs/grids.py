@@ -88,6 +88,8 @@ def grid_for(place: str) -> Grid:
         UnknownNameError: if no grid, or more than one, has that name.
     """
     found = _grids_by_name().get(_key(place), ())
+    exact = [grid for grid in found if grid.code == place]  # as printed wins over alike
+    found = exact if len(exact) == 1 else found
     if len(found) == 1:
         return found[0]
     if found:

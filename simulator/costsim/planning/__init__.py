@@ -1,6 +1,24 @@
-"""Planning: from a scenario to the best plan, its alternatives and its budget."""
+"""Planning: from a scenario to the best plan, its alternatives and its budget.
 
-from costsim.planning.plan import Candidate, Plan
-from costsim.planning.planner import plan
+Loaded on use, so that the schema of a scenario costs no numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from costsim.planning.planner import plan as plan
+    from costsim.planning.plans import Candidate as Candidate
+    from costsim.planning.plans import Plan as Plan
+
+_MODULES = {"Candidate": "plans", "Plan": "plans", "plan": "planner"}
 
 __all__ = ["Candidate", "Plan", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

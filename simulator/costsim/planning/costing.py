@@ -9,7 +9,7 @@ import numpy as np
 from costsim.costs.budget import Budget, training_budget
 from costsim.costs.energy import Estimate, carbon_t, device_power_w, energy_kwh
 from costsim.planning.intervals import memory_interval, step_time_interval
-from costsim.planning.plan import Candidate, Interval
+from costsim.planning.plans import Candidate, Interval
 from costsim.planning.resolving import Resolved
 from costsim.planning.scenario import Scenario
 from costsim.training.evaluate import Evaluation

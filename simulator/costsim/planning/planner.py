@@ -12,7 +12,7 @@ import numpy as np
 from costsim.errors import InfeasiblePlanError, Problem
 from costsim.hardware.kernels import load_kernel_model
 from costsim.planning.costing import Costing
-from costsim.planning.plan import Candidate, Plan
+from costsim.planning.plans import Candidate, Plan
 from costsim.planning.reading import check_divisions, read_scenario
 from costsim.planning.resolving import Resolved, resolve
 from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
@@ -20,7 +20,8 @@ from costsim.planning.search import Search, pareto, search
 from costsim.training.job import Job
 from costsim.training.space import Choices, limits_of
 
-_ALTERNATIVES = 12  # Pareto alternatives and runners-up that a plan lists
+_ALTERNATIVES = 6  # that a plan lists besides the best and the compared
+_WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
 
 
 def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Plan:
@@ -48,7 +49,7 @@ def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     for choice in scenario.compare:
         candidates.append(_compared(choice, job, costing, found))
     for index, row in enumerate(_alternatives(found, best_row), start=1):
-        candidates.append(costing.candidate(f"alternative {index}", found.evaluation, row))
+        candidates.append(costing.candidate(f"option {index}", found.evaluation, row))
     return Plan(
         name=scenario.name,
         scenario=scenario.model_dump(mode="json", exclude_none=True),
@@ -128,26 +129,28 @@ def _compared(choice: Comparison, job: Job, costing: Costing, found: Search) -> 
 
 
 def _alternatives(found: Search, best: int) -> list[int]:
-    """Return the Pareto set of time, memory and devices, and the fastest of other divisions."""
+    """Return what else is worth a look, fastest first.
+
+    The fastest of each other division of the devices, then of the Pareto set of time and memory
+    those within `_WORTH_A_LOOK` of the best time, evenly spread.
+    """
     evaluation, order = found.evaluation, found.order
-    device_s = evaluation.step_time_s * evaluation.strategies.devices
-    front: list[int] = []
-    for first, second in (
-        (evaluation.step_time_s, evaluation.memory_bytes),
-        (evaluation.step_time_s, device_s),
-    ):
-        front += [int(order[i]) for i in np.flatnonzero(pareto(first[order], second[order]))]
-    front = sorted(set(front) - {best}, key=lambda row: evaluation.step_time_s[row])
-    spread = front[:: max(1, len(front) // (_ALTERNATIVES // 2))][: _ALTERNATIVES // 2]
+    step_s = evaluation.step_time_s
+    near = order[step_s[order] <= _WORTH_A_LOOK * step_s[best]]
+    chosen: list[int] = []
     seen = {evaluation.strategies.row(best).division}
-    for row in order:
-        division = evaluation.strategies.row(int(row)).division
-        if division not in seen and int(row) not in spread:
-            seen.add(division)
-            spread.append(int(row))
-        if len(spread) >= _ALTERNATIVES:
+    for row in near:
+        kind = evaluation.strategies.row(int(row)).division
+        if kind not in seen:
+            seen.add(kind)
+            chosen.append(int(row))
+        if len(chosen) == _ALTERNATIVES // 2:
             break
-    return sorted(spread, key=lambda row: float(evaluation.step_time_s[row]))
+    front = near[pareto(step_s[near], evaluation.memory_bytes[near])]
+    rest = [int(row) for row in front if int(row) not in (best, *chosen)]
+    spread = np.linspace(0, len(rest) - 1, min(len(rest), _ALTERNATIVES // 2)).astype(int)
+    chosen += [rest[i] for i in spread]
+    return sorted(chosen, key=lambda row: float(step_s[row]))
 
 
 def _notes(resolved: Resolved, costing: Costing) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from costsim.errors import Location, Problem, SpecError
 from costsim.planning.scenario import Scenario
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Read:
     """A scenario with the document it came from and the folder its paths start at."""
 
@@ -38,15 +38,12 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
             location=document.locate(),
             hint="`costsim init` writes one to start from",
         )
-    if settings:
-        value = deepcopy(document.value)
-        for setting in settings:
-            _set(value, setting)
-        document = dataclasses.replace(document, value=value)
+    for setting in settings:
+        document = _set(document, setting)
     return Read(parse_as(document, Scenario), document, folder)
 
 
-def _set(value: dict[str, Any], setting: str) -> None:
+def _set(document: Document, setting: str) -> Document:
     """Apply one `path=value`, the value read as YAML."""
     path, equals, text = setting.partition("=")
     if not equals or not path.strip():
@@ -55,15 +52,9 @@ def _set(value: dict[str, Any], setting: str) -> None:
             location=Location("--set"),
             hint="for example --set hardware.devices=512",
         )
-    steps = path.strip().split(".")
-    node: Any = value
-    for step in steps[:-1]:
-        node = node.setdefault(step, {}) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            raise SpecError(
-                f"`{path}` leads into a value, not a mapping", location=Location("--set")
-            )
-    node[steps[-1]] = read_document(text, "--set").value if text.strip() else None
+    place = f"--set {path.strip()}"
+    value = read_document(text, place).value if text.strip() else None
+    return document.with_value(path.strip().split("."), value, place)
 
 
 def check_divisions(read: Read, heads: int, kv_heads: int, depth: int) -> None:

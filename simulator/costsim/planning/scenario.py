@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour
+from costsim.training.recompute import RECOMPUTE, Recompute
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
 
-def _as_list(value: object) -> object:
-    return value if isinstance(value, list) else [value]
+def _as_tuple(value: object) -> object:
+    """Let a single value stand for a list of one."""
+    if isinstance(value, (list, tuple)):
+        return cast("list[object]", value)
+    return (value,)
 
 
-Axis = Annotated[
-    tuple[PositiveInt, ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1, json_schema_extra={"description": "one value, or the list to search"}),
-]
-Switch = Annotated[tuple[bool, ...], BeforeValidator(_as_list), Field(min_length=1)]
-ZeroStages = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=3, strict=True)], ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1),
-]
-Recomputes = Annotated[
-    tuple[Literal["none", "selective", "full"], ...], BeforeValidator(_as_list), Field(min_length=1)
-]
+def _one_or_more(item: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the annotations of an axis: one value, or the list to search."""
+    listed = {"type": "array", "items": item, "minItems": 1}
+    return (
+        BeforeValidator(_as_tuple),
+        Field(min_length=1),
+        WithJsonSchema({"anyOf": [item, listed]}),
+    )
+
+
+_ZeroStage = Annotated[int, Field(ge=0, le=3, strict=True)]
+Axis = Annotated[tuple[PositiveInt, ...], *_one_or_more({"type": "integer", "minimum": 1})]
+Switch = Annotated[tuple[StrictBool, ...], *_one_or_more({"type": "boolean"})]
+ZeroStages = Annotated[tuple[_ZeroStage, ...], *_one_or_more({"enum": [0, 1, 2, 3]})]
+Recomputes = Annotated[tuple[Recompute, ...], *_one_or_more({"enum": list(RECOMPUTE)})]
 
 
 class Spec(BaseModel):
@@ -144,7 +149,7 @@ class Scenario(Spec):
     name: str
     """Title of the report."""
     model: str | dict[str, Any]
-    """Catalog name, path to a config.json or YAML (from the scenario's folder), or a description."""
+    """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
     workload: Training
     """What is done with the model."""
     hardware: Hardware

@@ -118,16 +118,25 @@ def _nearest_fix(job: Job, devices: int, capacity: float, needs: float) -> str:
     return f"use devices with {format_bytes(needs)} of memory or more, or a smaller model"
 
 
-def describe(strategy: Strategy) -> str:
-    """Return a strategy in the field's notation, such as `TP8 PP8 VPP3 DP16, micro-batch 1`."""
+def division(strategy: Strategy) -> str:
+    """Return how a strategy divides the devices, such as `TP8 PP8 VPP3 DP16`."""
     degrees = [("TP", strategy.tp), ("PP", strategy.pp), ("VPP", strategy.vp)]
     degrees += [("CP", strategy.cp), ("EP", strategy.ep), ("DP", strategy.dp)]
-    named = " ".join(f"{axis}{size}" for axis, size in degrees if size > 1) or "one device"
+    return " ".join(f"{axis}{size}" for axis, size in degrees if size > 1) or "one device"
+
+
+def details(strategy: Strategy) -> str:
+    """Return the rest of a strategy, such as `micro-batch 1, SP, ZeRO-1, full recompute`."""
     extras = [f"micro-batch {strategy.micro_batch}"]
     if strategy.sp:
-        extras.append("sequence parallel")
+        extras.append("SP")
     if strategy.zero:
         extras.append(f"ZeRO-{strategy.zero}")
     if strategy.recompute != "none":
         extras.append(f"{strategy.recompute} recompute")
-    return ", ".join([named, *extras])
+    return ", ".join(extras)
+
+
+def describe(strategy: Strategy) -> str:
+    """Return a strategy in the field's notation: `TP8 PP8 VPP3 DP16, micro-batch 1`."""
+    return f"{division(strategy)}, {details(strategy)}"

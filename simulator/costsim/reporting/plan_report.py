@@ -13,8 +13,8 @@ from costsim.costs.budget import Line
 from costsim.hardware.blocks import Formats
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.roofline import operator_figures
-from costsim.planning.plan import Candidate, Plan
-from costsim.planning.search import describe, pareto
+from costsim.planning.plans import Candidate, Plan
+from costsim.planning.search import describe, details, division, pareto
 from costsim.reporting.model import (
     Answer,
     Axis,
@@ -191,7 +191,7 @@ def _time_intro(best: Candidate) -> str:
 
 def _shown(plan: Plan) -> list[Candidate]:
     """Return the best and what the scenario compares it with."""
-    compared = [c for c in plan.candidates[1:] if not c.label.startswith("alternative")]
+    compared = [c for c in plan.candidates[1:] if not c.label.startswith("option ")]
     return [plan.best, *compared]
 
 
@@ -293,7 +293,7 @@ def _scatter(plan: Plan) -> Scatter:
     cloud = inside[:: max(1, len(inside) // _CLOUD)]
     points = [Point("", float(wall_s[i]), float(second[i])) for i in cloud]
     for i in np.flatnonzero(front & (wall_s < slowest)):
-        label = describe(evaluation.strategies.row(int(order[i])))
+        label = division(evaluation.strategies.row(int(order[i])))
         if several:
             label = f"{int(devices[i]):,} devices, {label}"
         chosen = int(i) == 0
@@ -340,8 +340,8 @@ def _heat(plan: Plan) -> HeatMap:
 def _candidates(plan: Plan) -> Table:
     columns = (
         Column("Plan"),
-        Column("Strategy"),
-        Column("Devices", "count"),
+        Column("Division"),
+        Column("Details"),
         Column("Time", "seconds"),
         Column("Cost", "usd"),
         Column("Memory", "bytes"),
@@ -350,8 +350,8 @@ def _candidates(plan: Plan) -> Table:
     rows = tuple(
         (
             candidate.label,
-            describe(candidate.strategy),
-            candidate.devices,
+            f"{candidate.devices:,}: {division(candidate.strategy)}",
+            details(candidate.strategy),
             candidate.value("days") * _DAY_S,
             candidate.value("cost_usd"),
             candidate.value("memory_bytes_per_device"),

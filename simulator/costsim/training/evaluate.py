@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costsim.hardware.streaming import streaming_time_s
+from costsim.hardware.blocks import PARTS
 from costsim.hardware.kernels import load_kernel_model
+from costsim.hardware.streaming import streaming_time_s
 from costsim.training.job import Job
 from costsim.training.memory import Memory, memory
 from costsim.training.optimizers import state_bytes_per_parameter
-from costsim.training.profile import PARTS, Profile, profile
+from costsim.training.profile import Profile, profile
 from costsim.training.stages import Stages, stages
 from costsim.training.strategy import Column, Strategies
 from costsim.training.traffic import DataTraffic, data_parallel, pipeline_transfer
@@ -154,11 +155,11 @@ def _step_times(
 
 def _optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> Column:
     """Seconds of the update: a pass over gradients, states, master and working weights."""
-    recipe = job.precision
-    whole = np.einsum(
-        "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
-    ).max(axis=1)
-    share = np.where(strategies.zero > 0, whole / (strategies.dp * strategies.cp), whole)
+    recipe = job.recipe
+    weights = profiled.gather(profiled.weights + profiled.expert_weights)
+    whole: Column = np.einsum("rtk,kr->rt", held.counts, weights).max(axis=1)
+    shards = strategies.dp * strategies.cp / strategies.replicas
+    share = np.where(strategies.zero > 0, whole / shards, whole)
     # Gradients are read twice (norm, update); states and master weights read and written.
     moved = share * (
         2 * recipe.gradient_bytes

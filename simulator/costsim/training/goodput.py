@@ -56,7 +56,8 @@ def reliability(
     known = published_reliability()
     stated = [x is not None for x in (device_mtbf_s, restart_s, checkpoint_s)]
     if checkpoint_s is None:
-        checkpoint_s = state_bytes_per_device / known["checkpoint_bytes_per_s_per_device"]["value"]
+        rate = float(known["checkpoint_bytes_per_s_per_device"]["value"])
+        checkpoint_s = state_bytes_per_device / rate
     source = "stated in the scenario" if all(stated) else known["device_mtbf_s"]["source"]
     return Reliability(
         known["device_mtbf_s"]["value"] if device_mtbf_s is None else device_mtbf_s,

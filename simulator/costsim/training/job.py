@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.systems import System
@@ -21,3 +21,15 @@ class Job:
     precision: Precision
     optimizer: str
     software: Software
+
+    @property
+    def recipe(self) -> Precision:
+        """The precision recipe as this software carries it out.
+
+        Recipes of 16 bits and fewer differ in which copies of weights and gradients a framework
+        keeps.
+        """
+        if self.precision.activation_bytes > 2:
+            return self.precision
+        held = self.software.states_of(self.precision.name)
+        return replace(self.precision, **held) if held else self.precision

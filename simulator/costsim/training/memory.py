@@ -56,7 +56,7 @@ def memory(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, parts: list[str]
 ) -> Memory:
     """Return what devices of each stage type hold; `parts` says what each block is."""
-    recipe, software = job.precision, job.software
+    recipe, software = job.recipe, job.software
     counts = stages.counts  # (strategies, types, blocks)
     present = stages.many > 0
     layer = np.array([part == "layer" for part in parts])
@@ -69,7 +69,7 @@ def memory(
 
     dense = held(profile.gather(profile.weights))
     experts = held(profile.gather(profile.expert_weights))
-    shards = (strategies.dp * strategies.cp)[:, None]
+    shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None]
     expert_shards = shards * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None]
     expert_shards = np.maximum(expert_shards, 1.0)
     zero = strategies.zero[:, None]
@@ -104,7 +104,7 @@ def memory(
     per_layer = profile.gather(profile.weights + profile.expert_weights)
     gathered = np.max(np.where(has, per_layer.T[:, None, :], 0.0), axis=2)
     gathered = np.where(
-        zero >= 3, gathered * (2 * recipe.weight_bytes + recipe.gradient_bytes), 0.0
+        zero >= 3, gathered * (2 * recipe.gathered_bytes + recipe.reduced_bytes), 0.0
     )
     found = {
         "weights": states(recipe.weight_bytes, 3),

@@ -15,14 +15,13 @@ import numpy as np
 from costsim.architectures.block import Block
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
-from costsim.hardware.blocks import PARTS, Formats, block_times
+from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.job import Job
+from costsim.training.recompute import RECOMPUTE
 from costsim.training.stages import distinct
 from costsim.training.strategy import Column, Strategies
-
-MODES = ("none", "selective", "full")  # of recomputation
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     kinds, _ = distinct(job.model.blocks(workload))
     local = [block.shard(Shard(tp, sp > 0, ep, etp)) for block in kinds]
 
-    software, recipe = job.software, job.precision
+    software, recipe = job.software, job.recipe
     execution = software.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     times = block_times(load_kernel_model(job.system.accelerator), local, rows, execution, formats)
@@ -80,7 +79,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     context_s, context_bytes = _context_parallel(job, local, tp, cp, times.core_s, rows)
 
     layer = np.array([block.part == "layer" for block in kinds])[:, None]
-    recompute = np.zeros((len(MODES), len(kinds), rows))
+    recompute = np.zeros((len(RECOMPUTE), len(kinds), rows))
     if execution.attention == "unfused":
         recompute[1] = times.core_s * layer
     recompute[2] = (times.total_s[0] + tensor_s[0] + context_s[0]) * layer
@@ -115,7 +114,7 @@ def _kept(
     blocks: Sequence[Block], execution: Execution, compute_bytes: float, rows: int
 ) -> np.ndarray:
     """Bytes kept by one layer for its backward pass: (modes, blocks, rows)."""
-    kept = np.zeros((len(MODES), len(blocks), rows))
+    kept = np.zeros((len(RECOMPUTE), len(blocks), rows))
     for index, block in enumerate(blocks):
         saved = block.saved(execution)
         kept[0, index] = activation_bytes(saved, compute_bytes)
@@ -155,7 +154,7 @@ def _tensor_parallel(
     """Seconds (directions, blocks, rows) and bytes sent by tensor-parallel exchanges."""
     seconds = np.zeros((2, len(kinds), len(tp)))
     sent = np.zeros((len(kinds), len(tp)))
-    width = job.precision.activation_bytes
+    width = job.recipe.activation_bytes
     for index, block in enumerate(kinds):
         for collective in block.collectives():
             size = np.broadcast_to(np.asarray(collective.elements * width, float), tp.shape)
@@ -183,14 +182,14 @@ def _context_parallel(
     sent = np.zeros((len(local), rows))
     if np.all(cp == 1):
         return seconds, sent
-    width = job.precision.activation_bytes
+    width = job.recipe.activation_bytes
     for index, block in enumerate(local):
         for operator in block.operators:
             if operator.role != "attention":
                 continue
             elements = sum(
                 activation.elements
-                for activation in operator.saved()
+                for activation in operator.saved(job.software.execution)
                 if activation.name.endswith((".key", ".value"))
             )
             piece = np.broadcast_to(np.asarray(elements * width, float), (rows,))
@@ -200,6 +199,3 @@ def _context_parallel(
             seconds[1, index] += np.maximum(0.0, 2 * once - 2 * core_s[index])
             sent[index] += 3 * (cp - 1) * piece
     return seconds, sent
-
-
-__all__ = ["MODES", "PARTS", "Profile", "activation_bytes", "profile"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -15,7 +16,10 @@ from costsim.resources import data_folder
 class Software:
     """A profile of a framework, from `hardware_specs/calibration/software.yaml`.
 
-    Overlap ratios say which share of a transfer may hide behind computation of the same time;
+    `zero` is the ZeRO stage where nothing else is asked for, and `sequence_parallel` whether it
+    comes with tensor parallelism ("selective": together with selective recomputation only).
+    `states` changes, by precision recipe or for "all" of 16 bits and fewer, what is held of weights
+    and gradients. Overlap ratios say which share of a transfer may hide behind computation of the same time;
     `launch_s` is the host's time to launch one kernel, `step_s` what it does once a step;
     `context_bytes` is held by the driver and the communication library, and `reserve_ratio` of the
     tensors' bytes is lost to the allocator.
@@ -24,6 +28,9 @@ class Software:
     name: str
     attention: Literal["flash", "unfused"]
     dropout: bool
+    zero: int
+    sequence_parallel: Literal["never", "selective", "always"]
+    states: Mapping[str, Mapping[str, int]] = field(hash=False)
     overlap_gradients_ratio: float
     overlap_gathers_ratio: float
     overlap_pipeline_ratio: float
@@ -33,6 +40,10 @@ class Software:
     context_bytes: float
     reserve_ratio: float
     source: str
+
+    def states_of(self, recipe: str) -> Mapping[str, int]:
+        """Return the fields of a precision recipe that this software changes."""
+        return {**self.states.get("all", {}), **self.states.get(recipe, {})}
 
     @property
     def execution(self) -> Execution:

@@ -14,7 +14,8 @@ import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention
-from costsim.training.strategy import RECOMPUTE, Recompute, Strategies
+from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.strategy import Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
@@ -106,7 +107,7 @@ def _context_degrees(limits: Limits, devices: int) -> list[int]:
     return [
         cp
         for cp in divisors(devices)
-        if cp == 1 or limits.sequence % (2 * cp) == 0 and limits.sequence // cp >= SHORTEST_PIECE
+        if cp == 1 or (limits.sequence % (2 * cp) == 0 and limits.sequence // cp >= SHORTEST_PIECE)
     ]
 
 
@@ -158,5 +159,5 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
         "recompute": recompute,
     }
     return Strategies.from_columns(
-        {name: column[sensible] for name, column in columns.items()} | {"ep": ones, "etp": ones}
+        {name: column[sensible] for name, column in columns.items()} | {"ep": ones, "etp": ones, "replicas": ones}
     )

@@ -36,11 +36,9 @@ def distinct(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], tuple[int, ...
     kinds: list[Block] = []
     order: list[int] = []
     for block in blocks:
-        for index, kind in enumerate(kinds):
-            if kind.operators is block.operators:
-                break
-        else:
-            index = len(kinds)
+        known = (i for i, kind in enumerate(kinds) if kind.operators is block.operators)
+        index = next(known, len(kinds))
+        if index == len(kinds):
             kinds.append(block)
         order.extend([index] * int(block.count))
     return tuple(kinds), tuple(order)

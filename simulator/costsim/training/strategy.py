@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Column: TypeAlias = NDArray[np.float64]
-Recompute: TypeAlias = Literal["none", "selective", "full"]
+from costsim.training.recompute import RECOMPUTE, Recompute
 
-RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+Column: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,8 @@ class Strategy:
     """One way to train: degrees of parallelism, micro-batch, sharding and recomputation.
 
     `vp` is the number of model chunks a pipeline stage holds (interleaved 1F1B where above 1);
-    `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices;
+    `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices,
+    or over dp·cp/`replicas` where whole copies are kept (HSDP, copies outermost);
     `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
     """
 
@@ -38,6 +38,7 @@ class Strategy:
     micro_batch: int = 1
     sp: bool = False
     zero: int = 0
+    replicas: int = 1
     recompute: Recompute = "none"
 
     @property
@@ -68,6 +69,7 @@ class Strategies:
     micro_batch: Column
     sp: Column
     zero: Column
+    replicas: Column
     recompute: Column
 
     def __len__(self) -> int:

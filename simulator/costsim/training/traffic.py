@@ -1,4 +1,4 @@
-"""Traffic between replicas and between stages: gradients, gathered weights, boundary activations."""
+"""Traffic between replicas and stages: gradients, gathered weights, boundary activations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costsim.hardware.collectives import collective_time_s
+from costsim.hardware.collectives import Operation, collective_time_s
 from costsim.training.job import Job
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
@@ -33,10 +33,11 @@ def data_parallel(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, micro_batches: Column
 ) -> DataTraffic:
     """Return the exchanges of each stage type's data-parallel group (its stride is tp)."""
-    recipe = job.precision
+    recipe = job.recipe
     dense = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.weights))
     experts = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.expert_weights))
-    group = (strategies.dp * strategies.cp)[:, None]
+    replicas = strategies.replicas[:, None]
+    group = (strategies.dp * strategies.cp)[:, None] / replicas
     stride = strategies.tp[:, None]
     expert_group = np.maximum(
         group * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None], 1.0
@@ -44,7 +45,7 @@ def data_parallel(
     expert_stride = stride * strategies.ep[:, None] / strategies.etp[:, None]
     zero = strategies.zero[:, None]
 
-    def time(operation: str, width: float) -> np.ndarray:
+    def time(operation: Operation, width: float) -> np.ndarray:
         whole = collective_time_s(job.system, operation, dense * width, group, stride)
         return whole + np.where(
             experts > 0,
@@ -56,7 +57,7 @@ def data_parallel(
 
     reduced = time("all_reduce", recipe.reduced_bytes)
     scattered = time("reduce_scatter", recipe.reduced_bytes)
-    gathered = time("all_gather", recipe.weight_bytes)
+    gathered = time("all_gather", recipe.gathered_bytes)
     nothing = np.zeros_like(dense)
     each = micro_batches[:, None]
     ring = (group - 1) / group
@@ -66,13 +67,17 @@ def data_parallel(
         [zero == 0, zero == 1, zero == 2],
         [
             np.full_like(weight, 2.0 * recipe.reduced_bytes),
-            np.full_like(weight, 1.0 * recipe.reduced_bytes + recipe.weight_bytes),
-            each * recipe.reduced_bytes + recipe.weight_bytes,
+            np.full_like(weight, 1.0 * recipe.reduced_bytes + recipe.gathered_bytes),
+            each * recipe.reduced_bytes + recipe.gathered_bytes,
         ],
-        each * (recipe.reduced_bytes + 2.0 * recipe.weight_bytes),
+        each * (recipe.reduced_bytes + 2.0 * recipe.gathered_bytes),
     )
+    # Copies of a sharded model (HSDP) add up their shards of the gradients once a step.
+    shard = (dense + experts) / group * recipe.reduced_bytes
+    between = collective_time_s(job.system, "all_reduce", shard, replicas, stride * group)
+    once = np.select([zero == 0, zero == 1], [reduced, scattered], nothing)
     return DataTraffic(
-        reduce_s=np.select([zero == 0, zero == 1], [reduced, scattered], nothing),
+        reduce_s=once + between,
         gather_s=np.where((zero == 1) | (zero == 2), gathered, nothing),
         micro_gather_s=np.where(zero == 3, gathered, nothing),
         micro_reduce_s=np.where(zero >= 2, scattered, nothing),
@@ -87,7 +92,7 @@ def pipeline_transfer(job: Job, strategies: Strategies, hidden: float) -> tuple[
     already, the receiver gathers the shares (Narayanan et al. 2021, §4.1).
     """
     elements = strategies.micro_batch * job.sequence / strategies.cp * hidden
-    size = elements * job.precision.activation_bytes
+    size = elements * job.recipe.activation_bytes
     stride = strategies.tp * strategies.cp * strategies.dp
     send = collective_time_s(job.system, "send_recv", size / strategies.tp, strategies.pp, stride)
     gather = collective_time_s(job.system, "all_gather", size, strategies.tp, 1.0)
