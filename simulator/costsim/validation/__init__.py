@@ -1,0 +1,1 @@
+"""Validation: measured runs in, error and coverage of the estimates out."""

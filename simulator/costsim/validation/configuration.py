@@ -1,0 +1,182 @@
+"""From a row to what the evaluator takes: a job, and what is stated of its strategy.
+
+Only configuration columns are read here. What a row leaves open is left open, for the search to
+fill with what would be chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from costsim.errors import CostsimError
+from costsim.hardware.catalog import load_hardware
+from costsim.training.job import Job
+from costsim.training.precision import precision
+from costsim.training.software import Software, software
+from costsim.training.strategy import Recompute
+from costsim.validation.frameworks import profile_of
+from costsim.validation.interconnect import laid_over, slices
+from costsim.validation.runs import Run
+from costsim.validation.shapes import architecture_of
+
+# Precision as runs files write it -> a recipe; the first match counts.
+_RECIPES = (
+    ("fp8", "fp8"),
+    ("int8", "int8"),
+    ("bf16", "bf16"),
+    ("tf32", "tf32"),
+    ("fp16", "fp16"),
+    ("fp32", "fp32"),
+)
+TYPICAL_BATCH_TOKENS = 4 * 2**20
+"""Tokens of a step where a row of a whole project states no batch: Llama 2's and 3's."""
+TYPICAL_DEVICES = 1024
+"""Devices of a whole project whose row states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What a row states of its strategy; None is unknown."""
+
+    tp: int | None
+    pp: int | None
+    vp: int | None
+    dp: int | None
+    cp: int | None
+    micro_batch: int | None
+    zero: int | None
+    replicas: int
+    recompute: Recompute | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A row as the evaluator takes it; `assumed` says what was put where it says nothing.
+
+    `complete` is whether batch, sequence and devices are its own, so that a step is defined.
+    """
+
+    job: Job
+    axes: Axes
+    assumed: tuple[str, ...]
+    complete: bool
+
+
+def configuration_of(run: Run) -> Configuration | str:
+    """Return the configuration of a row, or why it cannot be predicted."""
+    number, text = run.number, run.text
+    model = architecture_of(run)
+    if isinstance(model, str):
+        return model
+    if "accelerator_id" not in text:
+        return "`accelerator_id` is empty"
+    assumed: list[str] = []
+    whole_project = "total_tokens" in number
+    for column in ("seq_len", "global_batch", "n_devices"):
+        if column not in number:
+            if not whole_project:
+                return f"`{column}` is empty"
+            assumed.append(column)
+    sequence = int(number.get("seq_len", 2048))
+    batch = int(number.get("global_batch", max(1, TYPICAL_BATCH_TOKENS // sequence)))
+    devices = int(number.get("n_devices", TYPICAL_DEVICES))
+    profile = profile_of(text.get("framework", ""))
+    try:
+        system = load_hardware(text["accelerator_id"])
+        interconnect = text.get("interconnect", "")
+        system = laid_over(system.with_count(devices), interconnect)
+    except CostsimError as error:
+        return error.problems[0].message
+    recipe = _recipe(text.get("precision", ""))
+    if recipe is None:
+        return f"precision `{text.get('precision', '')}` is not known"
+    if recipe not in system.accelerator.peaks_flops_per_s and recipe in ("fp8", "int8"):
+        recipe = "bf16"
+    if recipe == "bf16" and "bf16" not in system.accelerator.peaks_flops_per_s:
+        recipe = "fp16" if "fp16" in system.accelerator.peaks_flops_per_s else "fp32"
+    if "precision" not in text:
+        assumed.append(f"precision {recipe}")
+    kind = software(profile)
+    job = Job(
+        model=model,
+        system=system,
+        global_batch=batch,
+        sequence=sequence,
+        precision=precision(recipe),
+        optimizer="adam",
+        software=kind,
+    )
+    axes = _axes(run, devices, batch, kind)
+    if isinstance(axes, str):
+        return axes
+    return Configuration(job, axes, tuple(assumed), not {"seq_len", "global_batch", "n_devices"} & set(assumed))
+
+
+def _recipe(words: str) -> str | None:
+    if not words:
+        return "bf16"
+    return next((name for part, name in _RECIPES if part in words.lower()), None)
+
+
+def _axes(run: Run, devices: int, batch: int, kind: Software) -> Axes | str:
+    """Return the stated axes; what follows from them and the number of devices is filled in."""
+
+    def stated(column: str) -> int | None:
+        return int(run.number[column]) if column in run.number else None
+
+    tp, pp, cp = stated("tp"), stated("pp"), stated("cp")
+    zero, replicas = _sharding(run, devices, kind)
+    if zero == 3 and "zero_or_fsdp" in run.text:
+        # A run that says it shards everything, and names no other axis, has none.
+        tp, pp, cp = tp or 1, pp or 1, cp or 1
+    if cp is None and (tp is not None or pp is not None):
+        cp = 1
+    dp = stated("dp")
+    if tp is not None and pp is not None and cp is not None:
+        if devices % (tp * pp * cp):
+            return f"{devices} devices do not divide into TP {tp} x PP {pp} x CP {cp}"
+        dp = devices // (tp * pp * cp)
+        if batch < dp:
+            return f"a batch of {batch} is too small for {dp} data-parallel replicas"
+    elif dp is not None and devices % dp:
+        return f"{devices} devices do not divide into DP {dp}"
+    vp = stated("vp")
+    if vp is None and pp is not None:
+        vp = 1
+    micro_batch = stated("micro_batch")
+    return Axes(tp, pp, vp, dp, cp, micro_batch, zero, replicas, _recompute(run))
+
+
+def _sharding(run: Run, devices: int, kind: Software) -> tuple[int | None, int]:
+    """Return the ZeRO stage and over how many replicas it is repeated (HSDP)."""
+    words = run.text.get("zero_or_fsdp", "").lower()
+    number = slices(run.text.get("interconnect", ""))
+    if not words:
+        return kind.zero, number if kind.zero == 3 else 1
+    if found := re.search(r"zero[- ]?(\d)", words):
+        return min(int(found[1]), 3), 1
+    if "grad_op" in words:
+        return 2, 1
+    if "hybrid" in words or "hsdp" in words or "within slice" in words:
+        per_group = number if number > 1 else max(1, devices // 8)
+        return 3, per_group
+    if found := re.search(r"fsdp-(\d+)", words):
+        return 3, max(1, devices // int(found[1]))
+    if "fsdp" in words or "full_shard" in words:
+        return 3, 1
+    if "distributed" in words:
+        return 1, 1
+    return 0, 1
+
+
+def _recompute(run: Run) -> Recompute | None:
+    words = run.text.get("recompute", "").lower()
+    if not words:
+        return None
+    if "none" in words:
+        return "none"
+    if "selective" in words or "minimal" in words:
+        return "selective"
+    # Policies that move some activations to the host compute the rest again.
+    return "full"

@@ -1,0 +1,25 @@
+"""Which software profile a framework's name means; names are matched in order, first hit wins."""
+
+from __future__ import annotations
+
+import re
+
+# A framework as a runs file writes it, case aside -> a profile of calibration/software.yaml.
+_PATTERNS: tuple[tuple[str, str], ...] = (
+    # Before FlashAttention was common: scores in memory. Megatron-DeepSpeed of 2022, GPT-NeoX
+    # and metaseq are forks of that Megatron-LM.
+    (r"deepspeed.*megatron|megatron-deepspeed|gpt-?neox", "megatron-deepspeed"),
+    (r"megatron-lm (20(19|2[0-2])|as published|\(as published)|metaseq|v1|v2", "megatron-2022"),
+    (r"maxtext|\bpax|paxml|jax|t5x|pathways|flax|levanter|easylm|xla|tpu", "xla"),
+    (r"megatron|nemo|megascale|transformer ?engine|nvidia (release|pytorch)|ngc", "megatron-core"),
+    (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
+    (r"deepspeed|zero", "deepspeed"),
+)
+DEFAULT = "megatron-core"
+"""What is taken where a file names no framework, or one that is not known."""
+
+
+def profile_of(framework: str) -> str:
+    """Return the name of the profile of `framework`."""
+    lowered = framework.lower()
+    return next((name for pattern, name in _PATTERNS if re.search(pattern, lowered)), DEFAULT)
