@@ -16,8 +16,8 @@ from costsim.architectures.block import Block
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.hardware.blocks import Formats, block_times
-from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.kernels import load_kernel_model
+from costsim.training.exchanges import context_parallel, tensor_parallel
 from costsim.training.job import Job
 from costsim.training.recompute import RECOMPUTE
 from costsim.training.stages import distinct
@@ -75,8 +75,8 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     execution = software.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     times = block_times(load_kernel_model(job.system.accelerator), local, rows, execution, formats)
-    tensor_s, tensor_bytes = _tensor_parallel(job, kinds, tp, sp)
-    context_s, context_bytes = _context_parallel(job, local, tp, cp, times.core_s, rows)
+    tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
+    context_s, context_bytes = context_parallel(job, local, tp, cp, times.core_s, rows)
 
     layer = np.array([block.part == "layer" for block in kinds])[:, None]
     recompute = np.zeros((len(RECOMPUTE), len(kinds), rows))
@@ -146,56 +146,3 @@ def _weights(blocks: Sequence[Block], rows: int) -> tuple[np.ndarray, np.ndarray
             target = dense if weight.active_elements is None else experts
             target[index] += weight.elements
     return dense, experts
-
-
-def _tensor_parallel(
-    job: Job, kinds: Sequence[Block], tp: Column, sp: Column
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds (directions, blocks, rows) and bytes sent by tensor-parallel exchanges."""
-    seconds = np.zeros((2, len(kinds), len(tp)))
-    sent = np.zeros((len(kinds), len(tp)))
-    width = job.recipe.activation_bytes
-    for index, block in enumerate(kinds):
-        for collective in block.collectives():
-            size = np.broadcast_to(np.asarray(collective.elements * width, float), tp.shape)
-            reduce_s = collective_time_s(job.system, "all_reduce", size, tp, 1.0)
-            gather_s = collective_time_s(job.system, "all_gather", size, tp, 1.0)
-            scatter_s = collective_time_s(job.system, "reduce_scatter", size, tp, 1.0)
-            # Partial sums are reduced forward at an exit and backward at an entry. With sequence
-            # parallelism the reduction becomes a reduce-scatter and the other direction gathers;
-            # an entry gathers its divided input once more for the gradient of its weights.
-            reducing = 0 if collective.side == "exit" else 1
-            seconds[reducing, index] += np.where(sp > 0, scatter_s, reduce_s)
-            seconds[1 - reducing, index] += np.where(sp > 0, gather_s, 0.0)
-            if collective.side == "entry":
-                seconds[1, index] += np.where(sp > 0, gather_s, 0.0)
-            ring = size * (tp - 1) / tp
-            sent[index] += ring * np.where(sp > 0, 2 + (collective.side == "entry"), 2)
-    return seconds, sent
-
-
-def _context_parallel(
-    job: Job, local: Sequence[Block], tp: Column, cp: Column, core_s: np.ndarray, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ring exchanges of keys and values, as far as attention itself does not hide them."""
-    seconds = np.zeros((2, len(local), rows))
-    sent = np.zeros((len(local), rows))
-    if np.all(cp == 1):
-        return seconds, sent
-    width = job.recipe.activation_bytes
-    for index, block in enumerate(local):
-        for operator in block.operators:
-            if operator.role != "attention":
-                continue
-            elements = sum(
-                activation.elements
-                for activation in operator.saved(job.software.execution)
-                if activation.name.endswith((".key", ".value"))
-            )
-            piece = np.broadcast_to(np.asarray(elements * width, float), (rows,))
-            once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
-            # Backward passes keys and values round again, and their gradients with them.
-            seconds[0, index] += np.maximum(0.0, once - core_s[index])
-            seconds[1, index] += np.maximum(0.0, 2 * once - 2 * core_s[index])
-            sent[index] += 3 * (cp - 1) * piece
-    return seconds, sent

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, ceil_div
 from costsim.architectures.operators import eager
-from costsim.architectures.operators.base import Operator
+from costsim.architectures.operators.base import Collective, Operator
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Stream, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
@@ -41,6 +41,12 @@ class Embedding(Operator):
         if execution.style == "eager" and self.looked_up is not None:
             ids = self.looked_up
         return (Activation(f"{self.name}.ids", ids, "index"),)
+
+    def collectives(self) -> tuple[Collective, ...]:
+        # Each device looks up the tokens of its part of the vocabulary; the sum is the embedding.
+        if not self.vocabulary:
+            return ()
+        return (Collective(self.name, self.rows * self.width, "exit"),)
 
     def shard(self, shard: Shard) -> Embedding:
         # Frameworks pad the vocabulary so that it divides.

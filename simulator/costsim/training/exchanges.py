@@ -1,0 +1,109 @@
+"""Exchanges inside a layer: which collectives tensor and context parallelism add, of what size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.algebra import Number
+from costsim.architectures.block import Block
+from costsim.architectures.work import Direction
+from costsim.hardware.collectives import Operation, collective_time_s
+from costsim.training.job import Job
+from costsim.training.strategy import Column
+
+WIRE = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0}
+"""Times (n − 1)/n of the payload that a ring sends from each of n ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One collective of a tensor-parallel group over a tensor of `elements`."""
+
+    name: str
+    direction: Direction
+    operation: Operation
+    elements: Number
+
+
+def tensor_exchanges(block: Block, *, divided: bool) -> tuple[Exchange, ...]:
+    """Return what one layer exchanges over its tensor-parallel group.
+
+    Partial sums are reduced forward at an exit and backward at an entry (Shoeybi et al. 2019).
+    Where positions are `divided` too (sequence parallelism), the reduction becomes a
+    reduce-scatter and the other direction gathers; and an entry, which keeps its divided input,
+    gathers it again for the gradient of its weights (Korthikanti et al. 2022, section 4.2.2).
+    """
+    found: list[Exchange] = []
+    for collective in block.collectives():
+        name, elements = collective.name, collective.elements
+        reducing: Direction = "forward" if collective.side == "exit" else "backward"
+        other: Direction = "backward" if collective.side == "exit" else "forward"
+        if not divided:
+            found.append(Exchange(name, reducing, "all_reduce", elements))
+            continue
+        found.append(Exchange(name, reducing, "reduce_scatter", elements))
+        found.append(Exchange(name, other, "all_gather", elements))
+        if collective.side == "entry":
+            found.append(Exchange(f"{name} again", "backward", "all_gather", elements))
+    return tuple(found)
+
+
+def tensor_parallel(
+    job: Job, kinds: Sequence[Block], tp: Column, sp: Column
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return seconds (directions, blocks, rows) and bytes sent by a device (blocks, rows)."""
+    seconds = np.zeros((2, len(kinds), len(tp)))
+    sent = np.zeros((len(kinds), len(tp)))
+    width = job.recipe.activation_bytes
+    for index, block in enumerate(kinds):
+        for divided in (False, True):
+            mine = (sp > 0) == divided
+            if not mine.any():
+                continue
+            group = tp[mine]
+            for exchange in tensor_exchanges(block, divided=divided):
+                whole = np.broadcast_to(np.asarray(exchange.elements * width, float), tp.shape)
+                size = whole[mine]
+                way = 0 if exchange.direction == "forward" else 1
+                seconds[way, index, mine] += collective_time_s(
+                    job.system, exchange.operation, size, group, 1.0
+                )
+                sent[index, mine] += WIRE[exchange.operation] * size * (group - 1) / group
+    return seconds, sent
+
+
+def context_parallel(
+    job: Job, local: Sequence[Block], tp: Column, cp: Column, core_s: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what passing keys and values round a ring adds, where attention does not hide it.
+
+    Forward each rank passes its piece on cp − 1 times; backward the pieces go round again with
+    their gradients. `core_s` (blocks, rows) is the forward time of attention, which overlaps.
+    """
+    seconds = np.zeros((2, len(local), rows))
+    sent = np.zeros((len(local), rows))
+    if np.all(cp == 1):
+        return seconds, sent
+    for index, block in enumerate(local):
+        piece = np.broadcast_to(
+            np.asarray(ring_elements(block, job) * job.recipe.activation_bytes, float), (rows,)
+        )
+        once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
+        seconds[0, index] = np.maximum(0.0, once - core_s[index])
+        seconds[1, index] = np.maximum(0.0, 2 * once - 2 * core_s[index])
+        sent[index] = 3 * (cp - 1) * piece
+    return seconds, sent
+
+
+def ring_elements(block: Block, job: Job) -> Number:
+    """Return the elements of one rank's keys and values in a layer."""
+    return sum(
+        activation.elements
+        for operator in block.operators
+        if operator.role == "attention"
+        for activation in operator.saved(job.software.execution)
+        if activation.name.endswith((".key", ".value"))
+    )
