@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from costsim.architectures import Architecture, load_model
 from costsim.architectures.huggingface import READERS
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from costsim.architectures import aliases_of, load_model, model_names
 from costsim.architectures.catalog import published_parameters
 from costsim.documents import load_document, parse_as
