@@ -1,0 +1,168 @@
+"""A kernel model: the sheet of one accelerator joined to the constants measured for its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from costsim.errors import UnknownNameError, suggestion
+from costsim.hardware.accelerators import Accelerator
+from costsim.hardware.calibration import (
+    AttentionConstants,
+    DecodeConstants,
+    GemmConstants,
+    GroupedConstants,
+    StreamingConstants,
+    class_of,
+    load_class,
+)
+
+Array = npt.NDArray[np.float64]
+Number = float | int | Array
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A number format of matrix products.
+
+    Attributes:
+        activation_bytes: of one input element, block scales included.
+        weight_bytes: of one weight, block scales included.
+        peaks: names under which a sheet may print its rate, the first that it has counts.
+        constants: names under which a class may state its constants, likewise.
+        output_bytes: of one output element.
+        quantizes: whether activations arrive in 16 bits and are quantized on the way.
+    """
+
+    activation_bytes: float
+    weight_bytes: float
+    peaks: tuple[str, ...]
+    constants: tuple[str, ...]
+    output_bytes: float = 2.0
+    quantizes: bool = False
+
+
+# Scales: one 32-bit factor a 128 x 128 block (fp8_block), one byte each 32 (mx) or 16 (nv) values.
+FORMATS: Mapping[str, Format] = {
+    "fp32": Format(4, 4, ("fp32_matrix", "fp32"), ("fp32", "bf16"), 4.0),
+    "tf32": Format(4, 4, ("tf32",), ("tf32", "bf16"), 4.0),
+    "bf16": Format(2, 2, ("bf16",), ("bf16",)),
+    "fp16": Format(2, 2, ("fp16", "bf16"), ("bf16",)),
+    "fp8": Format(1, 1, ("fp8",), ("fp8",), quantizes=True),
+    "fp8_block": Format(1, 1, ("fp8",), ("fp8_block", "fp8"), quantizes=True),
+    "mxfp8": Format(1 + 1 / 32, 1 + 1 / 32, ("fp8",), ("fp8_block", "fp8"), quantizes=True),
+    "nvfp4": Format(0.5 + 1 / 16, 0.5 + 1 / 16, ("fp4",), ("nvfp4",), quantizes=True),
+    "mxfp4": Format(0.5 + 1 / 32, 0.5 + 1 / 32, ("fp4",), ("nvfp4",), quantizes=True),
+    "int8": Format(1, 1, ("int8",), ("int8", "fp8"), quantizes=True),
+    "w8a16": Format(2, 1, ("bf16", "fp16"), ("w8a16", "bf16")),
+    "w4a16": Format(2, 0.5 + 2 / 128, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelModel:
+    """What the time functions of this room need of one accelerator.
+
+    Attributes:
+        accelerator: the sheet.
+        class_name: the class of its constants.
+        compute_units: SMs, CUs, cores or matrix engines that tiles spread over.
+        clock_hz: boost clock.
+        cache_bytes: last-level cache, 0 where the sheet prints none.
+        basis: "measured: ..." (this device was timed), "class ..." (its class was) or "sheet only".
+        sources: of the constants.
+    """
+
+    accelerator: Accelerator
+    class_name: str
+    compute_units: int
+    clock_hz: float
+    cache_bytes: float
+    gemm: Mapping[str, GemmConstants] = field(hash=False)
+    attention: Mapping[str, AttentionConstants] = field(hash=False)
+    decode: Mapping[str, DecodeConstants] = field(hash=False)
+    streaming: StreamingConstants
+    grouped: Mapping[str, GroupedConstants] = field(hash=False)
+    basis: str
+    sources: tuple[str, ...]
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float:
+        """Nameplate memory bandwidth."""
+        return self.accelerator.memory_bandwidth_bytes_per_s
+
+    def format(self, dtype: str) -> Format:
+        """Return the number format called `dtype`.
+
+        Raises:
+            UnknownNameError: if there is none.
+        """
+        try:
+            return FORMATS[dtype]
+        except KeyError:
+            raise UnknownNameError(
+                f"unknown number format `{dtype}`", hint=suggestion(dtype, FORMATS)
+            ) from None
+
+    def peak_flops_per_s(self, dtype: str) -> float:
+        """Return the dense rate of `dtype` in FLOP/s.
+
+        Raises:
+            UnknownNameError: if the sheet prints none for it.
+        """
+        names = self.format(dtype).peaks
+        rates = self.accelerator.peaks_flops_per_s
+        found = next((name for name in names if name in rates), names[0])
+        return self.accelerator.peak_flops_per_s(found)
+
+    def gemm_constants(self, dtype: str) -> GemmConstants:
+        """Return the constants of matrix products of `dtype`, or of the nearest format."""
+        return self.gemm[next(n for n in self.format(dtype).constants if n in self.gemm)]
+
+
+def load_kernel_model(accelerator: Accelerator) -> KernelModel:
+    """Join a sheet to the constants of its class.
+
+    Args:
+        accelerator: any record of the catalog.
+
+    Returns:
+        The model; `basis` says how far it was measured.
+    """
+    constants = load_class(class_of(accelerator.architecture))
+    if accelerator.id in constants.measured:
+        basis = f"measured: kernels timed on {accelerator.name}"
+    elif constants.measured:
+        basis = f"class {constants.name}: kernels timed on {', '.join(constants.measured)}"
+    else:
+        basis = "sheet only: peaks and bandwidth of the sheet, constants of other classes"
+    return KernelModel(
+        accelerator=accelerator,
+        class_name=constants.name,
+        compute_units=accelerator.compute_units or constants.compute_units,
+        clock_hz=accelerator.clock_hz or constants.clock_hz,
+        cache_bytes=accelerator.l2_bytes or 0.0,
+        gemm=constants.gemm,
+        attention=constants.attention,
+        decode=constants.decode,
+        streaming=constants.streaming,
+        grouped=constants.grouped,
+        basis=basis,
+        sources=constants.sources,
+    )
+
+
+def column(value: Number) -> Array:
+    """Return `value` as float64: products of int64 dimensions overflow silently."""
+    return np.asarray(value, dtype=np.float64)
+
+
+def soft_maximum(exponent: float, *times_s: Array) -> Array:
+    """Return (Σ tᵖ)^(1/p): their sum at p = 1, their maximum as p grows."""
+    total = times_s[0] ** exponent
+    for time_s in times_s[1:]:
+        total = total + time_s**exponent
+    return total ** (1.0 / exponent)
