@@ -62,13 +62,16 @@ class Shard:
 
     Tensor parallelism (`tp`) divides heads, feed-forward columns and the vocabulary; sequence
     parallelism (`sp`, true or false) divides by the same group the positions of what lies between
-    those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each.
+    those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each. Context
+    parallelism (`cp`) has divided the positions already: the workload of a rank has `tokens` = s/cp;
+    keys and values then come in `cp` pieces.
     """
 
     tp: Number = 1
     sp: Number = False
     ep: Number = 1
     etp: Number = 1
+    cp: Number = 1
 
     def rows(self, rows: Number) -> Number:
         """Positions that a device holds between the tensor-parallel regions."""

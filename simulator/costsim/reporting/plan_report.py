@@ -234,7 +234,7 @@ def _roofline(plan: Plan) -> Roofline:
     accelerator = plan.system.accelerator
     workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
     layer = next(b for b in job.model.blocks(workload) if b.part == "layer")
-    local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp))
+    local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp, strategy.cp))
     recipe = job.precision
     figures = operator_figures(
         load_kernel_model(accelerator),

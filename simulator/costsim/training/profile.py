@@ -69,7 +69,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     rows = len(combinations)
     workload = Workload(micro_batch, job.sequence / cp, float(job.sequence))
     kinds, _ = distinct(job.model.blocks(workload))
-    local = [block.shard(Shard(tp, sp > 0, ep, etp)) for block in kinds]
+    local = [block.shard(Shard(tp, sp > 0, ep, etp, cp)) for block in kinds]
 
     software, recipe = job.software, job.recipe
     execution = software.execution

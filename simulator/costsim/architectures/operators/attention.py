@@ -30,6 +30,7 @@ class Attention(Operator):
     window: Number | None = None
     dropout: bool = False
     float32_softmax: bool = True
+    pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
 
     @property
     def role(self) -> Role:
@@ -41,13 +42,18 @@ class Attention(Operator):
         return self.batch * self.query_heads * self.tokens * self.context
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        batch, context = self.batch, self.context
+        if self.window is None:
+            # A rank meets every piece of keys and values once. Positions are dealt so that each
+            # rank sees half of a causal mask, as it would of so many short sequences.
+            batch, context = batch * self.pieces, exact_div(context, self.pieces)
         return (
             ScaledDotProduct(
-                batch=self.batch,
+                batch=batch,
                 query_heads=self.query_heads,
                 kv_heads=self.kv_heads,
                 query_tokens=self.tokens,
-                kv_tokens=self.context,
+                kv_tokens=context,
                 head_dim=self.head_dim,
                 value_dim=self.value_dim,
                 causal=self.causal,
@@ -96,4 +102,5 @@ class Attention(Operator):
             self,
             query_heads=exact_div(self.query_heads, shard.tp),
             kv_heads=maximum(exact_div(self.kv_heads, shard.tp), 1),
+            pieces=shard.cp,
         )
