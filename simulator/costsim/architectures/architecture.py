@@ -59,8 +59,8 @@ class Architecture:
     @property
     def embedding_parameters(self) -> int:
         """Parameters of look-up tables (tokens, positions), which do no FLOPs."""
-        stem = (block for block in self.blocks() if block.part == "stem")
-        return int(sum(w.stored_elements for b in stem for w in b.weights() if w.lookup))
+        held = ((block.count, weight) for block in self.blocks() for weight in block.weights())
+        return int(sum(count * w.stored_elements for count, w in held if w.lookup))
 
     @property
     def depth(self) -> int:
@@ -87,7 +87,7 @@ class Architecture:
 
     def decode_flops(self, batch: int = 1, past: int = 2048) -> int:
         """Return FLOPs of generating one token for each of `batch` sequences of `past` tokens."""
-        return int(forward_flops(self.blocks(Workload(batch, 1, past + 1))))
+        return int(forward_flops(self.blocks(Workload.generation(batch, past))))
 
     def cache_bytes(self, batch: int = 1, sequence: int = 4096, dtype: str = "bf16") -> int:
         """Return bytes that generation keeps after `sequence` tokens: keys, values, state."""
@@ -142,8 +142,11 @@ def backward_flops(blocks: tuple[Block, ...], execution: Execution = FUSED) -> N
 
 def cache_bytes(description: Description, batch: Number, tokens: Number, dtype: str) -> Number:
     """Return bytes that generation keeps after `tokens` positions of `batch` sequences."""
-    width = bytes_for(dtype)
     return sum(
-        tensor.elements * count * (4 if tensor.storage == "float32" else width)
-        for tensor, count in description.cache(batch, tokens)
+        count * cached_bytes(tensor, dtype) for tensor, count in description.cache(batch, tokens)
     )
+
+
+def cached_bytes(tensor: CacheTensor, dtype: str) -> Number:
+    """Return bytes of one cached tensor; `dtype` is that of keys and values."""
+    return tensor.elements * (4 if tensor.storage == "float32" else bytes_for(dtype))

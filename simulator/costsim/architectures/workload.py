@@ -14,11 +14,23 @@ class Workload:
 
     A full forward pass has `context` None (= `tokens`); generating one token has `tokens` 1 and
     `context` the cache's length plus one; a context-parallel rank has `tokens` = s/cp, `context` s.
+    `source_tokens` is the length of what an encoder-decoder reads, where it is not as long as what
+    it writes. `generates` says that all that came before is cached: keys, values and states of the
+    earlier positions, and what a decoder made of an encoder's output. `image` is the size of an
+    image, a side or each of its dimensions, where it is not the one that a vision model is made for.
     """
 
     batch: Number = 1
     tokens: Number = 2048
     context: Number | None = None
+    source_tokens: Number | None = None
+    generates: bool = False
+    image: Number | tuple[Number, ...] | None = None
+
+    @classmethod
+    def generation(cls, batch: Number, past: Number) -> Workload:
+        """Return the generation of one token in each of `batch` sequences of `past` tokens."""
+        return cls(batch, 1, past + 1, source_tokens=past, generates=True)
 
     @property
     def kv_tokens(self) -> Number:
@@ -45,7 +57,10 @@ class Execution:
     autocast: bool = False  # fp32 weights, cast for each product (eager style only)
     low_precision: bool = True  # computes in 2 bytes: norms and softmax are kept in fp32 by eager
     dropout: bool = False
+    latent: Literal["expanded", "absorbed"] = "expanded"  # attention over compressed keys (MLA)
     device: Literal["gpu", "cpu"] = "gpu"  # on CPU dropout masks are no bytes but floats
+    # Statistics of the batch (training), kept ones (a pass), or weights that include them (none).
+    batch_norm: Literal["batch", "running", "folded"] = "batch"
 
     @property
     def casts(self) -> bool:
@@ -54,6 +69,8 @@ class Execution:
 
 
 FUSED = Execution()
+REFERENCE = Execution(style="eager", attention="unfused")
+"""As the reference code of Hugging Face transformers runs in PyTorch, operation by operation."""
 
 
 @dataclass(frozen=True, slots=True)
