@@ -1,0 +1,1 @@
+"""Nets of images and videos: small parametric families, one file each."""
