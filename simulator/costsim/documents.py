@@ -142,7 +142,8 @@ def read_document(text: str, file: str = "<text>", *, json_syntax: bool = False)
         SpecError: if it is empty or does not parse, with line and column.
     """
     if not text.strip():
-        raise SpecError("is empty", location=Location(file))
+        hint = "`costsim init` writes a scenario to start from"
+        raise SpecError("is empty", location=Location(file, 1, 1), hint=hint)
     if json_syntax:
         return Document(_read_json(text, file), file, text)
     root = compose(text, file)

@@ -185,6 +185,8 @@ class _Composer:
     def syntax_hint(self, line: int, problem: str) -> str | None:
         if any(re.match(r" *\t", text) for text in self.text.splitlines()[line : line + 1]):
             return "indent with spaces, not tabs"
+        if problem.startswith("did not find expected ',' or"):
+            return "close the bracket, or put a comma before the next value"
         if problem.startswith("mapping values"):
             return "put text that contains `: ` in quotes"
         return None

@@ -87,7 +87,28 @@ def _describe(detail: dict[str, Any], path: str, known: list[str]) -> tuple[str,
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:].replace("should be", "must be")
     message = message.replace("should be", "must be")
-    return f"{subject}{message}{_is(detail['input'])}", None
+    return f"{subject}{message}{_is(detail['input'])}", _bound(kind, context)
+
+
+def _bound(kind: str, context: dict[str, Any]) -> str | None:
+    """Return what would be within a numeric bound, or be a number at all."""
+    match kind:
+        case "greater_than_equal":
+            return f"use {context['ge']:g} or more"
+        case "greater_than":
+            return f"use more than {context['gt']:g}"
+        case "less_than_equal":
+            return f"use {context['le']:g} or less"
+        case "less_than":
+            return f"use less than {context['lt']:g}"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "write a whole number, such as `2048`"
+        case "float_type" | "float_parsing":
+            return "write a number, such as `1.1`"
+        case "bool_type" | "bool_parsing":
+            return "write `true` or `false`"
+        case _:
+            return None
 
 
 def _is(value: object) -> str:

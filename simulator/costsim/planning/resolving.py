@@ -88,7 +88,7 @@ def resolve(read: Read) -> Resolved:
             )
         )
     if problems:
-        raise SpecError(problems)
+        raise SpecError(sorted(problems, key=_place))
     job = Job(
         model=found["model"],
         system=found["system"],
@@ -99,6 +99,11 @@ def resolve(read: Read) -> Resolved:
         software=found["software"],
     )
     return Resolved(job, found["grid"], found["pue"], found["price"])
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    where = problem.location
+    return (where.file, where.line, where.column) if where else ("", 0, 0)
 
 
 def _model(named: str | dict[str, Any], folder: Path) -> Architecture:
