@@ -26,6 +26,7 @@ def gemm_time_s(
     k: Number,
     dtype: str,
     count: Number = 1,
+    gathered: Number | None = None,
 ) -> Array:
     """Return the time of [m, k] x [k, n] in seconds.
 
@@ -41,6 +42,8 @@ def gemm_time_s(
         k: summed dimension.
         dtype: a key of `costsim.hardware.kernels.FORMATS`.
         count: equal products in one batched launch.
+        gathered: elements that the m×k factors are gathered from, where those are fewer: the
+            windows of a convolution overlap.
 
     Raises:
         UnknownNameError: if the format or its peak is unknown.
@@ -73,12 +76,13 @@ def gemm_time_s(
         best = compute_s if best is None else np.minimum(best, compute_s)
     assert best is not None
 
-    read = (m * form.activation_bytes + n * form.weight_bytes) * k * count
+    left = m * k * count if gathered is None else column(gathered)
+    read = left * form.activation_bytes + n * k * count * form.weight_bytes
     moved = read + output * form.output_bytes
     rate = constants.memory_ratio * bandwidth
     time_s = soft_maximum(constants.overlap_exponent, best, moved / rate)
     if form.quantizes:
-        quantized = m * k * count * (QUANTIZE_READ_BYTES + form.activation_bytes)
+        quantized = left * (QUANTIZE_READ_BYTES + form.activation_bytes)
         time_s = time_s + quantized * (constants.quantize_passes / rate)
     roofline_s = np.maximum(2.0 * output * k / peak, moved / bandwidth)
     return constants.launch_s + np.maximum(time_s, roofline_s)

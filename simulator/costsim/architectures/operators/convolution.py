@@ -108,7 +108,7 @@ class Convolution(Operator):
         if direction == "forward":
             return (scattered,) if self.transposed else (gathered,)
         # 3. The gradient of the weight, a sum over positions.
-        weight = convolved(rows, columns * taps, at, at * outputs)
+        weight = replace(convolved(rows, columns * taps, at, at * outputs), weights=False)
         if self.leaf:
             return (weight,)
         return (gathered if self.transposed else scattered, weight)

@@ -20,6 +20,7 @@ from costsim.errors import UnknownNameError, suggestion
 if TYPE_CHECKING:
     from costsim.algebra import Number
     from costsim.architectures.operators.attention import Attention
+    from costsim.architectures.operators.convolution import Convolution
     from costsim.architectures.operators.linear import Linear
     from costsim.architectures.operators.streaming import Elementwise, Norm, Rotary
     from costsim.architectures.operators.vocabulary import CrossEntropy
@@ -33,6 +34,10 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "silu": ("input",),
     "swish": ("input",),
     "relu": ("output",),
+    "relu6": ("output",),
+    "leaky_relu": ("output",),
+    "hardswish": ("input",),
+    "hardsigmoid": ("input",),
     "sigmoid": ("output",),
     "tanh": ("output",),
     # max(x, 0)²: both steps keep what lies between them.
@@ -69,6 +74,18 @@ def linear(operator: Linear, execution: Execution) -> Kept:
         return (Activation(operator.source, elements), weight)
     products = len(operator.columns) if operator.separate else 1
     return (Activation(f"{operator.name}.cast_input", products * elements), weight)
+
+
+def convolution(operator: Convolution, execution: Execution) -> Kept:
+    """Return what a convolution keeps: its input, as a linear layer does."""
+    elements = operator.positions * operator.inputs
+    if not execution.casts:
+        return (Activation(operator.source, elements),)
+    weight = operator.weights()[0].elements
+    return (
+        Activation(f"{operator.name}.cast_input", elements),
+        Activation(f"{operator.name}.cast_weight", weight),
+    )
 
 
 def norm(operator: Norm, execution: Execution) -> Kept:
