@@ -233,9 +233,8 @@ KEYS = sorted({key for sizes in SIZES.values() for key in sizes} | {
 def test_any_config_is_a_model_or_an_error(model_type: str, values: dict[str, Any]) -> None:
     try:
         model = load_model({**values, "model_type": model_type})
-    except CostsimError as error:
-        assert error.problems
-        return
+    except CostsimError:
+        return  # never another error
     totals = (model.parameters, model.forward_flops(1, 8), model.cache_bytes(1, 8))
     assert all(type(total) is int and total > 0 for total in totals)
 

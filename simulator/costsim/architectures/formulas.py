@@ -4,36 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import sympy
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from costsim.algebra import Number
 from costsim.architectures import architecture as totals
-from costsim.architectures.activations import kept_bytes
+from costsim.architectures.activations import saved_bytes
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.symbols import Meaning, Relations, SymbolTable, symbol, symbolized
+from costsim.architectures.block import Block
+from costsim.architectures.symbols import (
+    LETTERS,
+    Meaning,
+    Relations,
+    SymbolTable,
+    joined,
+    symbol,
+    symbolized,
+)
 from costsim.architectures.workload import FUSED, Workload
 from costsim.errors import UnknownNameError, suggestion
 
 NARAYANAN = "Narayanan et al. 2021 (arXiv 2104.04473), section 5.1 and appendix"
 KORTHIKANTI = "Korthikanti et al. 2022 (arXiv 2205.05198), section 4"
-POPE = "Pope et al. 2022 (arXiv 2211.05102), section 2 and 3.3"
+POPE = "Pope et al. 2022 (arXiv 2211.05102)"
 COUNTER = "torch.utils.flop_counter.FlopCounterMode with eager attention (tests compare)"
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """What `count` equal parts of a model add to a total, `each` of them alike."""
+
+    name: str
+    count: Number
+    each: Number
+
+
+@dataclass(frozen=True, slots=True)
 class Quantity:
-    """A total that has a closed form."""
+    """A total that has a closed form: the sum of its terms."""
 
     meaning: str
-    unit: str
-    evaluate: Callable[[Architecture, Number, Number, str], Number]  # batch, tokens, dtype
+    unit: Literal["parameters", "FLOPs", "bytes"]
+    terms: Callable[[Architecture, Number, Number, str], list[Term]]  # batch, tokens, dtype
     conventions: tuple[str, ...]
     sources: tuple[str, ...]
-    needs: tuple[str, ...] = ()  # of batch, sequence, dtype: those that it depends on
+    needs: tuple[Literal["batch", "sequence", "dtype"], ...] = ()
     tokens: str = "tokens of each sequence"  # what s counts
+
+
+def _by_block(
+    model: Architecture, workload: Workload, total: Callable[[tuple[Block, ...]], Number]
+) -> list[Term]:
+    return [
+        Term(block.name, block.count, total((replace(block, count=1),)))
+        for block in model.blocks(workload)
+    ]
+
+
+def _parameters(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    return _by_block(model, Workload(1, 1), totals.parameters)
+
+
+def _active(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    return _by_block(model, Workload(1, 1), totals.active_parameters)
+
+
+def _forward(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    return _by_block(model, Workload(batch, tokens), totals.forward_flops)
+
+
+def _training(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    def both(blocks: tuple[Block, ...]) -> Number:
+        return totals.forward_flops(blocks) + totals.backward_flops(blocks)
+
+    return _by_block(model, Workload(batch, tokens), both)
+
+
+def _decode(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    return _by_block(model, Workload.generation(batch, tokens), totals.forward_flops)
+
+
+def _activations(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    def kept(blocks: tuple[Block, ...]) -> Number:
+        return sum(saved_bytes(block, dtype, FUSED) for block in blocks)
+
+    return _by_block(model, Workload(batch, tokens), kept)
+
+
+def _cache(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
+    return [
+        Term(tensor.name, count, totals.cached_bytes(tensor, dtype))
+        for tensor, count in model.description.cache(batch, tokens)
+    ]
 
 
 _FLOPS = (
@@ -41,37 +105,23 @@ _FLOPS = (
     "attention's full square is counted, masked or not",
 )
 
-
-def _forward(model: Architecture, batch: Number, tokens: Number, dtype: str) -> Number:
-    return totals.forward_flops(model.blocks(Workload(batch, tokens)))
-
-
-def _training(model: Architecture, batch: Number, tokens: Number, dtype: str) -> Number:
-    blocks = model.blocks(Workload(batch, tokens))
-    return totals.forward_flops(blocks) + totals.backward_flops(blocks)
-
-
-def _decode(model: Architecture, batch: Number, tokens: Number, dtype: str) -> Number:
-    return totals.forward_flops(model.blocks(Workload(batch, 1, tokens + 1)))
-
-
 QUANTITIES: Mapping[str, Quantity] = {
     "parameters": Quantity(
         "trained parameters",
         "parameters",
-        lambda model, batch, tokens, dtype: totals.parameters(model.blocks()),
+        _parameters,
         ("tied weights count once",),
         (NARAYANAN,),
     ),
     "active_parameters": Quantity(
         "parameters that one token uses",
         "parameters",
-        lambda model, batch, tokens, dtype: totals.active_parameters(model.blocks()),
+        _active,
         ("tied weights count once", "of routed experts only those that a token is sent to"),
         (NARAYANAN,),
     ),
     "forward_flops": Quantity(
-        "FLOPs of one forward pass",
+        "work of one forward pass",
         "FLOPs",
         _forward,
         (*_FLOPS, "logits at every position"),
@@ -79,7 +129,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         ("batch", "sequence"),
     ),
     "training_flops": Quantity(
-        "FLOPs of one forward and backward pass",
+        "work of one forward and backward pass",
         "FLOPs",
         _training,
         (*_FLOPS, "a product's backward pass is two of its size; nothing is recomputed"),
@@ -87,7 +137,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         ("batch", "sequence"),
     ),
     "decode_flops": Quantity(
-        "FLOPs of generating one token for each sequence",
+        "work of generating one token in each sequence",
         "FLOPs",
         _decode,
         (*_FLOPS, "the new token attends to the cache and to itself"),
@@ -96,21 +146,17 @@ QUANTITIES: Mapping[str, Quantity] = {
         "tokens already in each sequence",
     ),
     "cache_bytes": Quantity(
-        "bytes that generation keeps between tokens",
+        "what generation keeps between tokens",
         "bytes",
-        lambda model, batch, tokens, dtype: totals.cache_bytes(
-            model.description, batch, tokens, dtype
-        ),
-        ("keys and values of each layer",),
+        _cache,
+        ("keys and values of every layer",),
         (POPE,),
         ("batch", "sequence", "dtype"),
     ),
     "activation_bytes": Quantity(
-        "bytes that the forward pass leaves for the backward pass",
+        "what the forward pass leaves for the backward pass",
         "bytes",
-        lambda model, batch, tokens, dtype: kept_bytes(
-            model, Workload(batch, tokens), FUSED, dtype
-        ),
+        _activations,
         ("fused kernels and FlashAttention, no recomputation, no dropout, one device",),
         (KORTHIKANTI,),
         ("batch", "sequence", "dtype"),
@@ -120,8 +166,21 @@ QUANTITIES: Mapping[str, Quantity] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What equal parts of a model add: the expression of one, and exact values."""
+
+    name: str
+    each: Expr
+    count: int
+    value: int  # of all of them
+
+
+@dataclass(frozen=True, slots=True)
 class Formula:
-    """A quantity of a model: its expression, what the symbols are, and its exact value."""
+    """A quantity of a model: its expression, what the symbols are, and its exact value.
+
+    `relations` between sizes of this model (f = 4·h) have been put into the expression.
+    """
 
     quantity: str
     expression: Expr
@@ -131,6 +190,8 @@ class Formula:
     meaning: str
     conventions: tuple[str, ...]
     sources: tuple[str, ...]
+    parts: tuple[Part, ...]
+    relations: Relations
 
     def compiled(self) -> Callable[..., Any]:
         """Return a numpy function of the symbols, in the order of `symbols`."""
@@ -162,31 +223,48 @@ def formula(
     if found is None:
         hint = suggestion(quantity, QUANTITIES)
         raise UnknownNameError(f"no quantity is called `{quantity}`", hint=hint)
-    description, table, relations = symbolized(architecture.description)
+    numeric = replace(architecture, description=joined(architecture.description))
+    description, table, relations = symbolized(numeric.description)
     given = {"batch": ("b", "sequences", batch), "sequence": ("s", found.tokens, sequence)}
-    symbols = {name: symbol(given[name][0]) for name in found.needs if name in given}
-    for name, free in symbols.items():
-        table[free] = Meaning(given[name][1], given[name][2])
+    free = {name: symbol(given[name][0]) for name in found.needs if name in given}
+    table |= {free[name]: Meaning(given[name][1], given[name][2]) for name in free}
     symbolic = replace(architecture, description=description)
-    raw = found.evaluate(symbolic, symbols.get("batch", 1), symbols.get("sequence", 1), dtype)
-    expression = _tidy(raw, relations)
-    free = expression.free_symbols
+    terms = found.terms(symbolic, free.get("batch", 1), free.get("sequence", 1), dtype)
+    values = found.terms(numeric, batch, sequence, dtype)
+    expression = _tidy(sum(term.count * term.each for term in terms), relations)
+    parts = tuple(
+        Part(
+            term.name, _tidy(term.each, relations), int(value.count), int(value.count * value.each)
+        )
+        for term, value in zip(terms, values, strict=True)
+    )
+    used = expression.free_symbols
     own = (f"{architecture.name}: {architecture.source}",) if architecture.source else ()
     return Formula(
         quantity=quantity,
         expression=expression,
-        symbols={key: meaning for key, meaning in table.items() if key in free},
-        value=int(found.evaluate(architecture, batch, sequence, dtype)),
+        symbols={key: table[key] for key in sorted(table, key=_place) if key in used},
+        value=int(sum(part.value for part in parts)),
         unit=found.unit,
         meaning=found.meaning,
         conventions=found.conventions,
         sources=(*found.sources, *own),
+        parts=parts,
+        relations=relations,
     )
+
+
+def _place(free: Symbol) -> tuple[int, str]:
+    """Return where a symbol stands in the list: as in `LETTERS`, batch and tokens last."""
+    letters = [letter for letter, _ in LETTERS.values()]
+    letter = str(free).partition("_")[0]
+    return letters.index(letter) if letter in letters else len(letters), str(free)
 
 
 def _tidy(raw: Number, relations: Relations) -> Expr:
     """Return an expression as what each kind of layer adds, and the rest."""
     algebra: Any = sympy  # which says little about its types
-    terms = algebra.expand(raw).subs(relations)
+    products = {left: right for left, right in relations.items() if not isinstance(left, Symbol)}
+    terms = algebra.expand(raw).subs(products)
     counts = [free for free in terms.free_symbols if str(free).partition("_")[0] == "L"]
     return algebra.collect(terms, sorted(counts, key=str), func=algebra.factor)

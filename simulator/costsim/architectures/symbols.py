@@ -43,7 +43,7 @@ class Meaning:
 SymbolTable: TypeAlias = dict[Symbol, Meaning]
 
 Relations: TypeAlias = dict[Expr, Expr]
-"""Products of symbols and the symbol that they equal in this model (a·d = h)."""
+"""What sizes equal in this model: a symbol that is not used (f = 4·h), or a product (a·d = h)."""
 
 
 def symbol(name: str) -> Symbol:
@@ -52,22 +52,20 @@ def symbol(name: str) -> Symbol:
 
 
 def symbolized(description: Description) -> tuple[Description, SymbolTable, Relations]:
-    """Return `description` over symbols, what each symbol stands for, and what products equal.
+    """Return `description` over symbols, what each symbol stands for, and what sizes equal.
 
-    A size that differs between layers has a symbol for each of its values (f_1, f_2, …); runs of
-    equal layers are joined, which no total can tell.
+    A size that differs between layers has a symbol for each of its values (f_1, f_2, …).
     """
     if not is_dataclass(description) or isinstance(description, type):
         return description, {}, {}
-    joined = _joined(description)
     values: dict[str, dict[int, None]] = {}
-    _rewritten(joined, _Collector(values), {})
+    _rewritten(description, _Collector(values), {})
     namer = _Namer(values)
-    return _rewritten(joined, namer, {}), namer.table, namer.relations
+    return _rewritten(description, namer, {}), namer.table, namer.relations
 
 
-def _joined(description: Any) -> Any:
-    """Return a description in which equal layers stand in one run."""
+def joined(description: Any) -> Any:
+    """Return `description` with equal layers in one run, which no total can tell."""
     runs: Any = getattr(description, "layers", None)
     if not isinstance(runs, tuple):
         return description
@@ -135,7 +133,9 @@ class _Namer:
         derived = _derived(field, value, scope)
         if derived is not None:
             other, factor = derived
-            return factor * self(other, scope[other], scope)
+            multiple = factor * self(other, scope[other], scope)
+            self.relations[symbol(LETTERS[field][0])] = multiple
+            return multiple
         known = list(self.values[field])
         index = known.index(value) + 1 if len(known) > 1 else 0
         found = self._named(field, index, value)

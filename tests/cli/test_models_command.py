@@ -1,0 +1,56 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from costsim.architectures import load_model, model_names
+from costsim.cli import main
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["models", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_list_is_the_same_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    table = _run(capsys).splitlines()
+    entries = json.loads(_run(capsys, "--format", "json"))["models"]
+    rows = list(csv.DictReader(io.StringIO(_run(capsys, "--format", "csv"))))
+    assert [row.split()[0] for row in table[1:]] == list(model_names())
+    assert [entry["name"] for entry in entries] == [row["name"] for row in rows]
+    assert [str(entry["parameters"]) for entry in entries] == [row["parameters"] for row in rows]
+    assert all(entry["source"] for entry in entries)
+
+
+@pytest.mark.parametrize("name", ["gpt3", "llama-3-70b", "opt-350m"])
+def test_a_description(capsys: pytest.CaptureFixture[str], golden, name: str) -> None:
+    golden(f"models_{name}.txt", _run(capsys, name))
+
+
+def test_blocks_add_up_to_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    model = json.loads(_run(capsys, "palm", "--format", "json"))["model"]
+    assert sum(block["parameters"] for block in model["blocks"]) == model["parameters"]
+    flops = sum(block["forward_flops"] for block in model["blocks"])
+    assert flops == load_model("palm").forward_flops(1, 2048)
+    rows = list(csv.DictReader(io.StringIO(_run(capsys, "palm", "--format", "csv"))))
+    assert [row["name"] for row in rows] == [block["name"] for block in model["blocks"]]
+
+
+def test_a_file_is_described_with_its_notes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "n_layer": 3, "novelty": 1}')
+    text = _run(capsys, str(tmp_path))
+    assert "not understood, taken to change nothing that is counted: novelty" in " ".join(
+        text.split()
+    )
+    assert str(tmp_path) in text.replace("\n", "")
+
+
+def test_a_misspelt_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "lama-2-70b"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "did you mean `llama-2-70b`" in output.err
