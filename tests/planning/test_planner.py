@@ -86,7 +86,9 @@ def test_json_has_the_documented_keys_and_is_the_same_twice(plan: Plan, tmp_path
     text = plan.to_json()
     assert text == costsim.plan(written(tmp_path)).to_json()
     found = json.loads(text)
-    assert {"schema_version", "scenario", "best", "candidates", "searched", "rejected"} <= set(found)
+    assert {"schema_version", "scenario", "best", "candidates", "searched", "rejected"} <= set(
+        found
+    )
     wanted = (
         "strategy devices step_time_s days device_hours cost_usd energy_kwh co2e_t mfu_ratio "
         "hfu_ratio tokens_per_s memory_bytes_per_device low high"

@@ -26,7 +26,13 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
         "nvidia-a100-sxm4-80gb",
     ),
     "ambiguous device": ([("nvidia-a100-sxm4-80gb", "a100")], "", (9, 11), "several", "pcie"),
-    "tp does not divide heads": ([], "strategy:\n  tp: 6\n", (13, 7), "25 attention heads", "1, 5"),
+    "tp does not divide heads": (
+        [],
+        "strategy:\n  tp: 6\n",
+        (13, 7),
+        "25 attention heads",
+        "use one of 1",
+    ),
     "pp over depth": ([("16\n", "128\n")], "strategy:\n  pp: 64\n", (13, 7), "48 layers", "32"),
     "negative batch": ([("512", "-5")], "", (7, 17), "greater than or equal to 1", "1 or more"),
     "no unit": ([], "limits:\n  cost: 80\n", (13, 9), "has no unit", "$"),
@@ -57,7 +63,9 @@ def problems(path: Path) -> tuple[Problem, ...]:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_one_error_at_its_place(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_error_at_its_place(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes, extra, (line, column), message, hint = BAD[name]
     path = written(tmp_path, *changes, extra=extra)
     (problem,) = [p for p in problems(path) if "missing" not in p.message]

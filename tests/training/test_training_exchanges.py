@@ -130,7 +130,9 @@ def test_data_parallel_traffic(logged: dict[str, list[Row]], strategy: str, zero
     checked = 0
     for rows in of_strategy(logged, strategy):
         row = rows[0]
-        regular = "reshard_after_forward=False" not in row["variant"] and "hsdp" not in row["variant"]
+        regular = (
+            "reshard_after_forward=False" not in row["variant"] and "hsdp" not in row["variant"]
+        )
         if {r["dtype"] for r in rows} != {"float32"} or not regular or "accum" in row["variant"]:
             continue
         devices = int(row["world_size"])

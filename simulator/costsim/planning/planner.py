@@ -18,7 +18,7 @@ from costsim.planning.resolving import Resolved, resolve
 from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
 from costsim.planning.search import Search, pareto, search
 from costsim.training.job import Job
-from costsim.training.space import Choices, limits_of
+from costsim.training.space import Choices, divisors, limits_of
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
 _WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
@@ -97,7 +97,7 @@ def _search(scenario: Scenario, job: Job, costing: Costing) -> Search:
 
 
 def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
-    """Numbers of devices to try, ascending: whole nodes that divide the batch among replicas.
+    """Numbers of devices to try, ascending: parts of a node that divide it, then whole nodes.
 
     Those whose peak rate cannot meet the deadline are left out.
     """
@@ -107,6 +107,7 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
     least = flops / peak / deadline_s
     node = job.system.devices_per_node
     rungs = {node * multiple << power for power in range(16) for multiple in (1, 3, 5, 7)}
+    rungs |= set(divisors(node))
     return sorted(r for r in rungs if least <= r <= scenario.hardware.at_most)
 
 
