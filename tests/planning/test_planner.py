@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning.scenarios import written
 
 import costsim
 from costsim.cli import main
@@ -19,6 +18,7 @@ from costsim.planning import Plan
 from costsim.planning.search import pareto
 from costsim.training import Strategy
 from costsim.training.space import Choices, Limits, divisors, legal_strategies
+from planning.scenarios import written
 
 
 @pytest.fixture(scope="module")

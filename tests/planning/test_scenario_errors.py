@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from planning.scenarios import SCENARIO, written
 
 from costsim.cli import main
 from costsim.errors import Problem, SpecError
 from costsim.planning.reading import read_scenario
+from planning.scenarios import SCENARIO, written
 
 Change = tuple[str, str]
 

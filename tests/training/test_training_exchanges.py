@@ -176,8 +176,8 @@ def test_ring_of_context_parallel_ranks(logged: dict[str, list[Row]]) -> None:
 
 def test_volumes_do_not_depend_on_the_machine() -> None:
     row = {
-        **{"layers": "2", "hidden": "64", "heads": "4", "kv_heads": "4", "ffn": "192"},
-        **{"vocab": "512", "seq": "32", "batch_per_rank": "2"},
+        "layers": "2", "hidden": "64", "heads": "4", "kv_heads": "4", "ffn": "192",
+        "vocab": "512", "seq": "32", "batch_per_rank": "2",
     }
     strategy = whole_batch(row, dp=2, tp=2)
     assert sent(row, strategy, "fsdp") == sent(row, strategy, "megatron-core")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training.pipeline_reference import play
 
 from costsim.training.memory import chunks_in_flight
 from costsim.training.stages import Stages, chunk_lengths
 from costsim.training.strategy import Strategies, Strategy
+from training.pipeline_reference import play
 
 
 def in_flight(stages: int, chunks: int, micro_batches: int) -> list[int]:

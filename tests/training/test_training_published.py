@@ -1,4 +1,4 @@
-"""Published figures of training runs and of their memory, predicted from the configuration alone."""
+"""Published figures of training runs and their memory, predicted from configurations alone."""
 
 from __future__ import annotations
 
