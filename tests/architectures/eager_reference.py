@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.layers import FeedForward, Layer, NormStyle, SelfAttention
+from costsim.architectures.layers import FeedForward, HeadNorm, Layer, NormStyle, SelfAttention
 from costsim.architectures.transformer import Transformer
 from costsim.architectures.workload import Execution, Workload
 
@@ -74,7 +74,7 @@ class Case:
                 fused_projection=not llama,
                 float32_softmax=llama,
                 rotary=llama,
-                query_key_norm=self.head_norms,
+                query_key_norm=HeadNorm() if self.head_norms else None,
                 dropout=self.dropout > 0,
             ),
             feed_forward=FeedForward(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from costsim.algebra import Number, exact_div
-from costsim.architectures.layers import FeedForward, Layer, NormStyle, SelfAttention
+from costsim.architectures.layers import FeedForward, HeadNorm, Layer, NormStyle, SelfAttention
 from costsim.architectures.transformer import Transformer
 
 Positions: TypeAlias = Literal["learned", "rotary", "alibi", "none"]
@@ -112,7 +112,7 @@ def decoder(
             fused_projection=fused_projection,
             float32_softmax=float32_softmax,
             rotary=positions == "rotary",
-            query_key_norm=query_key_norm,
+            query_key_norm=HeadNorm() if query_key_norm else None,
             window=window,
             dropout=_either(attention_dropout, dropout),
         )

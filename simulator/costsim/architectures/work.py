@@ -36,6 +36,60 @@ class Gemm:
 
 
 @dataclass(frozen=True, slots=True)
+class Convolved:
+    """A convolution, or a gradient of one, as an implicit m×k by k×n product for each of `count`.
+
+    The m×k factor is gathered from a tensor of `read` elements, which its windows overlap in, so
+    that `elements` (input, weight and output once each) are fewer than those of the product.
+    """
+
+    m: Number
+    n: Number
+    k: Number
+    count: Number  # groups of channels
+    multiply_adds: Number
+    elements: Number
+    read: Number
+    weights: bool = True  # one factor is a parameter; not so for the gradient of one
+
+    @property
+    def flops(self) -> Number:
+        return 2 * self.multiply_adds
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedGemm:
+    """`groups` products whose `m` rows (or summed `k`, where `ragged` is "k") are `m` in all.
+
+    The experts of a mixture share out the tokens that are routed to them, evenly where the router
+    is balanced; a weight's gradient sums over an expert's share of them.
+    """
+
+    m: Number
+    n: Number
+    k: Number
+    groups: Number
+    ragged: Literal["m", "k"] = "m"
+
+    @property
+    def flops(self) -> Number:
+        return 2 * self.m * self.n * self.k
+
+    @property
+    def elements(self) -> Number:
+        if self.ragged == "m":
+            return self.m * (self.k + self.n) + self.groups * self.k * self.n
+        return self.k * (self.m + self.n) + self.groups * self.m * self.n
+
+    @property
+    def product(self) -> Gemm:
+        """The mean product, as a batched one of `groups`."""
+        if self.ragged == "m":
+            return Gemm(self.m / self.groups, self.n, self.k, self.groups)
+        return Gemm(self.m, self.n, self.k / self.groups, self.groups, weights=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ScaledDotProduct:
     """softmax(QKᵀ)V over `batch` sequences, by whichever kernel the framework has."""
 
@@ -78,4 +132,4 @@ class Stream:
         return 0
 
 
-Work: TypeAlias = Gemm | ScaledDotProduct | Stream
+Work: TypeAlias = Gemm | GroupedGemm | Convolved | ScaledDotProduct | Stream

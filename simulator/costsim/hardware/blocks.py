@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Operator
-from costsim.architectures.work import Direction, Gemm, ScaledDotProduct, Stream
+from costsim.architectures.work import (
+    Convolved,
+    Direction,
+    Gemm,
+    GroupedGemm,
+    ScaledDotProduct,
+    Stream,
+)
 from costsim.architectures.workload import Execution
 from costsim.hardware.attention import attention_time_s
+from costsim.hardware.convolution import convolution_time_s
 from costsim.hardware.gemm import gemm_time_s
 from costsim.hardware.kernels import KernelModel
 from costsim.hardware.streaming import streaming_time_s
@@ -66,15 +74,19 @@ def block_times(
     execution: Execution,
     formats: Formats,
     directions: Sequence[Direction] = DIRECTIONS,
+    *,
+    frozen: bool = False,
 ) -> BlockTimes:
     """Return how long one layer of each of `blocks`, already sharded, takes on a device.
 
-    Dimensions of the blocks are scalars or columns of `rows` values.
+    Dimensions of the blocks are scalars or columns of `rows` values. The backward pass of `frozen`
+    weights computes no gradients of them.
     """
     seconds = np.zeros((len(directions), len(PARTS), len(blocks), rows))
     core = np.zeros((len(blocks), rows))
     kernels = np.zeros((len(directions), len(blocks)))
     gemms: dict[str, list[tuple[int, int, Gemm]]] = defaultdict(list)
+    convolutions: dict[str, list[tuple[int, int, Convolved]]] = defaultdict(list)
     attentions: dict[tuple[bool, bool, Direction], list[tuple[int, int, ScaledDotProduct]]] = (
         defaultdict(list)
     )
@@ -83,9 +95,15 @@ def block_times(
         for operator in block.operators:
             for way, direction in enumerate(directions):
                 for work in operator.work(direction, execution):
+                    if frozen and isinstance(work, Gemm | Convolved) and not work.weights:
+                        continue
                     match work:
-                        case Gemm():
-                            gemms[formats.of(operator)].append((way, index, work))
+                        case Gemm() | GroupedGemm():
+                            gemm = work.product if isinstance(work, GroupedGemm) else work
+                            gemms[formats.of(operator)].append((way, index, gemm))
+                            kernels[way, index] += 1
+                        case Convolved():
+                            convolutions[formats.of(operator)].append((way, index, work))
                             kernels[way, index] += 1
                         case ScaledDotProduct():
                             kind = (work.causal, work.window is None, direction)
@@ -103,6 +121,14 @@ def block_times(
         for (way, index, _), time in zip(
             found, gemm_time_s(model, m, n, k, dtype, count), strict=True
         ):
+            seconds[way, 0, index] += time
+    for dtype, found in convolutions.items():
+        m, n, k, count, gathered, elements = (
+            _stack([getattr(work, name) for *_, work in found], rows)
+            for name in ("m", "n", "k", "count", "read", "elements")
+        )
+        times = convolution_time_s(model, m, n, k, dtype, count, gathered, elements)
+        for (way, index, _), time in zip(found, times, strict=True):
             seconds[way, 0, index] += time
     for (causal, unlimited, direction), some in attentions.items():
         dims = {

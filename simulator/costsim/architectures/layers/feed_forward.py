@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costsim.algebra import Number
+from costsim.architectures.layers.norm import NormStyle
 from costsim.architectures.operators import Elementwise, Held, Linear, Operator
 from costsim.architectures.operators.linear import Columns
 from costsim.architectures.workload import Workload
@@ -12,23 +13,31 @@ from costsim.architectures.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedForward:
-    """h → width → h; `gated` networks (SwiGLU, GeGLU) multiply two projections up."""
+    """h → width → h; `gated` networks (SwiGLU, GeGLU) multiply two projections up.
+
+    `inner_norm` normalizes what enters the projection down; `activation_weights` counts trained
+    scalars of the activation function (xIELU); `name` tells networks of one layer apart.
+    """
 
     width: Number
     gated: bool = False
     bias: bool = False
     activation: str = "gelu"
     fused_gate: bool = False  # one matrix holds gate and up
+    inner_norm: NormStyle | None = None
+    activation_weights: int = 0
+    name: str = "feed_forward"
 
     def operators(
         self, workload: Workload, hidden: Number, source: str
     ) -> tuple[tuple[Operator, ...], str]:
         """Return the operators that turn `source` into the network's output, and its name."""
         ups = 2 if self.gated else 1
-        rows = workload.rows
-        return (
+        rows, name = workload.rows, self.name
+        inner = f"{name}.activation"
+        found: list[Operator] = [
             Linear(
-                name="feed_forward.up",
+                name=f"{name}.up",
                 source=source,
                 rows=rows,
                 inputs=hidden,
@@ -38,22 +47,22 @@ class FeedForward:
                 split="column",
             ),
             Elementwise(
-                name="feed_forward.activation",
+                name=inner,
                 rows=rows,
                 read=ups * self.width,
                 written=self.width,
-                holds=(Held("feed_forward.up", ups * self.width),),
+                holds=(Held(f"{name}.up", ups * self.width),),
                 function=self.activation,
                 gated=self.gated,
+                scalars=self.activation_weights,
                 split="columns",
             ),
-            Linear.of(
-                "feed_forward.down",
-                "feed_forward.activation",
-                rows,
-                self.width,
-                hidden,
-                bias=self.bias,
-                split="row",
-            ),
-        ), "feed_forward.down"
+        ]
+        if self.inner_norm is not None:
+            norm = self.inner_norm.operator(f"{name}.inner_norm", inner, rows, self.width)
+            found.append(replace(norm, split="columns"))
+            inner = norm.name
+        down = Linear.of(
+            f"{name}.down", inner, rows, self.width, hidden, bias=self.bias, split="row"
+        )
+        return (*found, down), down.name

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from costsim.algebra import Number
-from costsim.architectures.operators import Norm, Operator, Residual
+from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.operators import Operator, Residual
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -30,32 +31,14 @@ class Mixer(SubLayer, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NormStyle:
-    """Which normalization a model uses, and which parameters it has."""
-
-    kind: Literal["layer", "rms"] = "layer"
-    weight: bool = True
-    bias: bool = True
-
-    def operator(self, name: str, source: str, rows: Number, width: Number) -> Norm:
-        """Return the norm of `source`."""
-        return Norm(
-            name=name,
-            source=source,
-            rows=rows,
-            width=width,
-            kind=self.kind,
-            weight=self.weight,
-            bias=self.bias and self.kind == "layer",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """norm → mixer → add → norm → feed-forward → add; or both from one place, in parallel.
 
     `parallel` layers (GPT-NeoX, Falcon, PaLM) feed mixer and network from the same stream;
     `shared_norm` ones from the same norm. `post_norm` layers (OPT-350M) normalize after adding.
+    Either sub-layer may do without the norm before it (`bare_…`: OLMo 2), or have one of its output
+    before that is added (`…_output_norm`: Gemma 2). `after` are sub-layers that follow, with a norm
+    of their output only (Gemma 4's input of each layer).
     """
 
     mixer: Mixer
@@ -64,6 +47,11 @@ class Layer:
     parallel: bool = False
     shared_norm: bool = False
     post_norm: bool = False
+    bare_mixer: bool = False
+    bare_feed_forward: bool = False
+    mixer_output_norm: bool = False
+    feed_forward_output_norm: bool = False
+    after: tuple[SubLayer, ...] = ()
     dropout: bool = False
 
     def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
@@ -71,18 +59,38 @@ class Layer:
         if self.post_norm:
             return self._post_norm_operators(workload, hidden)
         rows = workload.rows
-        found: list[Operator] = [self.norm.operator("mixer_norm", "input", rows, hidden)]
-        mixed, _ = self.mixer.operators(workload, hidden, "mixer_norm")
+        found: list[Operator] = []
+        source = "input"
+        if not self.bare_mixer:
+            source = "mixer_norm"
+            found.append(self.norm.operator(source, "input", rows, hidden))
+        mixed, output = self.mixer.operators(workload, hidden, source)
         found.extend(mixed)
-        found.append(self._add("mixer_residual", rows, hidden))
-        stream, source = ("input" if self.parallel else "mixer_residual"), "mixer_norm"
-        if not self.shared_norm:
-            source = "feed_forward_norm"
-            found.append(self.norm.operator(source, stream, rows, hidden))
-        fed, _ = self.feed_forward.operators(workload, hidden, source)
+        found.extend(self._output("mixer", output, self.mixer_output_norm, rows, hidden))
+        stream = "input" if self.parallel else "mixer_residual"
+        if not (self.parallel and self.shared_norm):
+            source = stream
+            if not self.bare_feed_forward:
+                source = "feed_forward_norm"
+                found.append(self.norm.operator(source, stream, rows, hidden))
+        fed, output = self.feed_forward.operators(workload, hidden, source)
         found.extend(fed)
-        found.append(self._add("feed_forward_residual", rows, hidden))
+        found.extend(
+            self._output("feed_forward", output, self.feed_forward_output_norm, rows, hidden)
+        )
+        for index, extra in enumerate(self.after):
+            more, output = extra.operators(workload, hidden, "feed_forward_residual")
+            found.extend(more)
+            found.extend(self._output(f"after.{index}", output, True, rows, hidden))
         return tuple(found)
+
+    def _output(
+        self, name: str, output: str, normalized: bool, rows: Number, hidden: Number
+    ) -> tuple[Operator, ...]:
+        added = self._add(f"{name}_residual", rows, hidden)
+        if not normalized:
+            return (added,)
+        return (self.norm.operator(f"{name}_output_norm", output, rows, hidden), added)
 
     def _post_norm_operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
         found: list[Operator] = []

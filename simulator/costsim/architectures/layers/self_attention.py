@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from costsim.algebra import Number, minimum
+from costsim.architectures.layers.norm import HeadNorm, NormStyle
 from costsim.architectures.operators import (
     Attention,
     Columns,
+    Elementwise,
+    Held,
     Linear,
-    Norm,
     Operator,
     Rotary,
 )
@@ -21,30 +24,42 @@ from costsim.architectures.workload import Workload
 class SelfAttention:
     """Projections to queries, keys and values, attention, and the projection back.
 
-    `head_dim` stands apart from hidden/heads. `window` limits how far back a position sees;
-    `query_key_norm` normalizes each head's queries and keys; `fused_projection` models hold the
-    three projections in one matrix.
+    `head_dim` stands apart from hidden/heads, and values may be of another width. `window` limits
+    how far back a position sees. `fused_projection` models hold the three projections in one
+    matrix. `keys_as_values` ones project keys alone; with `borrowed` keys and values, those of an
+    earlier layer, there is neither projection nor cache. A `gate` scales the context by a sigmoid
+    of the input, each value or each head.
     """
 
     heads: Number
     kv_heads: Number
     head_dim: Number
+    value_dim: Number | None = None
     bias: bool = False  # of queries, keys and values
     output_bias: bool = False
     fused_projection: bool = False
     float32_softmax: bool = True  # whatever the format computed in
     rotary: bool = False
-    query_key_norm: bool = False
+    query_key_norm: HeadNorm | None = None
+    context_norm: NormStyle | None = None
+    sinks: bool = False
+    gate: Literal["values", "heads"] | None = None
+    gate_bias: bool = False  # one a head
+    keys_as_values: bool = False
+    borrowed: bool = False
     causal: bool = True
     window: Number | None = None
     dropout: bool = False
+
+    @property
+    def values(self) -> Number:
+        """Width of a head's values."""
+        return self.head_dim if self.value_dim is None else self.value_dim
 
     def operators(
         self, workload: Workload, hidden: Number, source: str
     ) -> tuple[tuple[Operator, ...], str]:
         """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        query_width = self.heads * self.head_dim
-        kv_width = self.kv_heads * self.head_dim
         rows = workload.rows
         found: list[Operator] = [
             Linear(
@@ -52,32 +67,21 @@ class SelfAttention:
                 source=source,
                 rows=rows,
                 inputs=hidden,
-                columns=(
-                    Columns(query_width, self.heads),
-                    Columns(kv_width, self.kv_heads),
-                    Columns(kv_width, self.kv_heads),
-                ),
+                columns=self._columns(),
                 bias=self.bias,
                 separate=not self.fused_projection,
                 split="column",
             )
         ]
-        if self.query_key_norm:
-            for name, heads in (("query", self.heads), ("key", self.kv_heads)):
-                found.append(
-                    Norm(
-                        name=f"attention.{name}_norm",
-                        source=f"attention.{name}_projection",
-                        rows=rows,
-                        groups=heads,
-                        width=self.head_dim,
-                        kind="rms",
-                        bias=False,
-                        split="heads",
-                    )
-                )
+        rotated = self.heads * self.head_dim
+        if self.query_key_norm is not None:
+            name = "attention.query"
+            found.append(self._norm(name, rows, self.heads))
+        if not self.borrowed:
+            rotated = rotated + self.kv_heads * self.head_dim
+            if self.query_key_norm is not None:
+                found.append(self._norm("attention.key", rows, self.kv_heads))
         if self.rotary:
-            rotated = query_width + kv_width
             found.append(
                 Rotary(
                     name="attention.rotary",
@@ -98,25 +102,49 @@ class SelfAttention:
                 tokens=workload.tokens,
                 context=self._context(workload),
                 head_dim=self.head_dim,
-                value_dim=self.head_dim,
+                value_dim=self.values,
                 causal=self.causal,
                 window=self.window,
                 dropout=self.dropout,
                 float32_softmax=self.float32_softmax,
+                sinks=self.sinks,
             )
         )
+        context, width = "attention.context", self.heads * self.values
+        if self.gate is not None:
+            found.extend(gated_context(self, rows, hidden, source))
+            context = "attention.gated"
+        if self.context_norm is not None:
+            norm = self.context_norm.operator("attention.context_norm", context, rows, width)
+            found.append(replace(norm, split="columns"))
+            context = norm.name
         found.append(
             Linear.of(
                 "attention.output",
-                "attention.context",
+                context,
                 rows,
-                query_width,
+                width,
                 hidden,
                 bias=self.output_bias,
                 split="row",
             )
         )
         return tuple(found), "attention.output"
+
+    def _columns(self) -> tuple[Columns, ...]:
+        queries = Columns(self.heads * self.head_dim, self.heads)
+        if self.borrowed:
+            return (queries,)
+        keys = Columns(self.kv_heads * self.head_dim, self.kv_heads)
+        if self.keys_as_values:
+            return (queries, keys)
+        return (queries, keys, Columns(self.kv_heads * self.values, self.kv_heads))
+
+    def _norm(self, name: str, rows: Number, heads: Number) -> Operator:
+        assert self.query_key_norm is not None
+        return self.query_key_norm.operator(
+            f"{name}_norm", f"{name}_projection", rows, heads, self.head_dim
+        )
 
     def _context(self, workload: Workload) -> Number:
         """Return how many positions are scored: of those in a cache, as many as a window keeps."""
@@ -129,6 +157,50 @@ class SelfAttention:
 
         A window keeps one position fewer than its width: the next token is the last in its view.
         """
+        if self.borrowed:
+            return ()
         held = tokens if self.window is None else minimum(tokens, self.window - 1)
-        elements = batch * held * self.kv_heads * self.head_dim
-        return (CacheTensor("key", elements), CacheTensor("value", elements))
+        heads = batch * held * self.kv_heads
+        return (
+            CacheTensor("key", heads * self.head_dim),
+            CacheTensor("value", heads * self.values),
+        )
+
+
+class Gated(Protocol):
+    """Attention whose context may be gated."""
+
+    heads: Number
+    gate: Literal["values", "heads"] | None
+    gate_bias: bool
+
+    @property
+    def values(self) -> Number:
+        """Width of a head's values."""
+        ...
+
+
+def gated_context(
+    mixer: Gated, rows: Number, hidden: Number, source: str
+) -> tuple[Operator, ...]:
+    """Return the projection of `source` to a gate, and the product with the context."""
+    width = mixer.heads * mixer.values
+    gates = width if mixer.gate == "values" else mixer.heads
+    return (
+        Linear(
+            name="attention.gate",
+            source=source,
+            rows=rows,
+            inputs=hidden,
+            columns=(Columns(gates, mixer.heads),),
+            split="column",
+        ),
+        Elementwise(
+            name="attention.gated",
+            rows=rows,
+            read=width + gates,
+            written=width,
+            holds=(Held("attention.gate", gates), Held("attention.context", width)),
+            split="columns",
+        ),
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from costsim.algebra import Number, exact_div, maximum
 from costsim.architectures.operators import eager
 from costsim.architectures.operators.base import Operator, Role
-from costsim.architectures.tensors import Activation
+from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, ScaledDotProduct, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
 
@@ -16,7 +16,8 @@ from costsim.architectures.workload import FUSED, Execution, Shard
 class Attention(Operator):
     """Scaled dot-product attention of `query_heads` over `kv_heads` (fewer under GQA and MQA).
 
-    `float32_softmax` models ask for their softmax in fp32 whatever the format they compute in.
+    `float32_softmax` models ask for their softmax in fp32 whatever the format they compute in;
+    `sinks` are a trained score of each head that takes its share of every softmax (gpt-oss).
     """
 
     batch: Number
@@ -31,6 +32,12 @@ class Attention(Operator):
     dropout: bool = False
     float32_softmax: bool = True
     pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
+    sinks: bool = False
+
+    def weights(self) -> tuple[Weight, ...]:
+        if not self.sinks:
+            return ()
+        return (Weight(f"{self.name}.sinks", self.query_heads, matrix=False),)
 
     @property
     def role(self) -> Role:

@@ -46,6 +46,7 @@ class Linear(Operator):
     tied_to: str | None = None
     use: Role = "matrix"
     kept_rows: Number | None = None  # rows of the input held for backward, where fewer (SP)
+    leaf: bool = False  # reads what needs no gradient, such as patches of an image
 
     @classmethod
     def of(
@@ -90,10 +91,10 @@ class Linear(Operator):
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if direction == "forward":
             return (Gemm(self.rows, self.outputs, self.inputs),)
-        return (
-            Gemm(self.rows, self.inputs, self.outputs),  # 1. gradient of the input: dY Wᵀ
-            Gemm(self.inputs, self.outputs, self.rows, weights=False),  # 2. of the weight: Xᵀ dY
-        )
+        weight = Gemm(self.inputs, self.outputs, self.rows, weights=False)  # its gradient: Xᵀ dY
+        if self.leaf:
+            return (weight,)
+        return (Gemm(self.rows, self.inputs, self.outputs), weight)  # of the input: dY Wᵀ
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":
@@ -113,4 +114,4 @@ class Linear(Operator):
             return replace(self, columns=columns, kept_rows=shard.rows(self.rows))
         if self.split == "row":
             return replace(self, inputs=exact_div(self.inputs, shard.tp))
-        return self
+        return replace(self, rows=shard.rows(self.rows))

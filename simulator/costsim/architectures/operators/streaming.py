@@ -15,7 +15,11 @@ from costsim.architectures.workload import FUSED, Execution, Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norm(Operator):
-    """Layer or RMS normalization over `width`, of `groups` vectors a row (per-head norms)."""
+    """Layer or RMS normalization over `width`, of `groups` vectors a row (per-head norms).
+
+    `unshared` groups have weights of their own. `split` says what tensor parallelism divides: rows,
+    groups, or the `columns` of one wide vector.
+    """
 
     source: str
     rows: Number
@@ -24,14 +28,16 @@ class Norm(Operator):
     kind: Literal["layer", "rms"] = "layer"
     weight: bool = True
     bias: bool = True
-    split: Literal["sequence", "heads"] = "sequence"
+    unshared: bool = False
+    split: Literal["sequence", "heads", "columns"] = "sequence"
 
     def weights(self) -> tuple[Weight, ...]:
         held: list[Weight] = []
+        elements = self.groups * self.width if self.unshared else self.width
         if self.weight:
-            held.append(Weight(f"{self.name}.weight", self.width, matrix=False))
+            held.append(Weight(f"{self.name}.weight", elements, matrix=False))
         if self.bias:
-            held.append(Weight(f"{self.name}.bias", self.width, matrix=False))
+            held.append(Weight(f"{self.name}.bias", elements, matrix=False))
         return tuple(held)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
@@ -47,6 +53,8 @@ class Norm(Operator):
     def shard(self, shard: Shard) -> Norm:
         if self.split == "heads":
             return replace(self, groups=exact_div(self.groups, shard.tp))
+        if self.split == "columns":
+            return replace(self, width=exact_div(self.width, shard.tp))
         return replace(self, rows=shard.rows(self.rows))
 
 
@@ -64,8 +72,8 @@ class Elementwise(Operator):
     """A fused pass that reads `read` and writes `written` values for each of `rows` positions.
 
     An activation `function` reads its first `holds`; a `gated` one multiplies what it makes of one
-    half with the other half. `split` says where it runs: on columns that tensor parallelism
-    divides, or between its regions.
+    half with the other half; `scalars` counts its trained numbers. `split` says where it runs: on
+    columns that tensor parallelism divides, between its regions, or alike on every device (None).
     """
 
     rows: Number
@@ -74,7 +82,13 @@ class Elementwise(Operator):
     holds: tuple[Held, ...] = ()
     function: str | None = None
     gated: bool = False
-    split: Literal["sequence", "columns"] = "sequence"
+    scalars: int = 0
+    split: Literal["sequence", "columns"] | None = "sequence"
+
+    def weights(self) -> tuple[Weight, ...]:
+        if not self.scalars:
+            return ()
+        return (Weight(f"{self.name}.scalars", self.scalars, matrix=False),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         forward = self.rows * (self.read + self.written)
@@ -90,6 +104,8 @@ class Elementwise(Operator):
         return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
 
     def shard(self, shard: Shard) -> Self:
+        if self.split is None:
+            return self
         if self.split == "sequence":
             return replace(self, rows=shard.rows(self.rows))
         return replace(

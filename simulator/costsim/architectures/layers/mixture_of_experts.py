@@ -1,0 +1,74 @@
+"""The mixture of experts: a router, the networks that it chooses from, and those always used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costsim.algebra import Number
+from costsim.architectures.layers.feed_forward import FeedForward
+from costsim.architectures.operators import Experts, Linear, Operator, Routing
+from costsim.architectures.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureOfExperts:
+    """In the place of one network `experts` of them, of which a token passes `top_k`.
+
+    `shared` is a network that every token passes (several of equal width are one as wide as all);
+    with a `shared_gate` its output is scaled by a sigmoid of the token. `correction` is a trained
+    term of each expert in the router; `exhaustive` as in `Experts`.
+    """
+
+    width: Number  # of each expert
+    experts: Number
+    top_k: Number
+    gated: bool = True
+    bias: bool = False  # of experts
+    router_bias: bool = False
+    correction: bool = False
+    shared: FeedForward | None = None
+    shared_gate: bool = False
+    exhaustive: bool = False
+
+    def operators(
+        self, workload: Workload, hidden: Number, source: str
+    ) -> tuple[tuple[Operator, ...], str]:
+        """Return the operators that turn `source` into the mixture's output, and its name."""
+        rows, name = workload.rows, "feed_forward.experts"
+        found: list[Operator] = [
+            Linear.of(
+                "feed_forward.router",
+                source,
+                rows,
+                hidden,
+                self.experts,
+                bias=self.router_bias,
+                use="router",
+            ),
+            Routing(
+                name="feed_forward.routing",
+                rows=rows,
+                experts=self.experts,
+                top_k=self.top_k,
+                correction=self.correction,
+            ),
+            Experts(
+                name=name,
+                source=source,
+                rows=rows,
+                hidden=hidden,
+                width=self.width,
+                experts=self.experts,
+                chosen_from=self.experts,
+                top_k=self.top_k,
+                gated=self.gated,
+                bias=self.bias,
+                exhaustive=self.exhaustive,
+            ),
+        ]
+        if self.shared is not None:
+            found.extend(self.shared.operators(workload, hidden, source)[0])
+        if self.shared_gate:
+            gate = "feed_forward.shared_gate"
+            found.append(Linear.of(gate, source, rows, hidden, 1, use="router"))
+        return tuple(found), name
