@@ -76,12 +76,12 @@ def tensor_parallel(
 
 
 def context_parallel(
-    job: Job, local: Sequence[Block], tp: Column, cp: Column, core_s: np.ndarray, rows: int
+    job: Job, local: Sequence[Block], tp: Column, cp: Column, rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what passing keys and values round a ring adds, where attention does not hide it.
+    """Return seconds (directions, blocks, rows) and bytes sent by passing keys and values round.
 
     Forward each rank passes its piece on cp − 1 times; backward the pieces go round again with
-    their gradients. `core_s` (blocks, rows) is the forward time of attention, which overlaps.
+    their gradients.
     """
     seconds = np.zeros((2, len(local), rows))
     sent = np.zeros((len(local), rows))
@@ -92,8 +92,8 @@ def context_parallel(
             np.asarray(ring_elements(block, job) * job.recipe.activation_bytes, float), (rows,)
         )
         once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
-        seconds[0, index] = np.maximum(0.0, once - core_s[index])
-        seconds[1, index] = np.maximum(0.0, 2 * once - 2 * core_s[index])
+        seconds[0, index] = once
+        seconds[1, index] = 2 * once
         sent[index] = 3 * (cp - 1) * piece
     return seconds, sent
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.systems import System
+from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import Precision
 from costsim.training.software import Software
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a strategy is asked to carry out: one step is `global_batch` sequences."""
+    """What a strategy is asked to carry out: one step is `global_batch` sequences.
+
+    `frozen` weights only pass gradients on, as when low-rank adapters are trained (LoRA), whose own
+    work and state are a thousandth and are left out.
+    """
 
     model: Architecture
     system: System
@@ -21,6 +26,7 @@ class Job:
     precision: Precision
     optimizer: str
     software: Software
+    frozen: bool = False
 
     @property
     def recipe(self) -> Precision:
@@ -29,7 +35,17 @@ class Job:
         Recipes of 16 bits and fewer differ in which copies of weights and gradients a framework
         keeps.
         """
-        if self.precision.activation_bytes > 2:
-            return self.precision
-        held = self.software.states_of(self.precision.name)
-        return replace(self.precision, **held) if held else self.precision
+        recipe = self.precision
+        if recipe.activation_bytes <= 2:
+            recipe = replace(recipe, **self.software.states_of(recipe.name))
+        if self.frozen:
+            weight_bytes = recipe.gathered_bytes
+            recipe = replace(
+                recipe, weight_bytes=weight_bytes, gradient_bytes=0, master_bytes=0, reduced_bytes=0
+            )
+        return recipe
+
+    @property
+    def moment_bytes(self) -> float:
+        """Bytes of the optimizer's moments for each parameter of the model."""
+        return 0.0 if self.frozen else float(state_bytes_per_parameter(self.optimizer))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.training.job import Job
-from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
@@ -109,7 +108,7 @@ def memory(
     found = {
         "weights": states(recipe.weight_bytes, 3),
         "gradients": states(recipe.gradient_bytes, 2),
-        "optimizer": states(recipe.master_bytes + state_bytes_per_parameter(job.optimizer), 1),
+        "optimizer": states(recipe.master_bytes + job.moment_bytes, 1),
         "activations": activations,
         "buffers": np.maximum(gradient, restored) + gathered,
     }

@@ -19,21 +19,22 @@ class Precision:
     master_bytes: int  # of the optimizer's own fp32 copy, 0 where the weights are fp32 already
     gathered_bytes: int  # of a weight on the wire, and where ZeRO-3 has gathered it
     activation_bytes: int
+    product_bytes: int  # of an activation kept only for the gradient of a layer matrix
     reduced_bytes: int  # of a gradient element on the wire
 
 
 PRECISIONS = {
     # Mixed precision keeps fp32 master weights and accumulates gradients in fp32: with Adam's two
     # moments 2 + 4 + 4 + 8 = 18 bytes a parameter (Narayanan et al. 2021, arXiv 2104.04473).
-    "fp32": Precision("fp32", "fp32", "fp32", 4, 4, 0, 4, 4, 4),
-    "tf32": Precision("tf32", "tf32", "tf32", 4, 4, 0, 4, 4, 4),
-    "bf16": Precision("bf16", "bf16", "bf16", 2, 4, 4, 2, 2, 4),
-    "fp16": Precision("fp16", "fp16", "fp16", 2, 4, 4, 2, 2, 4),
-    # Transformer Engine: products of layer matrices in fp8, primary weights and what is kept for
-    # backward in bf16.
-    "fp8": Precision("fp8", "fp8", "bf16", 2, 4, 4, 2, 2, 4),
+    "fp32": Precision("fp32", "fp32", "fp32", 4, 4, 0, 4, 4, 4, 4),
+    "tf32": Precision("tf32", "tf32", "tf32", 4, 4, 0, 4, 4, 4, 4),
+    "bf16": Precision("bf16", "bf16", "bf16", 2, 4, 4, 2, 2, 2, 4),
+    "fp16": Precision("fp16", "fp16", "fp16", 2, 4, 4, 2, 2, 2, 4),
+    # Transformer Engine: products of layer matrices in fp8, whose inputs are kept as they were
+    # quantized; primary weights, and what else is kept for backward, in bf16.
+    "fp8": Precision("fp8", "fp8", "bf16", 2, 4, 4, 2, 2, 1, 4),
     # Accurate Quantized Training: products of layer matrices in int8 (MaxText).
-    "int8": Precision("int8", "int8", "bf16", 2, 4, 4, 2, 2, 4),
+    "int8": Precision("int8", "int8", "bf16", 2, 4, 4, 2, 2, 2, 4),
 }
 
 

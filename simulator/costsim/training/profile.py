@@ -7,7 +7,7 @@ combination; strategies then gather them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.exchanges import context_parallel, tensor_parallel
 from costsim.training.job import Job
+from costsim.training.precision import Precision
 from costsim.training.recompute import RECOMPUTE
 from costsim.training.stages import distinct
 from costsim.training.strategy import Column, Strategies
@@ -28,16 +29,18 @@ from costsim.training.strategy import Column, Strategies
 class Profile:
     """Figures of one layer of each distinct block on one device: arrays (blocks, combinations).
 
-    `which` gives the combination of each strategy. Times are of one micro-batch. `parts_s` is
-    (directions, parts, blocks, combinations); `kept_bytes` and `recompute_s` have a leading axis
-    of recomputation modes.
+    `which` gives the combination of each strategy. Times are of one micro-batch, of kernels and
+    transfers by themselves; what a step loses against them is said in `timing`. `parts_s` is
+    (directions, parts, blocks, combinations); `kept_bytes` has a leading axis of recomputation
+    modes. `layer` marks the blocks that recomputation repeats.
     """
 
     which: np.ndarray
+    layer: np.ndarray
     parts_s: np.ndarray
-    recompute_s: np.ndarray
+    core_s: np.ndarray  # (blocks, combinations): the forward time of attention proper
     tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
-    context_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
+    ring_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
     tensor_bytes: np.ndarray  # sent by a device in both directions
     context_bytes: np.ndarray
     kernels: np.ndarray  # (directions, blocks): launches
@@ -74,28 +77,23 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     software, recipe = job.software, job.recipe
     execution = software.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
-    times = block_times(load_kernel_model(job.system.accelerator), local, rows, execution, formats)
+    kernel_model = load_kernel_model(job.system.accelerator)
+    times = block_times(kernel_model, local, rows, execution, formats, frozen=job.frozen)
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
-    context_s, context_bytes = context_parallel(job, local, tp, cp, times.core_s, rows)
-
-    layer = np.array([block.part == "layer" for block in kinds])[:, None]
-    recompute = np.zeros((len(RECOMPUTE), len(kinds), rows))
-    if execution.attention == "unfused":
-        recompute[1] = times.core_s * layer
-    recompute[2] = (times.total_s[0] + tensor_s[0] + context_s[0]) * layer
-
+    ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
     weights, experts = _weights(local, rows)
     return (
         Profile(
             which=which.reshape(-1),
+            layer=np.array([block.part == "layer" for block in kinds]),
             parts_s=times.seconds,
-            recompute_s=recompute,
+            core_s=times.core_s,
             tensor_s=tensor_s,
-            context_s=context_s,
+            ring_s=ring_s,
             tensor_bytes=tensor_bytes,
             context_bytes=context_bytes,
             kernels=times.kernels,
-            kept_bytes=_kept(local, execution, recipe.activation_bytes, rows),
+            kept_bytes=_kept(local, execution, recipe, rows),
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
@@ -111,17 +109,29 @@ def activation_bytes(activations: Sequence[Activation], compute_bytes: float) ->
 
 
 def _kept(
-    blocks: Sequence[Block], execution: Execution, compute_bytes: float, rows: int
+    blocks: Sequence[Block], execution: Execution, recipe: Precision, rows: int
 ) -> np.ndarray:
     """Bytes kept by one layer for its backward pass: (modes, blocks, rows)."""
     kept = np.zeros((len(RECOMPUTE), len(blocks), rows))
     for index, block in enumerate(blocks):
         saved = block.saved(execution)
-        kept[0, index] = activation_bytes(saved, compute_bytes)
+        # Inputs of layer matrices that nothing else keeps may be held in the format of products.
+        others = {
+            a.name for op in block.operators if op.role != "matrix" for a in op.saved(execution)
+        }
+        narrow = {a.name for a in saved} - others
+
+        def held(activations: Iterable[Activation], narrow: set[str] = narrow) -> Column | float:
+            wide = [a for a in activations if a.name not in narrow]
+            products = [a for a in activations if a.name in narrow]
+            return activation_bytes(wide, recipe.activation_bytes) + activation_bytes(
+                products, recipe.product_bytes
+            )
+
+        kept[0, index] = held(saved)
         if block.part == "layer":
-            outer = [activation for activation in saved if not activation.inner]
-            kept[1, index] = activation_bytes(outer, compute_bytes)
-            kept[2, index] = activation_bytes([block.source], compute_bytes)
+            kept[1, index] = held([activation for activation in saved if not activation.inner])
+            kept[2, index] = activation_bytes([block.source], recipe.activation_bytes)
         else:
             kept[1:, index] = kept[0, index]
     return kept

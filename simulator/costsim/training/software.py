@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from costsim.architectures.workload import Execution
 from costsim.errors import UnknownNameError, suggestion
+from costsim.hardware.calibration import class_of
+from costsim.hardware.systems import System
 from costsim.resources import data_folder
 
 
@@ -19,7 +21,11 @@ class Software:
     `zero` is the ZeRO stage where nothing else is asked for, and `sequence_parallel` whether it
     comes with tensor parallelism ("selective": together with selective recomputation only).
     `states` changes, by precision recipe or for "all" of 16 bits and fewer, what is held of weights
-    and gradients. Overlap ratios say which share of a transfer may hide behind computation of the same time;
+    and gradients. `attention_rates` are rates of its attention kernels over the best of 2025,
+    by class of accelerator or for "all"; `passes_ratio` what its element-wise work moves over fully
+    fused kernels. `divides_boundary` is whether each tensor-parallel rank sends its share of what a
+    stage passes on, or all of it. Overlap ratios say which share
+    of a transfer may hide behind computation of the same time;
     `launch_s` is the host's time to launch one kernel, `step_s` what it does once a step;
     `context_bytes` is held by the driver and the communication library, and `reserve_ratio` of the
     tensors' bytes is lost to the allocator.
@@ -31,6 +37,9 @@ class Software:
     zero: int
     sequence_parallel: Literal["never", "selective", "always"]
     states: Mapping[str, Mapping[str, int]] = field(hash=False)
+    attention_rates: Mapping[str, float] = field(hash=False)
+    passes_ratio: float
+    divides_boundary: bool
     overlap_gradients_ratio: float
     overlap_gathers_ratio: float
     overlap_pipeline_ratio: float
@@ -44,6 +53,11 @@ class Software:
     def states_of(self, recipe: str) -> Mapping[str, int]:
         """Return the fields of a precision recipe that this software changes."""
         return {**self.states.get("all", {}), **self.states.get(recipe, {})}
+
+    def attention_ratio(self, system: System) -> float:
+        """Return the rate of its attention kernels over the best of 2025 on `system`."""
+        name = class_of(system.accelerator.architecture)
+        return self.attention_rates.get(name, self.attention_rates.get("all", 1.0))
 
     @property
     def execution(self) -> Execution:

@@ -159,5 +159,6 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
         "recompute": recompute,
     }
     return Strategies.from_columns(
-        {name: column[sensible] for name, column in columns.items()} | {"ep": ones, "etp": ones, "replicas": ones}
+        {name: column[sensible] for name, column in columns.items()}
+        | {"ep": ones, "etp": ones, "replicas": ones}
     )

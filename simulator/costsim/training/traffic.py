@@ -76,9 +76,13 @@ def data_parallel(
     shard = (dense + experts) / group * recipe.reduced_bytes
     between = collective_time_s(job.system, "all_reduce", shard, replicas, stride * group)
     once = np.select([zero == 0, zero == 1], [reduced, scattered], nothing)
+    if job.frozen:
+        once, between, scattered, gathered_once = nothing, nothing, nothing, nothing
+    else:
+        gathered_once = gathered
     return DataTraffic(
         reduce_s=once + between,
-        gather_s=np.where((zero == 1) | (zero == 2), gathered, nothing),
+        gather_s=np.where((zero == 1) | (zero == 2), gathered_once, nothing),
         micro_gather_s=np.where(zero == 3, gathered, nothing),
         micro_reduce_s=np.where(zero >= 2, scattered, nothing),
         sent_bytes=sent,
@@ -89,14 +93,15 @@ def pipeline_transfer(job: Job, strategies: Strategies, hidden: float) -> tuple[
     """Return seconds and bytes of passing one micro-batch over one stage boundary, one way.
 
     Each tensor-parallel rank sends its share of the activation; where positions are not divided
-    already, the receiver gathers the shares (Narayanan et al. 2021, §4.1).
+    already, the receiver gathers the shares (Narayanan et al. 2021, §4.1). Software that does not
+    divide the boundary sends the whole from every rank.
     """
     elements = strategies.micro_batch * job.sequence / strategies.cp * hidden
     size = elements * job.recipe.activation_bytes
     stride = strategies.tp * strategies.cp * strategies.dp
-    send = collective_time_s(job.system, "send_recv", size / strategies.tp, strategies.pp, stride)
+    divided = (strategies.sp > 0) | job.software.divides_boundary
+    sent = np.where(divided, size / strategies.tp, size)
+    send = collective_time_s(job.system, "send_recv", sent, strategies.pp, stride)
     gather = collective_time_s(job.system, "all_gather", size, strategies.tp, 1.0)
-    seconds = send + np.where(strategies.sp > 0, 0.0, gather)
-    return np.where(strategies.pp > 1, seconds, 0.0), np.where(
-        strategies.pp > 1, size / strategies.tp, 0.0
-    )
+    seconds = send + np.where(divided & (strategies.sp == 0), gather, 0.0)
+    return np.where(strategies.pp > 1, seconds, 0.0), np.where(strategies.pp > 1, sent, 0.0)

@@ -106,11 +106,14 @@ def configuration_of(run: Run) -> Configuration | str:
         precision=precision(recipe),
         optimizer="adam",
         software=kind,
+        frozen="lora" in text.get("task", "").lower(),
     )
-    axes = _axes(run, devices, batch, kind)
+    axes = _axes(run, devices, system.devices_per_node, batch, kind)
     if isinstance(axes, str):
         return axes
-    return Configuration(job, axes, tuple(assumed), not {"seq_len", "global_batch", "n_devices"} & set(assumed))
+    return Configuration(
+        job, axes, tuple(assumed), not {"seq_len", "global_batch", "n_devices"} & set(assumed)
+    )
 
 
 def _recipe(words: str) -> str | None:
@@ -119,16 +122,16 @@ def _recipe(words: str) -> str | None:
     return next((name for part, name in _RECIPES if part in words.lower()), None)
 
 
-def _axes(run: Run, devices: int, batch: int, kind: Software) -> Axes | str:
+def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> Axes | str:
     """Return the stated axes; what follows from them and the number of devices is filled in."""
 
     def stated(column: str) -> int | None:
         return int(run.number[column]) if column in run.number else None
 
     tp, pp, cp = stated("tp"), stated("pp"), stated("cp")
-    zero, replicas = _sharding(run, devices, kind)
-    if zero == 3 and "zero_or_fsdp" in run.text:
-        # A run that says it shards everything, and names no other axis, has none.
+    zero, replicas = _sharding(run, devices, per_node, kind)
+    if zero == 3 and ("zero_or_fsdp" in run.text or batch >= devices):
+        # A run that shards everything, and names no other axis, has none if its batch allows.
         tp, pp, cp = tp or 1, pp or 1, cp or 1
     if cp is None and (tp is not None or pp is not None):
         cp = 1
@@ -137,8 +140,9 @@ def _axes(run: Run, devices: int, batch: int, kind: Software) -> Axes | str:
         if devices % (tp * pp * cp):
             return f"{devices} devices do not divide into TP {tp} x PP {pp} x CP {cp}"
         dp = devices // (tp * pp * cp)
-        if batch < dp:
-            return f"a batch of {batch} is too small for {dp} data-parallel replicas"
+        if batch < dp and dp % batch == 0:
+            # Each sequence must then be divided: context parallelism that the row leaves out.
+            cp, dp = cp * dp // batch, batch
     elif dp is not None and devices % dp:
         return f"{devices} devices do not divide into DP {dp}"
     vp = stated("vp")
@@ -148,7 +152,9 @@ def _axes(run: Run, devices: int, batch: int, kind: Software) -> Axes | str:
     return Axes(tp, pp, vp, dp, cp, micro_batch, zero, replicas, _recompute(run))
 
 
-def _sharding(run: Run, devices: int, kind: Software) -> tuple[int | None, int]:
+def _sharding(
+    run: Run, devices: int, devices_per_node: int, kind: Software
+) -> tuple[int | None, int]:
     """Return the ZeRO stage and over how many replicas it is repeated (HSDP)."""
     words = run.text.get("zero_or_fsdp", "").lower()
     number = slices(run.text.get("interconnect", ""))
@@ -158,9 +164,10 @@ def _sharding(run: Run, devices: int, kind: Software) -> tuple[int | None, int]:
         return min(int(found[1]), 3), 1
     if "grad_op" in words:
         return 2, 1
-    if "hybrid" in words or "hsdp" in words or "within slice" in words:
-        per_group = number if number > 1 else max(1, devices // 8)
-        return 3, per_group
+    if "within slice" in words:
+        return 3, number
+    if "hybrid" in words or "hsdp" in words:
+        return 3, max(1, devices // devices_per_node)
     if found := re.search(r"fsdp-(\d+)", words):
         return 3, max(1, devices // int(found[1]))
     if "fsdp" in words or "full_shard" in words:

@@ -10,10 +10,10 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     # and metaseq are forks of that Megatron-LM.
     (r"deepspeed.*megatron|megatron-deepspeed|gpt-?neox", "megatron-deepspeed"),
     (r"megatron-lm (20(19|2[0-2])|as published|\(as published)|metaseq|v1|v2", "megatron-2022"),
+    (r"deepspeed|zero", "deepspeed"),
     (r"maxtext|\bpax|paxml|jax|t5x|pathways|flax|levanter|easylm|xla|tpu", "xla"),
     (r"megatron|nemo|megascale|transformer ?engine|nvidia (release|pytorch)|ngc", "megatron-core"),
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
-    (r"deepspeed|zero", "deepspeed"),
 )
 DEFAULT = "megatron-core"
 """What is taken where a file names no framework, or one that is not known."""

@@ -59,7 +59,9 @@ def laid_over(system: System, interconnect: str) -> System:
     # Ports of accelerators that are networks themselves are not those of their nodes.
     if rate and len(tiers) > 1 and first.kind not in ("torus", "ethernet-mesh"):
         kind = "ethernet" if re.search(r"roce|ethernet|gbe", interconnect, re.I) else last.kind
-        kind = "infiniband" if re.search(r"\bib\b|infiniband|omni-path", interconnect, re.I) else kind
+        kind = (
+            "infiniband" if re.search(r"\bib\b|infiniband|omni-path", interconnect, re.I) else kind
+        )
         tiers[-1] = replace(last, kind=kind, bandwidth_bytes_per_s=rate)
     return replace(system, tiers=tuple(tiers))
 

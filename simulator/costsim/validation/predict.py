@@ -10,6 +10,7 @@ import numpy as np
 
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
+from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.configuration import Axes, Configuration, configuration_of
@@ -38,6 +39,15 @@ class Prediction:
         return float(job.global_batch * job.sequence)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a search chose."""
+
+    strategy: Strategy
+    step_time_s: float
+    memory_bytes: float
+
+
 def predict(runs: Sequence[Run]) -> list[Prediction | str]:
     """Return for every row its prediction, or why there is none."""
     results: list[Prediction | str] = [""] * len(runs)
@@ -54,8 +64,15 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
         if stated:
             evaluation = evaluate(job, Strategies.of([s for *_, s in stated]))
             for row, (index, configuration, _) in enumerate(stated):
-                results[index] = _prediction(runs[index], configuration, evaluation, row, ())
-        searched: dict[Axes, tuple[Evaluation, int] | None] = {}
+                results[index] = Prediction(
+                    runs[index],
+                    configuration,
+                    evaluation.strategies.row(row),
+                    float(evaluation.step_time_s[row]),
+                    float(evaluation.memory_bytes[row]),
+                    (),
+                )
+        searched: dict[Axes, _Found | None] = {}
         for index, configuration, strategy in whole:
             if strategy is not None:
                 continue
@@ -66,25 +83,15 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
             if found is None:
                 results[index] = "no division of the devices fits model and batch"
             else:
-                results[index] = _prediction(runs[index], configuration, *found, _open(axes))
+                results[index] = Prediction(
+                    runs[index],
+                    configuration,
+                    found.strategy,
+                    found.step_time_s,
+                    found.memory_bytes,
+                    _open(axes),
+                )
     return results
-
-
-def _prediction(
-    run: Run,
-    configuration: Configuration,
-    evaluation: Evaluation,
-    row: int,
-    filled: tuple[str, ...],
-) -> Prediction:
-    return Prediction(
-        run,
-        configuration,
-        evaluation.strategies.row(row),
-        float(evaluation.step_time_s[row]),
-        float(evaluation.memory_bytes[row]),
-        filled,
-    )
 
 
 def _open(axes: Axes) -> tuple[str, ...]:
@@ -94,70 +101,109 @@ def _open(axes: Axes) -> tuple[str, ...]:
 
 def _strategy(configuration: Configuration) -> Strategy | None:
     """Return the strategy of a row that states all of it."""
-    axes, software = configuration.axes, configuration.job.software
-    if _open(axes):
-        return None
+    axes = configuration.axes
+    return None if _open(axes) else _filled(configuration.job, axes)
+
+
+def _filled(job: Job, axes: Axes) -> Strategy:
+    """Return the strategy of complete axes."""
+    tp, recompute = axes.tp or 1, axes.recompute or "none"
     return Strategy(
-        tp=axes.tp or 1,
+        tp=tp,
         pp=axes.pp or 1,
         vp=axes.vp or 1,
         dp=axes.dp or 1,
         cp=axes.cp or 1,
         micro_batch=axes.micro_batch or 1,
-        sp=_sequence_parallel(configuration.job, axes.tp or 1, axes.recompute or "none"),
+        sp=_sequence_parallel(job, tp, recompute),
         zero=axes.zero or 0,
-        replicas=axes.replicas,
-        recompute=axes.recompute or "none",
+        replicas=min(axes.replicas, axes.dp or 1),
+        recompute=recompute,
     )
 
 
 def _sequence_parallel(job: Job, tp: int, recompute: str) -> bool:
     habit = job.software.sequence_parallel
-    return tp > 1 and (habit == "always" or habit == "selective" and recompute == "selective")
+    return tp > 1 and (habit == "always" or (habit == "selective" and recompute == "selective"))
 
 
-def _search(job: Job, axes: Axes) -> tuple[Evaluation, int] | None:
+def _search(job: Job, axes: Axes) -> _Found | None:
     """Return the fastest strategy that fits and agrees with what is stated.
 
     Where none fits, the one that needs the least memory.
     """
+    unfused = job.software.attention == "unfused"
+    recompute: tuple[Recompute, ...] = RECOMPUTE if unfused else ("none", "full")
+    if axes.recompute is not None:
+        recompute = (axes.recompute,)
+    if axes.tp and axes.pp and axes.cp and axes.dp and axes.micro_batch:
+        # The division stands, whether or not it is one that the search would think of.
+        zero = (0, 1) if axes.zero is None else (axes.zero,)
+        strategies = Strategies.of(
+            [_filled(job, replace(axes, zero=z, recompute=r)) for z in zero for r in recompute]
+        )
+    else:
+        strategies = _legal(job, axes, recompute)
+        if not len(strategies):
+            return None
+    evaluation = evaluate(job, strategies)
+    capacity = job.system.accelerator.memory_usable_bytes
+    fits = evaluation.memory_bytes <= capacity
+    if fits.any():
+        best = int(np.argmin(np.where(fits, evaluation.step_time_s, np.inf)))
+    else:
+        best = int(np.argmin(evaluation.memory_bytes))
+    found = _Found(
+        evaluation.strategies.row(best),
+        float(evaluation.step_time_s[best]),
+        float(evaluation.memory_bytes[best]),
+    )
+    if axes.recompute is None and found.strategy.recompute == "full" and fits.any():
+        return _in_part(job, evaluation, found, capacity)
+    return found
+
+
+def _in_part(job: Job, evaluation: Evaluation, full: _Found, capacity: float) -> _Found:
+    """Recompute only as many layers as memory asks for, as frameworks let one choose.
+
+    Time and memory of a share of layers lie between those of none and of all.
+    """
+    kept = replace(full.strategy, recompute="none")
+    without = evaluate(job, Strategies.of([kept]))
+    time_s, memory_bytes = float(without.step_time_s[0]), float(without.memory_bytes[0])
+    share = (memory_bytes - capacity) / (memory_bytes - full.memory_bytes)
+    if not 0 < share < 1:
+        return full
+    return _Found(
+        full.strategy,
+        time_s + share * (full.step_time_s - time_s),
+        memory_bytes + share * (full.memory_bytes - memory_bytes),
+    )
+
+
+def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
+    """Return the legal strategies that agree with the stated axes and the software's habits."""
 
     def only(value: int | None) -> tuple[int, ...] | None:
         return None if value is None else (value,)
 
-    habit = job.software.sequence_parallel
-    modes = ("none", "selective", "full") if job.software.attention == "unfused" else ("none", "full")
     choices = Choices(
         tp=only(axes.tp),
         pp=only(axes.pp),
         vp=only(axes.vp),
         dp=only(axes.dp),
-        cp=only(axes.cp) if axes.cp is not None else (1,),
+        cp=only(axes.cp) or (1,),
         micro_batch=only(axes.micro_batch),
         zero=only(axes.zero),
-        recompute=modes if axes.recompute is None else (axes.recompute,),
+        recompute=recompute,
     )
     limits = limits_of(job.model, job.sequence, job.global_batch)
     strategies = legal_strategies(limits, [job.system.count], choices)
-    if not len(strategies):
-        return None
-    follows = np.where(
-        (strategies.tp > 1) & ((habit == "always") | (habit == "selective") & (strategies.recompute == 1)),
-        strategies.sp == 1,
-        strategies.sp == 0,
-    )
+    habit = job.software.sequence_parallel
+    divided = (habit == "always") | (habit == "selective") & (strategies.recompute == 1)
+    follows = strategies.sp == (divided & (strategies.tp > 1))
     if axes.micro_batch is None:
         follows &= strategies.micro_batch <= _SEARCHED_MICRO_BATCH
     strategies = strategies.take(np.flatnonzero(follows))
-    if axes.replicas > 1:
-        columns = strategies.columns()
-        strategies = Strategies.from_columns(
-            columns | {"replicas": np.minimum(axes.replicas, strategies.dp)}
-        )
-    evaluation = evaluate(job, strategies)
-    capacity = job.system.accelerator.memory_usable_bytes
-    fits = evaluation.memory_bytes <= capacity
-    if fits.any():
-        times = np.where(fits, evaluation.step_time_s, np.inf)
-        return evaluation, int(np.argmin(times))
-    return evaluation, int(np.argmin(evaluation.memory_bytes))
+    replicas = np.minimum(axes.replicas, strategies.dp)
+    return Strategies.from_columns(strategies.columns() | {"replicas": replicas})

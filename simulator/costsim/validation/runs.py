@@ -211,7 +211,8 @@ def _kind(columns: list[str], file: str) -> Kind:
                 Problem(
                     f"missing column `{name}` of {kind} runs",
                     location,
-                    suggestion(name, present - NUMBERS - TEXTS) if present - NUMBERS - TEXTS
+                    suggestion(name, present - NUMBERS - TEXTS)
+                    if present - NUMBERS - TEXTS
                     else "a column whose values are unknown may be left empty, but must be there",
                 )
                 for name in missing
@@ -262,7 +263,7 @@ class _Recorder:
         row, column, quoted, cell = 0, 1, False, 0
         for row, line in enumerate(self._kept):
             for index, character in enumerate(line):
-                if cell == place and (index == 0 or line[index - 1] == "," and not quoted):
+                if cell == place and (index == 0 or (line[index - 1] == "," and not quoted)):
                     return row, index + 1
                 if character == '"':
                     quoted = not quoted

@@ -59,9 +59,7 @@ def _catalogued(name: str) -> Architecture | None:
 
 
 @lru_cache(maxsize=1024)
-def _agrees(
-    model: Architecture, parameters_billions: float | None, layers: int | None
-) -> bool:
+def _agrees(model: Architecture, parameters_billions: float | None, layers: int | None) -> bool:
     """Return whether a catalog model has the parameters and the depth that a row states."""
     if layers is not None and layers != model.depth:
         return False
@@ -96,8 +94,11 @@ def _head_dims(sizes: Mapping[str, int]) -> tuple[int | None, ...]:
 def _compose(
     sizes: Mapping[str, int], gated: bool, tied: bool, head_dim: int | None, sequence: int
 ) -> Transformer:
-    """Gated networks come with rotary positions and RMS norms without biases, as in Llama; plain
-    ones with learned positions, layer norms, biases and dropout, as in GPT-3."""
+    """Return a decoder in one of two styles.
+
+    Gated networks come with rotary positions and RMS norms without biases, as in Llama; plain ones
+    with learned positions, layer norms, biases and dropout, as in GPT-3.
+    """
     return decoder(
         layers=sizes["layers"],
         hidden=sizes["hidden"],

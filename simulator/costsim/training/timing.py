@@ -1,0 +1,193 @@
+"""Timing: how kernels and transfers of a strategy compose into one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costsim.hardware.blocks import PARTS
+from costsim.hardware.kernels import load_kernel_model
+from costsim.hardware.streaming import streaming_time_s
+from costsim.training.job import Job
+from costsim.training.losses import Losses, losses
+from costsim.training.profile import Profile
+from costsim.training.stages import Stages
+from costsim.training.strategy import Column, Strategies
+from costsim.training.traffic import DataTraffic, pipeline_transfer
+
+TIME_PARTS = (
+    "matrix",
+    "attention",
+    "memory_bound",
+    "recompute",
+    "tensor_parallel",
+    "context_parallel",
+    "pipeline_transfer",
+    "pipeline_bubble",
+    "data_parallel",
+    "optimizer",
+    "host",
+    "stragglers",
+)
+_MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attention", "memory"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Seconds of one micro-batch on every stage type, of one direction: (strategies, types)."""
+
+    parts_s: list[np.ndarray]
+    recompute_s: np.ndarray
+    tensor_s: np.ndarray
+    context_s: np.ndarray
+    waited_s: np.ndarray  # for gathers and reductions of ZeRO-2 and 3
+    host_s: np.ndarray
+
+    @property
+    def busy_s(self) -> np.ndarray:
+        return np.sum(self.parts_s, axis=0) + self.recompute_s
+
+    @property
+    def total_s(self) -> np.ndarray:
+        return self.busy_s + self.tensor_s + self.context_s + self.waited_s + self.host_s
+
+
+def step_times(
+    job: Job,
+    strategies: Strategies,
+    held: Stages,
+    profiled: Profile,
+    data: DataTraffic,
+    micro_batches: Column,
+    hidden: float,
+) -> dict[str, Column]:
+    """Return seconds of a step by part, along its critical path: the slowest stage and the bubble.
+
+    `hidden` is the width of the residual stream, which stages pass on.
+    """
+    software, lost = job.software, losses(job.system)
+    rows = np.arange(len(strategies))
+    forward = _pass(0, job, strategies, held, profiled, data, lost)
+    backward = _pass(1, job, strategies, held, profiled, data, lost)
+    stage_s = forward.total_s + backward.total_s
+
+    once, _ = pipeline_transfer(job, strategies, hidden)
+    # A stage receives once forward and once backward for each chunk of each micro-batch.
+    transfer = 2 * strategies.vp * once * (1 - software.overlap_pipeline_ratio)
+
+    worst = stage_s.argmax(axis=1)
+    slowest = stage_s[rows, worst]
+    everywhere = (held.many * stage_s).sum(axis=1)
+    bubble = (everywhere - slowest + (strategies.pp - 1) * 2 * once) / strategies.vp
+
+    # After the last micro-batch's backward pass gradients remain that it could not hide; the
+    # gather of updated weights hides behind the next step's first forward pass.
+    contention = 1 - lost.contention_ratio
+    reduce_s = data.reduce_s - contention * software.overlap_gradients_ratio * np.minimum(
+        data.reduce_s, backward.busy_s
+    )
+    gather_s = data.gather_s - contention * software.overlap_gathers_ratio * np.minimum(
+        data.gather_s, forward.busy_s
+    )
+    exchanged = (reduce_s + gather_s).max(axis=1)
+
+    def critical(figures: np.ndarray) -> Column:
+        return micro_batches * figures[rows, worst]
+
+    times = {
+        "matrix": critical(forward.parts_s[_MATRIX] + backward.parts_s[_MATRIX]),
+        "attention": critical(forward.parts_s[_ATTENTION] + backward.parts_s[_ATTENTION]),
+        "memory_bound": critical(forward.parts_s[_MEMORY] + backward.parts_s[_MEMORY]),
+        "recompute": critical(backward.recompute_s),
+        "tensor_parallel": critical(forward.tensor_s + backward.tensor_s),
+        "context_parallel": critical(forward.context_s + backward.context_s),
+        "pipeline_transfer": micro_batches * transfer,
+        "pipeline_bubble": bubble,
+        "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
+        "optimizer": _optimizer_s(job, strategies, held, profiled),
+        "host": critical(forward.host_s + backward.host_s) + software.step_s,
+    }
+    nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
+    doublings = np.log2(nodes)
+    waiting = lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
+    times["stragglers"] = np.sum(list(times.values()), axis=0) * waiting
+    return times
+
+
+def _pass(
+    way: int,
+    job: Job,
+    strategies: Strategies,
+    held: Stages,
+    profiled: Profile,
+    data: DataTraffic,
+    lost: Losses,
+) -> _Pass:
+    """Return the times of the forward (0) or the backward pass (1) of one micro-batch."""
+    software = job.software
+    full = (strategies.recompute == 2)[:, None] & (way == 1)
+    selective = (strategies.recompute == 1)[:, None] & (way == 1)
+
+    def staged(figures: np.ndarray) -> np.ndarray:
+        """Sum a figure (blocks, combinations) over the blocks of each stage type."""
+        return np.einsum("rtk,kr->rt", held.counts, profiled.gather(figures))
+
+    slowdown = np.array(
+        [
+            1 / lost.sustained_ratio,
+            1 / (lost.sustained_attention_ratio * software.attention_ratio(job.system)),
+            software.passes_ratio,
+        ]
+    )
+    parts = [staged(profiled.parts_s[way, part]) * slowdown[part] for part in range(len(PARTS))]
+    core = staged(profiled.core_s) * slowdown[_ATTENTION]
+    tensor = staged(profiled.tensor_s[way])
+    # Recomputation repeats forward passes of layers, with their exchanges.
+    layer = profiled.layer[:, None]
+    again = np.zeros_like(core)
+    if full.any():
+        for part in range(len(PARTS)):
+            again = again + staged(profiled.parts_s[0, part] * layer) * slowdown[part] * full
+        tensor = tensor + staged(profiled.tensor_s[0] * layer) * full
+    again = again + core * selective
+    exposed = tensor * (1 - software.overlap_tensor_ratio * (1 - lost.contention_ratio))
+    # Keys and values go round while attention works on the piece before.
+    ring = staged(profiled.ring_s[way]) + staged(profiled.ring_s[0]) * full
+    covered = parts[_ATTENTION] + core * (full | selective)
+    context = np.maximum(0.0, ring - covered)
+
+    busy = np.sum(parts, axis=0) + again
+    # ZeRO-3 gathers weights ahead of the layer at work, once a pass; gradients are scattered
+    # behind it. What computation does not cover is waited for.
+    moved = data.micro_gather_s + (data.micro_reduce_s if way == 1 else 0.0)
+    behind = np.minimum(moved, busy) * software.overlap_gathers_ratio
+    waited = moved - behind * (1 - lost.contention_ratio)
+    # The host launches kernels one after another; where it is slower than they are, they wait.
+    launches = staged(np.broadcast_to(profiled.kernels[way][:, None], profiled.core_s.shape))
+    if full.any():
+        repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
+        launches = launches + staged(repeated) * full
+    device = busy + exposed + context
+    host = np.maximum(0.0, launches * software.launch_s - device)
+    return _Pass(parts, again, exposed, context, waited, host)
+
+
+def _optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> Column:
+    """Seconds of the update: a pass over gradients, states, master and working weights."""
+    recipe = job.recipe
+    whole = np.einsum(
+        "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
+    ).max(axis=1)
+    shards = strategies.dp * strategies.cp / strategies.replicas
+    share = np.where(strategies.zero > 0, whole / shards, whole)
+    # Gradients are read twice (norm, update); states and master weights read and written.
+    moved = share * (
+        2 * recipe.gradient_bytes
+        + 2 * job.moment_bytes
+        + 2 * max(recipe.master_bytes, recipe.weight_bytes)
+        + recipe.weight_bytes
+    )
+    if job.frozen:
+        return np.zeros_like(share)
+    return streaming_time_s(load_kernel_model(job.system.accelerator), moved, np.array(4.0))
