@@ -82,11 +82,19 @@ class GroupedGemm:
         return self.k * (self.m + self.n) + self.groups * self.m * self.n
 
     @property
-    def product(self) -> Gemm:
-        """The mean product, as a batched one of `groups`."""
-        if self.ragged == "m":
-            return Gemm(self.m / self.groups, self.n, self.k, self.groups)
-        return Gemm(self.m, self.n, self.k / self.groups, self.groups, weights=False)
+    def weights(self) -> bool:
+        """Whether one factor is a parameter: not so for the gradient of one."""
+        return self.ragged == "m"
+
+    @property
+    def mean_m(self) -> Number:
+        """Rows of one product, where they are shared out evenly."""
+        return self.m / self.groups if self.ragged == "m" else self.m
+
+    @property
+    def mean_k(self) -> Number:
+        """Summed dimension of one product, where it is shared out evenly."""
+        return self.k / self.groups if self.ragged == "k" else self.k
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,11 @@ class ScaledDotProduct:
     causal: bool = True
     window: Number | None = None
     direction: Direction = "forward"
+
+    @property
+    def reach(self) -> Number:
+        """Positions that a token sees."""
+        return self.kv_tokens if self.window is None else self.window
 
     @property
     def flops(self) -> Number:

@@ -7,8 +7,9 @@ in a third; so the cost of a call does not depend on how many rows a plan space 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +17,12 @@ from numpy.typing import NDArray
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Operator
-from costsim.architectures.work import (
-    Convolved,
-    Direction,
-    Gemm,
-    GroupedGemm,
-    ScaledDotProduct,
-    Stream,
-)
+from costsim.architectures.work import Direction
 from costsim.architectures.workload import Execution
-from costsim.hardware.attention import attention_time_s
-from costsim.hardware.convolution import convolution_time_s
-from costsim.hardware.gemm import gemm_time_s
 from costsim.hardware.kernels import KernelModel
-from costsim.hardware.streaming import streaming_time_s
+from costsim.hardware.timing import PARTS, TIMINGS, Setting
 
 Array = NDArray[np.float64]
-PARTS = ("matrix", "attention", "memory")
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 
 
@@ -76,95 +66,45 @@ def block_times(
     directions: Sequence[Direction] = DIRECTIONS,
     *,
     frozen: bool = False,
+    cache_dtype: str = "bf16",
+    generates: bool = False,
 ) -> BlockTimes:
     """Return how long one layer of each of `blocks`, already sharded, takes on a device.
 
     Dimensions of the blocks are scalars or columns of `rows` values. The backward pass of `frozen`
-    weights computes no gradients of them.
+    weights computes no gradients of them. A pass that `generates` reads its keys from a cache.
     """
+    setting = Setting(
+        model, execution, formats.other, formats.activation_bytes, cache_dtype, generates
+    )
     seconds = np.zeros((len(directions), len(PARTS), len(blocks), rows))
     core = np.zeros((len(blocks), rows))
     kernels = np.zeros((len(directions), len(blocks)))
-    gemms: dict[str, list[tuple[int, int, Gemm]]] = defaultdict(list)
-    convolutions: dict[str, list[tuple[int, int, Convolved]]] = defaultdict(list)
-    attentions: dict[tuple[bool, bool, Direction], list[tuple[int, int, ScaledDotProduct]]] = (
-        defaultdict(list)
-    )
-    streams: list[tuple[int, int, Stream]] = []
+    calls: dict[tuple[type[Any], Hashable], list[tuple[int, int, Any]]] = defaultdict(list)
     for index, block in enumerate(blocks):
         for operator in block.operators:
+            dtype = formats.of(operator)
             for way, direction in enumerate(directions):
                 for work in operator.work(direction, execution):
-                    if frozen and isinstance(work, Gemm | Convolved) and not work.weights:
+                    if frozen and not getattr(work, "weights", True):
                         continue
-                    match work:
-                        case Gemm() | GroupedGemm():
-                            gemm = work.product if isinstance(work, GroupedGemm) else work
-                            gemms[formats.of(operator)].append((way, index, gemm))
-                            kernels[way, index] += 1
-                        case Convolved():
-                            convolutions[formats.of(operator)].append((way, index, work))
-                            kernels[way, index] += 1
-                        case ScaledDotProduct():
-                            kind = (work.causal, work.window is None, direction)
-                            attentions[kind].append((way, index, work))
-                            kernels[way, index] += 1 if execution.attention == "flash" else 5
-                        case Stream():
-                            streams.append((way, index, work))
-                            kernels[way, index] += float(work.kernels)
+                    timing = TIMINGS[type(work)]
+                    kernels[way, index] += timing.kernels(work, execution)
+                    alike = timing.alike(work, direction, dtype)
+                    calls[type(work), alike].append((way, index, work))
 
-    for dtype, found in gemms.items():
-        m, n, k, count = (
-            _stack([getattr(work, name) for *_, work in found], rows)
-            for name in ("m", "n", "k", "count")
-        )
-        for (way, index, _), time in zip(
-            found, gemm_time_s(model, m, n, k, dtype, count), strict=True
-        ):
-            seconds[way, 0, index] += time
-    for dtype, found in convolutions.items():
-        m, n, k, count, gathered, elements = (
-            _stack([getattr(work, name) for *_, work in found], rows)
-            for name in ("m", "n", "k", "count", "read", "elements")
-        )
-        times = convolution_time_s(model, m, n, k, dtype, count, gathered, elements)
-        for (way, index, _), time in zip(found, times, strict=True):
-            seconds[way, 0, index] += time
-    for (causal, unlimited, direction), some in attentions.items():
-        dims = {
-            name: _stack([getattr(work, name) for *_, work in some], rows)
-            for name in (
-                "batch",
-                "query_heads",
-                "kv_heads",
-                "query_tokens",
-                "kv_tokens",
-                "head_dim",
-                "value_dim",
-            )
+    for (kind, alike), pieces in calls.items():
+        timing = TIMINGS[kind]
+        columns = {
+            name: _stack([getattr(work, name) for *_, work in pieces], rows)
+            for name in timing.dimensions
         }
-        window = None if unlimited else _stack([work.window for *_, work in some], rows)
-        times = attention_time_s(
-            model,
-            **dims,
-            dtype=formats.other,
-            causal=causal,
-            window=window,
-            direction=direction,
-            implementation="unfused" if execution.attention == "unfused" else "flash",
-            dropout=execution.dropout,
-        )
-        for (way, index, _), time in zip(some, times, strict=True):
-            seconds[way, 1, index] += time
-            if direction == "forward":
+        part = PARTS.index(timing.part)
+        times = timing.seconds(setting, columns, alike)
+        for (way, index, _), time in zip(pieces, times, strict=True):
+            seconds[way, part, index] += time
+            if timing.part == "attention" and directions[way] == "forward":
                 core[index] += time
-    if streams:
-        moved = _stack([work.elements for *_, work in streams], rows) * formats.activation_bytes
-        launches = _stack([work.kernels for *_, work in streams], rows)
-        for (way, index, _), time in zip(
-            streams, streaming_time_s(model, moved, launches), strict=True
-        ):
-            seconds[way, 2, index] += time
     return BlockTimes(seconds, core, kernels)
 
 
