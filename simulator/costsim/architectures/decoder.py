@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 
 from costsim.algebra import Number, exact_div
 from costsim.architectures.layers import FeedForward, HeadNorm, Layer, NormStyle, SelfAttention
+from costsim.architectures.layers.relative_attention import RelativeAttention
 from costsim.architectures.transformer import Transformer
 
-Positions: TypeAlias = Literal["learned", "rotary", "alibi", "none"]
+Positions: TypeAlias = Literal["learned", "rotary", "alibi", "relative", "none"]
 
 WindowRuns: TypeAlias = tuple[tuple[Number | None, Number], ...]
 """Runs of layers from bottom to top: (window or None for full attention, how many layers)."""
@@ -77,7 +78,8 @@ def decoder(
         fused_projection: whether one matrix projects to queries, keys and values.
         fused_gate: whether one matrix holds a gated network's two projections up.
         float32_softmax: whether attention's softmax is in fp32 whatever the compute format.
-        positions: how positions enter; only `learned` ones have parameters.
+        positions: how positions enter. `learned` ones are a table; `relative` ones (Transformer-XL)
+            a projection in every layer; the others have no parameters.
         max_positions: longest sequence that the model is made for.
         position_rows: rows of the learned table, where they are not `max_positions`.
         tied: whether the head shares the token embedding's weight.
@@ -102,8 +104,10 @@ def decoder(
         fused_gate=fused_gate,
     )
 
+    mixer = RelativeAttention if positions == "relative" else SelfAttention
+
     def layer(window: Number | None) -> Layer:
-        attention = SelfAttention(
+        attention = mixer(
             heads=heads,
             kv_heads=_either(kv_heads, heads),
             head_dim=exact_div(hidden, heads) if head_dim is None else head_dim,

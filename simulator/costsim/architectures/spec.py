@@ -71,8 +71,8 @@ class ModelSpec(BaseModel):
     """Whether one matrix holds a gated network's two projections up; left out, no."""
     float32_softmax: Switch | None = None
     """Whether attention's softmax is in fp32 whatever the compute format; left out, yes."""
-    positions: Literal["learned", "rotary", "alibi", "none"] | None = None
-    """How positions enter; left out, learned."""
+    positions: Literal["learned", "rotary", "alibi", "relative", "none"] | None = None
+    """How positions enter; left out, learned. Relative ones are Transformer-XL's."""
     max_positions: Size | None = None
     """Longest sequence that the model is made for."""
     position_rows: Size | None = None
