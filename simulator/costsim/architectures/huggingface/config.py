@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
-from costsim.architectures.transformer import Transformer
+from costsim.architectures.architecture import Description
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
@@ -58,6 +58,9 @@ class Config:
         self.problems: list[Problem] = []
         self.defaults: dict[str, Any] = {}
         self.known: set[str] = set(WITHOUT_EFFECT | NEUTRAL.keys())
+        self.allowed: set[str] = set()
+        self.parts: dict[str, Config] = {}
+        self._class_read = False
 
     def size(self, *keys: str, default: int) -> int:
         """Return the positive whole number under the first of `keys` that is present."""
@@ -115,9 +118,43 @@ class Config:
             return None
         return tuple(str(name) for name in names)
 
+    def sizes(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a list of positive whole numbers; one number stands for a list of one."""
+        _, value = self._find((key,), list(default))
+        found = cast("list[object]", value) if isinstance(value, list) else [cast(object, value)]
+        return tuple(self._positive(key, item) for item in found)
+
+    def nested(self, *keys: str, default: Mapping[str, Any] | None = None) -> Config:
+        """Return the config of a part, under the first of `keys` that is present.
+
+        A missing one is `default`: the library's choice of what the part is.
+        """
+        key = next((key for key in keys if self.values.get(key) is not None), keys[0])
+        self.known.update(keys)
+        if key in self.parts:
+            return self.parts[key]
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, dict):
+            self.problem(key, f"must be a mapping, is {_shown(value)}")
+        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        part = Config({**(default or {}), **given}, self.document, (*self.path, key))
+        self.parts[key] = part
+        return part
+
+    def class_name(self) -> str:
+        """Return the class under `architectures`, which says what stands on the last layer."""
+        self._class_read = True
+        named = self.values.get("architectures")
+        names = cast("list[object]", named) if isinstance(named, list) else []
+        return str(names[0]) if names else ""
+
     def ignore(self, *keys: str) -> None:
         """Declare keys of this model type that change nothing that is counted."""
         self.known.update(keys)
+
+    def allow(self, *keys: str) -> None:
+        """Declare that the reader does what these keys say, which most readers do not."""
+        self.allowed.update(keys)
 
     def require(self, holds: bool, key: str, message: str) -> None:
         """Record a problem of `key` unless `holds`; silent after others, which may be the cause."""
@@ -135,22 +172,38 @@ class Config:
         Raises:
             SpecError: if any value was wrong.
         """
-        for key, neutral in NEUTRAL.items():
-            if key in self.values and self.values[key] not in neutral:
-                self.problem(
-                    key, f"is {_shown(self.values[key])}: such models are not supported yet"
-                )
-        if self.problems:
-            raise SpecError(self.problems)
+        problems = self._all_problems()
+        if problems:
+            raise SpecError(problems)
         found: list[str] = []
-        if self.defaults:
-            listed = ", ".join(f"{key} {_shown(value)}" for key, value in self.defaults.items())
+        defaults = self._all_defaults("")
+        if defaults:
+            listed = ", ".join(f"{key} {_shown(value)}" for key, value in defaults.items())
             found.append(f"not in the config, so the library's default: {listed}")
-        unknown = [str(key) for key in self.values if key not in self.known | _NOTED]
+        unknown = self._all_unknown("")
         if unknown:
             listed = ", ".join(unknown)
             found.append(f"not understood, taken to change nothing that is counted: {listed}")
-        return (*found, *_special_notes(self.values))
+        return (*found, *_special_notes(self.values, class_read=self._class_read))
+
+    def _all_problems(self) -> list[Problem]:
+        for key, neutral in NEUTRAL.items():
+            if key in self.allowed or self.values.get(key, neutral[0]) in neutral:
+                continue
+            self.problem(key, f"is {_shown(self.values[key])}: such models are not supported yet")
+        inner = (problem for part in self.parts.values() for problem in part._all_problems())
+        return [*self.problems, *inner]
+
+    def _all_defaults(self, prefix: str) -> dict[str, Any]:
+        found = {f"{prefix}{key}": value for key, value in self.defaults.items()}
+        for key, part in self.parts.items():
+            found.update(part._all_defaults(f"{prefix}{key}."))
+        return found
+
+    def _all_unknown(self, prefix: str) -> list[str]:
+        own = [f"{prefix}{key}" for key in self.values if key not in self.known | _NOTED]
+        inner = (part._all_unknown(f"{prefix}{key}.") for key, part in self.parts.items())
+        return [*own, *(key for keys in inner for key in keys)]
 
     def _find(self, keys: tuple[str, ...], default: Any, listed: bool = True) -> tuple[str, Any]:
         self.known.update(keys)
@@ -169,18 +222,18 @@ class Config:
         return cast(int, value)
 
 
-Reader: TypeAlias = Callable[[Config], Transformer]
+Reader: TypeAlias = Callable[[Config], Description]
 """What a family's file provides for each of its model types."""
 
 _NOTED = frozenset(("architectures", "quantization_config", "auto_map"))
 
 
-def _special_notes(values: Mapping[str, Any]) -> list[str]:
+def _special_notes(values: Mapping[str, Any], *, class_read: bool) -> list[str]:
     found: list[str] = []
     heads = values.get("architectures")
     named = [str(name) for name in cast("list[object]", heads)] if isinstance(heads, list) else []
     other = [name for name in named if not name.endswith(("ForCausalLM", "LMHeadModel"))]
-    if other:
+    if other and not class_read:
         found.append(f"counted with a language model's head, though the config says {other[0]}")
     quantization = values.get("quantization_config")
     if quantization is not None:
