@@ -98,7 +98,7 @@ def _rewritten_run(
 ) -> Any:
     """Return a layer and how many of it, rewritten; or whatever else stands in a tuple."""
     pair = cast("tuple[Any, ...]", item) if isinstance(item, tuple) else ()
-    if len(pair) == 2 and type(pair[1]) is int:
+    if len(pair) == 2 and is_dataclass(pair[0]) and type(pair[1]) is int:
         return _rewritten(pair[0], leaf, scope), leaf.run(runs, at, pair[1])
     return _rewritten(item, leaf, scope)
 
