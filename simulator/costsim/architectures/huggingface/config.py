@@ -1,19 +1,23 @@
 """A Hugging Face `config.json` as its reader sees it: typed values, and an account of every key.
 
-A key that is missing has the library's default of its model type, which the reader states; what
-was missing, and what was not understood, is told in the notes. Problems are collected, each at its
-line and column, and raised together.
+A key that is missing has the library's default of its model type, which stands in `defaults.json`
+or is stated by the reader; what was missing, and what was not understood, is told in the notes.
+Problems are collected, each at its line and column, and raised together.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from costsim.architectures.architecture import Description
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
+MAX_LAYERS = 10_000  # as many are told apart one by one
 MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a model
 
 _RECORDS = """
@@ -34,7 +38,10 @@ exponential_decay_length_penalty remove_invalid_values
 """
 _VALUES = """
 initializer_range init_std rms_norm_eps layer_norm_epsilon layer_norm_eps rope_theta
-rope_scaling rope_parameters rotary_emb_base rotary_pct partial_rotary_factor
+rope_scaling rope_parameters rotary_emb_base rotary_pct partial_rotary_factor rope_interleave
+rope_local_base_freq rotary_dim embedding_multiplier logits_scaling residual_multiplier
+attention_multiplier logit_scale query_pre_attn_scalar attn_logit_softcapping
+final_logit_softcapping scale_embedding qk_norm_eps
 """  # initialization, epsilons, angles of rotation: no work that is counted
 
 WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
@@ -46,6 +53,15 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "pruned_heads": ({}, None),
 }
 """Keys that would change the cost, and the values with which they do not."""
+
+
+_FROM_TABLE: Any = object()
+
+
+@cache
+def library_defaults() -> Mapping[str, Mapping[str, Any]]:
+    """Return what transformers takes for missing keys, by model type (.ci/library_defaults.py)."""
+    return json.loads(Path(__file__).with_name("defaults.json").read_text())["model_types"]
 
 
 class Config:
@@ -62,45 +78,59 @@ class Config:
         self.parts: dict[str, Config] = {}
         self._class_read = False
 
-    def size(self, *keys: str, default: int) -> int:
+    def size(self, *keys: str, default: int = _FROM_TABLE) -> int:
         """Return the positive whole number under the first of `keys` that is present."""
         key, value = self._find(keys, default)
         return self._positive(key, value)
 
-    def optional_size(self, *keys: str, default: int | None = None) -> int | None:
+    def optional_size(self, *keys: str, default: int | None = _FROM_TABLE) -> int | None:
         """Return the same, or None where the library has null mean "derive it"."""
         key, value = self._find(keys, default)
         return None if value is None else self._positive(key, value)
 
-    def count(self, *keys: str, default: int) -> int:
+    def layers(self, *keys: str, default: int = _FROM_TABLE) -> int:
+        """Return a number of layers that can be listed one by one."""
+        key, value = self._find(keys, default)
+        layers = self._positive(key, value)
+        if layers > MAX_LAYERS:
+            self.problem(key, f"must be at most {MAX_LAYERS:,} layers, is {_shown(value)}")
+            return 1
+        return layers
+
+    def present(self, key: str) -> bool:
+        """Return whether `key` is written and not null."""
+        self.known.add(key)
+        return self.values.get(key) is not None
+
+    def count(self, *keys: str, default: int = _FROM_TABLE) -> int:
         """Return a whole number that may be 0."""
         key, value = self._find(keys, default)
         if value == 0 and type(value) is int:
             return 0
         return self._positive(key, value)
 
-    def flag(self, *keys: str, default: bool) -> bool:
+    def flag(self, *keys: str, default: bool = _FROM_TABLE) -> bool:
         """Return the truth value under the first of `keys` that is present."""
         key, value = self._find(keys, default)
         if not isinstance(value, bool):
             self.problem(key, f"must be true or false, is {_shown(value)}")
-            return default
+            return False
         return value
 
-    def text(self, *keys: str, default: str) -> str:
+    def text(self, *keys: str, default: str = _FROM_TABLE) -> str:
         """Return the text under the first of `keys` that is present."""
         key, value = self._find(keys, default)
         if not isinstance(value, str):
             self.problem(key, f"must be text, is {_shown(value)}")
-            return default
+            return ""
         return value
 
-    def rate(self, *keys: str, default: float) -> float:
+    def rate(self, *keys: str, default: float = _FROM_TABLE) -> float:
         """Return a dropout probability."""
         key, value = self._find(keys, default, listed=False)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             self.problem(key, f"must be between 0 and 1, is {_shown(value)}")
-            return default
+            return 0.0
         return float(value)
 
     def names(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -147,6 +177,21 @@ class Config:
         named = self.values.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []
         return str(names[0]) if names else ""
+
+    def indices(self, key: str) -> tuple[int, ...]:
+        """Return a list of layer numbers from 0; empty where it is missing or null."""
+        _, value = self._find((key,), None)
+        found = cast("list[object]", value) if isinstance(value, list) else []
+        whole = all(isinstance(item, int) and not isinstance(item, bool) for item in found)
+        if not whole or not isinstance(value, list | None):
+            self.problem(key, f"must be a list of layer numbers, is {_shown(cast(object, value))}")
+            return ()
+        return tuple(cast(int, item) for item in found)
+
+    def knows(self, key: str) -> bool:
+        """Return whether `key` is written, or the library has a default of it for this type."""
+        table = library_defaults().get(str(self.values.get("model_type")), {})
+        return key in self.values or key in table
 
     def ignore(self, *keys: str) -> None:
         """Declare keys of this model type that change nothing that is counted."""
@@ -210,9 +255,14 @@ class Config:
         for key in keys:
             if key in self.values:
                 return key, self.values[key]
+        name = keys[0]
+        if default is _FROM_TABLE:
+            table = library_defaults().get(str(self.values.get("model_type")), {})
+            name = next((key for key in keys if key in table), name)
+            default = table.get(name)
         if listed and default is not None:
-            self.defaults[keys[0]] = default
-        return keys[0], default
+            self.defaults[name] = default
+        return name, default
 
     def _positive(self, key: str, value: object) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
