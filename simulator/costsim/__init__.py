@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from costsim.architectures import load_model as load_model
     from costsim.hardware import load_hardware as load_hardware
+    from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
     from costsim.training import estimate_training as estimate_training
 
@@ -20,10 +21,18 @@ _ROOMS = {
     "load_model": "costsim.architectures",
     "load_hardware": "costsim.hardware",
     "plan": "costsim.planning",
+    "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
 }
 
-__all__ = ["__version__", "estimate_training", "load_hardware", "load_model", "plan"]
+__all__ = [
+    "__version__",
+    "estimate_inference",
+    "estimate_training",
+    "load_hardware",
+    "load_model",
+    "plan",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,199 @@
+"""`costsim estimate`: FLOPs, memory, throughput and latency of one model on one device or group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from costsim.cli._output import choose_format, write_result
+from costsim.cli._tables import aligned, to_csv, to_json
+
+if TYPE_CHECKING:
+    from costsim.architectures import Architecture
+    from costsim.hardware import System
+
+FORMATS = ("table", "json", "csv")
+_PHASES = ("training", "forward", "prefill", "decode")
+
+
+def _batches(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(text) for text in value.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise click.BadParameter(f"`{value}` is not a list of batch sizes, such as 1,8,32")
+    return sizes
+
+
+@click.command()
+@click.argument("model")
+@click.option("--hardware", required=True, metavar="ID", help="Accelerator or system.")
+@click.option("--phase", type=click.Choice(_PHASES), default="forward", show_default=True)
+@click.option(
+    "--batch",
+    "batches",
+    default="1",
+    show_default=True,
+    callback=_batches,
+    help="Samples in a pass, or a list to sweep: 1,8,32.",
+)
+@click.option(
+    "--sequence",
+    type=click.IntRange(min=1),
+    help="Tokens of each sample; for decode, those in the cache.  [default: 2048, or the limit]",
+)
+@click.option("--precision", default="bf16", show_default=True, help="Of products and weights.")
+@click.option("--optimizer", default="adam", show_default=True, help="For training.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Devices that the layers are divided over (TP).",
+)
+@click.option("--format", "asked", type=click.Choice(FORMATS), help="Default: table.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+def command(
+    model: str,
+    hardware: str,
+    phase: str,
+    batches: tuple[int, ...],
+    sequence: int | None,
+    precision: str,
+    optimizer: str,
+    devices: int,
+    asked: str | None,
+    output: Path | None,
+) -> None:
+    """Estimate MODEL (a name, config.json or YAML) on one device, or on a group of them."""
+    from costsim.architectures import load_model
+    from costsim.hardware import load_hardware
+
+    form = choose_format(asked, output, FORMATS)
+    described = load_model(model)
+    system = load_hardware(hardware, count=devices)
+    limit = described.description.context_limit
+    tokens = sequence or min(2048, int(limit) if limit is not None else 2048)
+    rows = [
+        _training(described, system, batch, tokens, precision, optimizer)
+        if phase == "training"
+        else _inference(described, system, phase, batch, tokens, precision)
+        for batch in batches
+    ]
+    if form == "json":
+        head = {"model": described.name, "hardware": system.id, "devices": devices, "phase": phase}
+        counted = {"parameters": described.parameters, "sequence": tokens, "precision": precision}
+        write_result(to_json({**head, **counted, "batches": rows}), output)
+    elif form == "csv":
+        flat = _flat(rows)
+        write_result(to_csv(list(flat[0]), [list(row.values()) for row in flat]), output)
+    else:
+        write_result(_table(described, system, phase, tokens, precision, rows), output)
+
+
+def _training(
+    model: Architecture, system: System, batch: int, tokens: int, precision: str, optimizer: str
+) -> dict[str, Any]:
+    from costsim.training import Strategy, estimate_training
+
+    found = estimate_training(
+        model,
+        system,
+        Strategy(tp=system.count, micro_batch=batch),
+        global_batch=batch,
+        sequence=tokens,
+        precision=precision,
+        optimizer=optimizer,
+    )
+    return {
+        "batch": batch,
+        "latency_s": found.step_time_s,
+        "items_per_s": found.tokens_per_s,
+        "flops": model.training_flops(batch, tokens),
+        "mfu_ratio": found.mfu_ratio,
+        "memory_bytes_per_device": found.memory_bytes_per_device,
+        "memory_by_part_bytes": found.memory_by_part_bytes,
+        "time_by_part_s": found.time_by_part_s,
+        "fits": found.fits,
+    }
+
+
+def _inference(
+    model: Architecture, system: System, phase: str, batch: int, tokens: int, precision: str
+) -> dict[str, Any]:
+    from costsim.inference import estimate_inference
+
+    found = estimate_inference(
+        model,
+        system,
+        phase=phase,  # pyright: ignore[reportArgumentType]
+        batch=batch,
+        sequence=tokens,
+        precision=precision,
+    ).to_dict()
+    return {name: value for name, value in found.items() if name not in ("phase", "sequence")}
+
+
+def _flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows whose mappings are columns of their own."""
+    flat: list[dict[str, Any]] = []
+    for row in rows:
+        entry: dict[str, Any] = {}
+        for name, value in row.items():
+            if isinstance(value, dict):
+                stem, _, unit = name.rpartition("_")
+                stem = stem.removesuffix("_by_part")
+                parts = cast("dict[str, float]", value)
+                entry |= {f"{stem}_{part}_{unit}": figure for part, figure in parts.items()}
+            else:
+                entry[name] = value
+        flat.append(entry)
+    return flat
+
+
+def _table(
+    model: Architecture,
+    system: System,
+    phase: str,
+    tokens: int,
+    precision: str,
+    rows: list[dict[str, Any]],
+) -> str:
+    from costsim.units import format_bytes, format_duration, format_flops, format_si
+
+    many = f"{system.count} x " if system.count > 1 else ""
+    device = f"{many}{system.accelerator.name}"
+    lines = [
+        f"{model.name} on {device}: {phase}, {tokens:,} tokens, {precision}",
+        f"{format_si(model.parameters)} parameters, {format_si(model.active_parameters)} active",
+        "",
+    ]
+    table = [
+        (
+            f"{row['batch']:,}",
+            format_flops(row["flops"]),
+            format_duration(row["latency_s"]),
+            format_si(row["items_per_s"]),
+            f"{row['mfu_ratio']:.1%}",
+            format_bytes(row["memory_bytes_per_device"]),
+            "yes" if row["fits"] else "no",
+        )
+        for row in rows
+    ]
+    heads = ("BATCH", "FLOPS", "LATENCY", "PER SECOND", "MFU", "MEMORY", "FITS")
+    lines.append(aligned(heads, table, right=range(6)))
+    for title, key, show in (
+        ("MEMORY BY PART", "memory_by_part_bytes", format_bytes),
+        ("TIME BY PART", "time_by_part_s", format_duration),
+    ):
+        last = rows[-1]
+        parts = [(name, show(value)) for name, value in last[key].items() if value]
+        lines += [
+            "",
+            f"{title} (batch {last['batch']:,})",
+            aligned(("PART", ""), parts, right=(1,)),
+        ]
+    return "\n".join(lines)

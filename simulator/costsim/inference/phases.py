@@ -1,0 +1,225 @@
+"""One pass of inference on one group of devices: prefill, one decode step, or a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from costsim.architectures.architecture import Architecture, forward_flops
+from costsim.architectures.block import Block
+from costsim.architectures.formats import bytes_for
+from costsim.architectures.operators import CrossEntropy, Linear
+from costsim.architectures.tensors import Activation
+from costsim.architectures.workload import Execution, Shard, Workload
+from costsim.errors import SpecError
+from costsim.hardware.blocks import Formats, block_times
+from costsim.hardware.collectives import collective_time_s
+from costsim.hardware.kernels import load_kernel_model
+from costsim.hardware.systems import System
+from costsim.hardware.timing import PARTS
+from costsim.training.space import limits_of
+
+Phase: TypeAlias = Literal["forward", "prefill", "decode"]
+PHASES: tuple[Phase, ...] = ("forward", "prefill", "decode")
+
+_EXECUTION = Execution(style="fused", attention="flash", latent="absorbed")
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceEstimate:
+    """One pass: latency, rate, and what a device holds.
+
+    `flops` and `moved_bytes` are of all devices. A forward pass gives logits at every position; a
+    prefill only at the last, and leaves a cache; a decode step adds one token to each sequence.
+    """
+
+    phase: Phase
+    batch: int
+    sequence: int
+    latency_s: float
+    items_per_s: float  # tokens, or samples where the model has no sequence
+    flops: int
+    moved_bytes: float
+    mfu_ratio: float
+    memory_bytes_per_device: float
+    memory_by_part_bytes: dict[str, float]
+    time_by_part_s: dict[str, float]
+    fits: bool
+
+    @property
+    def intensity_flops_per_byte(self) -> float:
+        return self.flops / self.moved_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the estimate as plain values, keys with their units."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {**found, "intensity_flops_per_byte": self.intensity_flops_per_byte}
+
+
+def estimate_inference(
+    model: Architecture,
+    system: System,
+    *,
+    phase: Phase = "forward",
+    batch: int = 1,
+    sequence: int = 2048,
+    precision: str = "bf16",
+    cache_dtype: str = "bf16",
+) -> InferenceEstimate:
+    """Estimate one pass, the layers divided over all devices of `system` (tensor parallelism).
+
+    Args:
+        model: what is run.
+        system: its count is the degree of tensor parallelism.
+        phase: "forward", "prefill", or "decode" (`sequence` is then the length of the cache).
+        batch: sequences, images or other samples.
+        sequence: tokens in each; of no effect on models of images.
+        precision: format of products and weights, such as "bf16" or "fp8".
+        cache_dtype: format of keys and values.
+
+    Raises:
+        SpecError: where heads do not divide over the devices, or the sequence is too long.
+        UnknownNameError: where the device has no such format.
+    """
+    _check(model, system, sequence + (phase == "decode"))
+    work = _workload(phase, batch, sequence)
+    blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
+    local = [block.shard(Shard(tp=system.count)) for block in blocks]
+    other = "bf16" if precision in ("fp8", "int8", "fp4") else precision
+    width = bytes_for(other)
+    times = block_times(
+        load_kernel_model(system.accelerator),
+        local,
+        1,
+        _EXECUTION,
+        Formats(precision, other, float(width)),
+        ("forward",),
+        cache_dtype=cache_dtype,
+        generates=phase == "decode",
+    )
+    counts = np.array([float(block.count) for block in blocks])
+    parts = {
+        part: float(times.seconds[0, index, :, 0] @ counts) for index, part in enumerate(PARTS)
+    }
+    parts["tensor_parallel"] = _exchanges_s(system, blocks, float(width))
+    latency_s = sum(parts.values())
+    held = _memory(model, local, batch, sequence, precision, cache_dtype, phase, float(width))
+    memory = sum(held.values())
+    flops = int(forward_flops(blocks, _EXECUTION))
+    peak = system.accelerator.peak_flops_per_s(precision) * system.count
+    return InferenceEstimate(
+        phase=phase,
+        batch=batch,
+        sequence=sequence,
+        latency_s=latency_s,
+        items_per_s=_items(model, phase, batch, sequence) / latency_s,
+        flops=flops,
+        moved_bytes=_moved_bytes(blocks, float(width)),
+        mfu_ratio=flops / latency_s / peak,
+        memory_bytes_per_device=memory,
+        memory_by_part_bytes=held,
+        time_by_part_s=parts,
+        fits=memory <= system.accelerator.memory_usable_bytes,
+    )
+
+
+def _workload(phase: Phase, batch: int, sequence: int) -> Workload:
+    if phase == "decode":
+        return Workload.generation(batch, sequence)
+    return Workload(batch, sequence)
+
+
+def _check(model: Architecture, system: System, positions: int) -> None:
+    limit = model.description.context_limit
+    if limit is not None and positions > limit:
+        raise SpecError(
+            f"{model.name} has positions for {limit:,} tokens, not {positions:,}",
+            hint=f"use a sequence of at most {limit}",
+        )
+    heads = limits_of(model, positions, 1).heads
+    if heads % system.count:
+        raise SpecError(
+            f"{heads} attention heads do not divide over {system.count} devices",
+            hint="use a number of devices that divides them",
+        )
+
+
+def _served(block: Block, phase: Phase, batch: int) -> Block:
+    """Return a block without its loss; a prefill needs logits at the last position only."""
+    operators = tuple(op for op in block.operators if not isinstance(op, CrossEntropy))
+    if phase == "prefill" and block.part == "head":
+        operators = tuple(
+            replace(op, rows=batch) if isinstance(op, Linear) and op.use == "head" else op
+            for op in operators
+        )
+    return replace(block, operators=operators)
+
+
+def _exchanges_s(system: System, blocks: Sequence[Block], width: float) -> float:
+    """Seconds of summing partial results over the devices, by one-shot kernels where faster."""
+    if system.count == 1:
+        return 0.0
+    found = [
+        (float(block.count), float(exchange.elements) * width)
+        for block in blocks
+        for exchange in block.collectives()
+        if exchange.side == "exit"
+    ]
+    if not found:
+        return 0.0
+    counts, sizes = np.array(found).T
+    group = np.array(float(system.count))
+    return float(
+        counts @ collective_time_s(system, "all_reduce", sizes, group, algorithm="one-shot")
+    )
+
+
+def _memory(
+    model: Architecture,
+    local: Sequence[Block],
+    batch: int,
+    sequence: int,
+    precision: str,
+    cache_dtype: str,
+    phase: Phase,
+    width: float,
+) -> dict[str, float]:
+    """Bytes of one device: weights, cache, and the largest activations alive at once."""
+    weights = sum(float(b.count * w.stored_elements) for b in local for w in b.weights())
+    devices = max(1.0, model.parameters / weights) if weights else 1.0
+    cached = model.cache_bytes(batch, sequence + (phase == "decode"), cache_dtype)
+    kept = cached / devices if phase != "forward" else 0.0
+    alive = max(
+        sum(float(a.elements) for a in _largest(block.saved(_EXECUTION))) for block in local
+    )
+    return {
+        "weights": weights * float(bytes_for(precision)),
+        "cache": float(kept),
+        "activations": alive * width,
+    }
+
+
+def _largest(activations: Sequence[Activation], count: int = 3) -> list[Activation]:
+    """Return the tensors that an operator's input, output and the residual stream can be."""
+    return sorted(activations, key=lambda a: -float(a.elements))[:count]
+
+
+def _moved_bytes(blocks: Sequence[Block], width: float) -> float:
+    """Bytes that all kernels together read and write."""
+    total = 0.0
+    for block in blocks:
+        for operator in block.operators:
+            for work in operator.work("forward", _EXECUTION):
+                total += float(block.count) * float(work.elements) * width
+    return total
+
+
+def _items(model: Architecture, phase: Phase, batch: int, sequence: int) -> int:
+    return batch if phase == "decode" or not _has_tokens(model) else batch * sequence
+
+
+def _has_tokens(model: Architecture) -> bool:
+    return any(weight.lookup for block in model.blocks() for weight in block.weights())
