@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.layers import Layer, NormStyle
+from costsim.architectures.layers import NormStyle
 from costsim.architectures.operators import (
     CrossEntropy,
     Embedding,
@@ -16,6 +17,18 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
+
+
+class DecoderLayer(Protocol):
+    """One layer of a decoder: equal ones work alike, so they must be comparable and hashable."""
+
+    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
+        """Return the operators of one layer; its input is called `input`."""
+        ...
+
+    def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
+        """Return what one layer keeps after `tokens` positions of `batch` sequences."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +41,7 @@ class Transformer:
 
     vocabulary: Number
     hidden: Number
-    layers: tuple[tuple[Layer, Number], ...]
+    layers: tuple[tuple[DecoderLayer, Number], ...]
     positions: Number = 0
     embedding_width: Number | None = None
     embedding_norm: NormStyle | None = None
@@ -45,7 +58,7 @@ class Transformer:
     def blocks(self, workload: Workload) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
         entry = Activation("input", workload.rows * self.hidden)
-        made: dict[Layer, tuple[Operator, ...]] = {}
+        made: dict[DecoderLayer, tuple[Operator, ...]] = {}
         blocks = [Block("embedding", self._stem(workload), entry, part="stem")]
         for index, (layer, count) in enumerate(self.layers):
             if layer not in made:
@@ -60,7 +73,7 @@ class Transformer:
         return tuple(
             (tensor, count)
             for layer, count in self.layers
-            for tensor in layer.mixer.cache(batch, tokens)
+            for tensor in layer.cache(batch, tokens)
         )
 
     def _stem(self, workload: Workload) -> tuple[Operator, ...]:

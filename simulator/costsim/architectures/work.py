@@ -145,4 +145,17 @@ class Stream:
         return 0
 
 
-Work: TypeAlias = Gemm | GroupedGemm | Convolved | ScaledDotProduct | Stream
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A fused recurrence along sequences, in `kernels` launches: its states stay on chip.
+
+    `elements` are those of the tensors that it reads and writes, `flops` those of the matrix
+    products that the reference code makes of it.
+    """
+
+    elements: Number
+    flops: Number
+    kernels: Number = 1
+
+
+Work: TypeAlias = Gemm | GroupedGemm | Convolved | ScaledDotProduct | Stream | Scan

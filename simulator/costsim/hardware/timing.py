@@ -10,17 +10,20 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from costsim.architectures.work import (
     Convolved,
     Direction,
     Gemm,
     GroupedGemm,
     ScaledDotProduct,
+    Scan,
     Stream,
     Work,
 )
 from costsim.architectures.workload import Execution
-from costsim.hardware.attention import attention_time_s
+from costsim.hardware.attention import attention_constants, attention_time_s
 from costsim.hardware.convolution import convolution_time_s
 from costsim.hardware.decode import decode_attention_time_s
 from costsim.hardware.gemm import gemm_time_s
@@ -139,8 +142,18 @@ def _stream_s(setting: Setting, c: Columns, alike: None) -> Array:
     return streaming_time_s(setting.model, moved, c["kernels"])
 
 
-def _stream_kernels(work: Stream, execution: Execution) -> float:
+def _stream_kernels(work: Stream | Scan, execution: Execution) -> float:
     return float(work.kernels)
+
+
+def _scan_s(setting: Setting, c: Columns, dtype: str) -> Array:
+    """Return the time of fused scans: of their memory or, if longer, of their products.
+
+    Products inside chunks run on the matrix units, at the rate that fused attention's do.
+    """
+    ratio = attention_constants(setting.model, dtype).compute_ratio
+    products_s = c["flops"] / (ratio * setting.model.peak_flops_per_s(dtype))
+    return np.maximum(_stream_s(setting, c, None), products_s)
 
 
 TIMINGS: dict[type[Any], Timing] = {
@@ -166,4 +179,5 @@ TIMINGS: dict[type[Any], Timing] = {
         _attention_kernels,
     ),
     Stream: Timing("memory", ("elements", "kernels"), _all_alike, _stream_s, _stream_kernels),
+    Scan: Timing("memory", ("elements", "flops", "kernels"), _by_format, _scan_s, _stream_kernels),
 }

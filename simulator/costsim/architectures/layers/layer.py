@@ -84,6 +84,10 @@ class Layer:
             found.extend(self._output(f"after.{index}", output, True, rows, hidden))
         return tuple(found)
 
+    def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
+        """Return what one layer keeps after `tokens` positions of `batch` sequences."""
+        return self.mixer.cache(batch, tokens)
+
     def _output(
         self, name: str, output: str, normalized: bool, rows: Number, hidden: Number
     ) -> tuple[Operator, ...]:

@@ -1,0 +1,73 @@
+"""Recurrences over positions: state that is carried along, and read, at every position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from costsim.algebra import Number, exact_div
+from costsim.architectures.operators.base import Operator, Role
+from costsim.architectures.operators.streaming import Held
+from costsim.architectures.tensors import Activation, Weight
+from costsim.architectures.work import Direction, Scan, Work
+from costsim.architectures.workload import FUSED, Execution, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrence(Operator):
+    """A fused scan: `read` values of each of `rows` positions become `written`, through a state.
+
+    The state of `state` elements (all sequences, fp32) stays on chip along a sequence; only the
+    generation of a token reads and writes it. `flops` are those of the matrix products of a forward
+    pass, as the reference code forms them: one a position where it walks along the sequence, or
+    batched ones inside chunks. `vectors` are its own parameters by shape (decays, skips), whose
+    first dimension tensor parallelism divides with everything else: heads or channels.
+    """
+
+    rows: Number
+    read: Number
+    written: Number
+    flops: Number
+    state: Number = 0
+    holds: tuple[Held, ...] = ()
+    vectors: tuple[tuple[str, tuple[Number, ...]], ...] = ()
+    kernels: Number = 1  # launches: chunked scans take several
+
+    @property
+    def role(self) -> Role:
+        return "attention"
+
+    def weights(self) -> tuple[Weight, ...]:
+        found: list[Weight] = []
+        for name, shape in self.vectors:
+            elements: Number = 1
+            for size in shape:
+                elements = elements * size
+            found.append(Weight(f"{self.name}.{name}", elements, matrix=False, shapes=(shape,)))
+        return tuple(found)
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        carried = 4 * self.state  # read and written, 4 bytes where others have 2
+        passed = self.rows * (self.read + self.written)
+        if direction == "forward":
+            return (Scan(passed + carried, self.flops, self.kernels),)
+        # Backward reads inputs and the output's gradient, makes the states again, and writes the
+        # inputs' gradients; each product has two of its size.
+        again = self.rows * self.read
+        return (Scan(passed + again + carried, 2 * self.flops, 2 * self.kernels),)
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
+
+    def shard(self, shard: Shard) -> Recurrence:
+        def part(size: Number) -> Number:
+            return exact_div(size, shard.tp)
+
+        return replace(
+            self,
+            read=part(self.read),
+            written=part(self.written),
+            flops=part(self.flops),
+            state=part(self.state),
+            holds=tuple(replace(held, width=part(held.width)) for held in self.holds),
+            vectors=tuple((name, (part(first), *rest)) for name, (first, *rest) in self.vectors),
+        )
