@@ -148,9 +148,9 @@ class SelfAttention:
 
     def _context(self, workload: Workload) -> Number:
         """Return how many positions are scored: of those in a cache, as many as a window keeps."""
-        if self.window is None or workload.context is None:
+        if self.window is None or not workload.generates:
             return workload.kv_tokens
-        return minimum(workload.context, self.window - 1 + workload.tokens)
+        return minimum(workload.kv_tokens, self.window - 1 + workload.tokens)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values of `tokens` positions.
