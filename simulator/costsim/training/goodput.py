@@ -28,6 +28,7 @@ class Goodput:
     interruptions_per_day: float
     checkpoint_interval_s: float
     note: str
+    source: str
 
 
 @cache
@@ -83,4 +84,4 @@ def goodput(devices: float, rates: Reliability) -> Goodput:
         f"{interval_s / 60:.0f} min of {rates.checkpoint_s:.0f} s, "
         f"{rates.restart_s / 60:.0f} min to restart"
     )
-    return Goodput(ratio, per_day, interval_s, note)
+    return Goodput(ratio, per_day, interval_s, note, rates.source)
