@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costsim.cli._console import UsageError
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_json
 
@@ -24,7 +25,7 @@ _WIDTH = 96  # of running text
 
 
 @click.command()
-@click.argument("model")
+@click.argument("subject", metavar="MODEL|SCENARIO")
 @click.argument("quantity", required=False)
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Sequences."
@@ -40,7 +41,7 @@ _WIDTH = 96  # of running text
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 def command(
-    model: str,
+    subject: str,
     quantity: str | None,
     batch: int,
     sequence: int,
@@ -48,17 +49,21 @@ def command(
     asked: str | None,
     output: Path | None,
 ) -> None:
-    """Show the formula of QUANTITY of MODEL, its numbers and sources; without it, every formula.
+    """Show the formula of QUANTITY, its numbers and sources; without QUANTITY, of all.
 
-    Quantities: parameters, active_parameters, forward_flops, training_flops, decode_flops,
-    cache_bytes, activation_bytes.
+    Of a MODEL: parameters, active_parameters, forward_flops, training_flops, decode_flops,
+    cache_bytes, activation_bytes. Of the best plan of a SCENARIO file: step_time_s, days,
+    device_hours, cost_usd, energy_kwh, co2e_t, mfu_ratio, memory_bytes_per_device.
     """
     named = _FORMAT_OF_SUFFIX.get(output.suffix) if output else None
     form = choose_format(asked or named, output, _FORMATS)
+    if _is_scenario(subject):
+        write_result(_of_plan(subject, quantity, form), output)
+        return
     from costsim.architectures import load_model
     from costsim.architectures.formulas import QUANTITIES, formula
 
-    described = load_model(model)
+    described = load_model(subject)
     names = [quantity] if quantity else list(QUANTITIES)
     found = [
         formula(described, name, batch=batch, sequence=sequence, dtype=dtype) for name in names
@@ -72,6 +77,44 @@ def command(
     else:
         text = _all(described, found)
     write_result(text, output)
+
+
+def _is_scenario(subject: str) -> bool:
+    """Say whether `subject` is a file that describes a workload, and so more than a model."""
+    path = Path(subject)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return False
+    from costsim.documents import load_document
+
+    value = load_document(path).value
+    return isinstance(value, dict) and "workload" in value
+
+
+def _of_plan(scenario: str, quantity: str | None, form: str) -> str:
+    """Return the explanations of the best plan of a scenario."""
+    from dataclasses import asdict
+
+    from costsim.planning import plan
+    from costsim.planning.explanations import PLAN_QUANTITIES, explain_plan
+
+    if form == "latex":
+        raise UsageError("a plan is explained as text or json", "add --format json")
+    made = plan(scenario)
+    found = [explain_plan(made, name) for name in ([quantity] if quantity else PLAN_QUANTITIES)]
+    if form == "json":
+        return to_json({"plan": made.name, "quantities": [asdict(item) for item in found]})
+    lines = [made.name]
+    for item in found:
+        lines += ["", f"{item.quantity}: {item.meaning}", f"  = {item.formula}"]
+        lines += [f"  = {line}" for line in textwrap.wrap(item.numbers, _WIDTH - 4)]
+        lines.append(f"  = {item.value}")
+        if item.parts:
+            lines += [
+                "",
+                *("  " + row for row in aligned(("", "", ""), item.parts, (1,)).split("\n")[1:]),
+            ]
+        lines += [f"  source: {source}" for source in item.sources]
+    return "\n".join(lines)
 
 
 def _one(model: Architecture, found: Formula) -> str:
