@@ -65,6 +65,7 @@ class Fit:
     held_out_p90: float
     bias: float
     all_shapes: float | None = None  # median over shapes that were not fitted, too
+    held_out_errors: np.ndarray | None = None  # of each point
 
     def record(self) -> dict[str, float]:
         figures = {
@@ -142,7 +143,8 @@ def fit(
     if len(test) == 0:
         test = train
     without, p90, bias = errors(predict(constants, test), test)
-    return Fit(constants, len(rows), within, without, p90, bias)
+    each = np.abs(predict(constants, test) / test.time_s.to_numpy() - 1)
+    return Fit(constants, len(rows), within, without, p90, bias, held_out_errors=each)
 
 
 def errors(predicted_s: np.ndarray, rows: pd.DataFrame) -> tuple[float, float, float]:

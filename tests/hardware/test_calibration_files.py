@@ -24,7 +24,9 @@ RECORDS = {
     "attention": calibration.AttentionConstants,
     "decode": calibration.DecodeConstants,
     "streaming": calibration.StreamingConstants,
+    "grouped": calibration.GroupedConstants,
     "links": LinkConstants,
+    "exchange": calibration.ExchangeConstants,
 }
 
 
@@ -40,6 +42,7 @@ def records_of(name: str):
     yield from constants.gemm.values()
     yield from constants.attention.values()
     yield from constants.decode.values()
+    yield from constants.grouped.values()
     yield constants.streaming
 
 

@@ -133,18 +133,18 @@ class StreamingConstants:
 
 @dataclass(frozen=True, slots=True)
 class GroupedConstants:
-    """How the products of routed experts run, beside the constants of one product.
+    """How the products of routed experts run, from sorting tokens to combining outputs.
 
     Attributes:
         memory_ratio: share of memory bandwidth that the weights of touched experts stream at.
         compute_ratio: share of the dense peak of full tiles.
-        launch_s: fixed time of routing, sorting, two products, activation and combination.
+        launch_s: fixed time of sorting, two products, activation and combination.
         overlap_exponent: p of the soft maximum of compute and memory time.
-        expert_s: time on one compute unit that a touched expert costs beside its bytes.
-        tile_tokens: rows to which the tokens of an expert are padded.
-        token_passes: passes over the routed tokens (gather, activation, combine).
-        skew_exponent: how the load of the busiest rank grows with the number of ranks when
-            routing follows the power law of the measured tables.
+        expert_s: time that a touched expert costs beside its bytes.
+        token_passes: passes over the rows that experts work on, in 16 bits (gather, quantize,
+            activation).
+        resident_passes: passes over the tokens on the rank (sort, combine).
+        slot_passes: passes over every choice of every token on the rank.
     """
 
     memory_ratio: float
@@ -152,9 +152,9 @@ class GroupedConstants:
     launch_s: float
     overlap_exponent: float
     expert_s: float
-    tile_tokens: float
     token_passes: float
-    skew_exponent: float
+    resident_passes: float
+    slot_passes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +188,27 @@ class LinkConstants:
     peer_s: float
     direct_s: float
     direct_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConstants:
+    """How tokens travel to their experts and back.
+
+    Attributes:
+        dispatch_s: fixed time of sending tokens to their experts.
+        combine_s: fixed time of bringing outputs back and adding them.
+        node_s: extra where a network is crossed.
+        unit_bytes_per_s: what one compute unit moves.
+        link_ratio: share of the innermost links that many units reach.
+        network_ratio: share of the links further out.
+    """
+
+    dispatch_s: float
+    combine_s: float
+    node_s: float
+    unit_bytes_per_s: float
+    link_ratio: float
+    network_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +249,7 @@ Record = TypeVar(
     StreamingConstants,
     GroupedConstants,
     LinkConstants,
+    ExchangeConstants,
 )
 
 
@@ -306,6 +328,16 @@ def load_link(kind: str, class_name: str) -> LinkConstants:
         f"no constants for links of kind `{kind}`",
         location=Location(str(calibration_folder() / "links.yaml")),
     )
+
+
+@cache
+def load_exchange() -> ExchangeConstants:
+    """Return the constants of moving tokens to experts, which fit all devices measured.
+
+    Raises:
+        CatalogError: if exchange.yaml lacks a constant or has one that does not exist.
+    """
+    return _record(ExchangeConstants, _read("exchange")["constants"], "exchange", "constants")
 
 
 def _record(record: type[Record], row: Mapping[str, float], name: str, group: str) -> Record:

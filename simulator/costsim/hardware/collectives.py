@@ -39,7 +39,7 @@ def collective_time_s(
         bytes: payload of one rank: the buffer (all_reduce, broadcast, send_recv), the gathered
             output (all_gather), the input before reduction (reduce_scatter), the whole of what a
             rank sends (all_to_all).
-        group: ranks; 1 takes no time. For send_recv a chain, whose slowest pair of neighbours counts.
+        group: ranks; 1 takes no time. For send_recv a chain: its slowest neighbours count.
         stride: devices between neighbouring ranks.
         algorithm: "library" is the best of ring, tree and reduction in the switches, as NCCL has
             it; "one-shot" also considers kernels that read their peers' memory inside one domain,

@@ -1,0 +1,80 @@
+"""Time of moving tokens to the ranks of their experts and back, copies to one rank sent once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from costsim.hardware.calibration import ExchangeConstants, load_exchange
+from costsim.hardware.kernels import Array, Number, column
+from costsim.hardware.systems import System
+
+Phase = Literal["dispatch", "combine"]
+
+UNITS = 20.0  # compute units that DeepEP takes by default for its kernels
+SOFTNESS = 3.0  # exponent at which the rates of units and links limit each other
+
+
+def distinct_targets(choices: Number, targets: Number) -> Array:
+    """Return how many of `targets` are hit by `choices` even draws: n · (1 - (1 - 1/n)^k)."""
+    targets = column(targets)
+    return targets * (1.0 - (1.0 - 1.0 / targets) ** column(choices))
+
+
+def expert_exchange_time_s(
+    system: System,
+    phase: Phase,
+    tokens: Number,
+    hidden: Number,
+    top_k: Number,
+    group: Number,
+    stride: Number = 1,
+    *,
+    element_bytes: Number,
+    units: Number = UNITS,
+    constants: ExchangeConstants | None = None,
+) -> Array:
+    """Return the time to dispatch tokens to experts, or to combine their outputs, in seconds.
+
+    A token crosses the network once for each node that has one of its experts, and the innermost
+    links once for each rank; t = fixed + the slowest tier. On the innermost links a few compute
+    units move the data, on all others NICs do. Routing is even.
+
+    Args:
+        system: tiers of links.
+        phase: "dispatch" or "combine".
+        tokens: of one rank; all of them broadcast.
+        hidden: width of a token.
+        top_k: experts a token.
+        group: ranks among which the experts are divided; 1 takes no time.
+        stride: devices between neighbouring ranks of the group.
+        element_bytes: of one element on the wire, scales included.
+        units: compute units given to the exchange (all of them where it does not overlap).
+        constants: other than those of exchange.yaml, to calibrate them.
+    """
+    constants = load_exchange() if constants is None else constants
+    group, stride, units = column(group), column(stride), column(units)
+    token_bytes = column(tokens) * column(hidden) * column(element_bytes)
+    fixed_s = constants.dispatch_s if phase == "dispatch" else constants.combine_s
+    shape = np.broadcast_shapes(token_bytes.shape, group.shape, stride.shape, units.shape)
+    time_s, latency_s = np.zeros(shape), np.full(shape, fixed_s)
+    inner = np.ones_like(group * stride)
+    for index, tier in enumerate(system.tiers):
+        outer = group if tier.devices is None else np.clip(tier.devices / stride, 1.0, group)
+        if tier is system.tiers[-1]:
+            outer = group
+        crossed = outer > inner
+        # 1. Copies that leave their inner domain, of those to distinct domains of that size.
+        copies = distinct_targets(top_k, group / inner) * (1.0 - inner / outer)
+        if index == 0:
+            link = constants.link_ratio * tier.bandwidth_bytes_per_s
+            moved = units * constants.unit_bytes_per_s
+            rate = (link**-SOFTNESS + moved**-SOFTNESS) ** (-1.0 / SOFTNESS)
+        else:
+            rate = constants.network_ratio * tier.bandwidth_bytes_per_s
+        time_s = np.maximum(time_s, np.where(crossed, token_bytes * copies / rate, 0.0))
+        if index > 0:
+            latency_s = latency_s + np.where(crossed, constants.node_s, 0.0)
+        inner = outer
+    return np.where(group > 1, latency_s + time_s, 0.0)

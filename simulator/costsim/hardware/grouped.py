@@ -1,0 +1,106 @@
+"""Time of the products of routed experts on one rank, from sorting tokens to combining outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costsim.errors import UnknownNameError
+from costsim.hardware.calibration import GroupedConstants
+from costsim.hardware.kernels import Array, KernelModel, Number, column, soft_maximum
+
+GROUPED: dict[str, tuple[str, ...]] = {
+    "mxfp8": ("fp8_block",),
+    "mxfp4": ("nvfp4",),
+    "fp16": ("bf16",),
+    "tf32": ("bf16",),
+    "fp32": ("bf16",),
+    "int8": ("fp8",),
+    "w8a16": ("w4a16",),
+}
+# Tokens of the busiest of n expert-parallel ranks over the mean, each doubling of n: routing by the
+# power law (exponent 1.2) of the measured tables costs 1.28 at 2 ranks, 1.67 at 8, 2.15 at 32.
+POWER_LAW_SKEW_PER_DOUBLING = 0.22
+
+
+def power_law_imbalance(expert_ranks: Number) -> Array:
+    """Return the load of the busiest rank over the mean when routing follows a power law."""
+    return 1.0 + POWER_LAW_SKEW_PER_DOUBLING * np.log2(column(expert_ranks))
+
+
+def touched_experts(tokens: Number, experts: Number, top_k: Number, expert_ranks: Number) -> Array:
+    """Return how many experts of one rank get at least one token when routing is even."""
+    experts = column(experts)
+    missed = (1.0 - column(top_k) / experts) ** column(tokens)
+    return experts / column(expert_ranks) * (1.0 - missed)
+
+
+def grouped_gemm_time_s(
+    model: KernelModel,
+    tokens: Number,
+    experts: Number,
+    top_k: Number,
+    expert_ranks: Number,
+    hidden: Number,
+    intermediate: Number,
+    dtype: str,
+    imbalance: Number = 1.0,
+    resident_tokens: Number | None = None,
+    *,
+    gated: bool = True,
+) -> Array:
+    """Return the time of the routed experts of one rank in seconds, traffic between ranks apart.
+
+    t = launch + touched · expert + ((compute)ᵖ + (memory)ᵖ)^(1/p). Memory is the weights of the
+    experts touched, the rows that they work on, and the tokens sorted among experts.
+
+    Args:
+        model: of the accelerator.
+        tokens: routed together, over all ranks that share the experts; all dimensions broadcast.
+        experts: that tokens choose from; experts / expert_ranks of them are here.
+        top_k: experts a token.
+        expert_ranks: ranks among which the experts are divided.
+        hidden: width of a token.
+        intermediate: width of an expert on this rank (its share under tensor parallelism).
+        dtype: a key of `costsim.hardware.kernels.FORMATS`.
+        imbalance: tokens here over the mean of all ranks; see `power_law_imbalance`.
+        resident_tokens: whose vectors are on this rank: all of them (None) where ranks gather the
+            tokens before routing, those received where an all-to-all dispatches them.
+        gated: whether an expert has three matrices or two.
+
+    Raises:
+        UnknownNameError: if the format or its peak is unknown.
+    """
+    form, constants = model.format(dtype), grouped_constants(model, dtype)
+    peak, bandwidth = model.peak_flops_per_s(dtype), model.bandwidth_bytes_per_s
+    routed = column(tokens) * column(top_k) / column(expert_ranks) * column(imbalance)
+    touched = touched_experts(tokens, experts, top_k, expert_ranks)
+    weights = column(hidden) * column(intermediate) * (3.0 if gated else 2.0)
+
+    flops = 2.0 * routed * weights
+    width = column(hidden) * 2.0  # a token in 16 bits
+    resident = column(tokens if resident_tokens is None else resident_tokens)
+    expert_bytes = touched * weights * form.weight_bytes
+    # 1. Rows that experts work on; 2. tokens and, in kernels that sort all choices, every choice.
+    row_bytes = routed * (width + column(intermediate) * 2.0) * constants.token_passes
+    choice_passes = constants.resident_passes + column(top_k) * constants.slot_passes
+    moved = expert_bytes + row_bytes + resident * width * choice_passes
+    compute_s = flops / (constants.compute_ratio * peak)
+    memory_s = moved / (constants.memory_ratio * bandwidth)
+    time_s = soft_maximum(constants.overlap_exponent, compute_s, memory_s)
+    time_s = np.maximum(time_s, np.maximum(flops / peak, expert_bytes / bandwidth))
+    return constants.launch_s + touched * constants.expert_s + time_s
+
+
+def grouped_constants(model: KernelModel, dtype: str) -> GroupedConstants:
+    """Return the constants of routed experts in `dtype`, or of the nearest format measured.
+
+    Raises:
+        UnknownNameError: if no class measured any like it.
+    """
+    for name in (dtype, *GROUPED.get(dtype, ())):
+        if name in model.grouped:
+            return model.grouped[name]
+    raise UnknownNameError(
+        f"no constants for routed experts in `{dtype}`",
+        hint="known: " + ", ".join(f"`{name}`" for name in model.grouped),
+    )
