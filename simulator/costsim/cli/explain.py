@@ -106,7 +106,9 @@ def _of_plan(scenario: str, quantity: str | None, form: str) -> str:
     lines = [made.name]
     for item in found:
         lines += ["", f"{item.quantity}: {item.meaning}", f"  = {item.formula}"]
-        lines += [f"  = {line}" for line in textwrap.wrap(item.numbers, _WIDTH - 4)]
+        lines += textwrap.wrap(
+            item.numbers, _WIDTH, initial_indent="  = ", subsequent_indent="    "
+        )
         lines.append(f"  = {item.value}")
         if item.parts:
             lines += [

@@ -36,6 +36,7 @@ TIME_MEANINGS = {
     "data_parallel": "gradients reduced, weights gathered, where nothing hides it",
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
+    "stragglers": "waiting for the slowest of many nodes",
 }
 MEMORY_MEANINGS = {
     "weights": "parameters of the stage / TP x bytes each (/ DP under ZeRO-3)",
