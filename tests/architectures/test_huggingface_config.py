@@ -34,7 +34,10 @@ def _file(folder: Path, config: Any, name: str = "config.json") -> Path:
     return path
 
 
-@pytest.mark.parametrize("model_type", READERS)
+DECODERS = ("bloom", "gpt2", "gpt_neox", "llama", "mistral", "opt", "qwen2", "qwen3")
+
+
+@pytest.mark.parametrize("model_type", DECODERS)
 def test_a_config_of_defaults_is_a_model(model_type: str) -> None:
     model = load_model({"model_type": model_type})
     assert model.parameters > 0
@@ -96,15 +99,15 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_an_unsupported_type_says_how_to_go_on(tmp_path: Path) -> None:
-    config = {"model_type": "lama", "hidden_size": 64, "n_layer": 2, "rotor": 3}
+    config = {"model_type": "llamma", "hidden_size": 64, "n_layer": 2, "rotor": 3}
     with pytest.raises(SpecError) as caught:
         load_model(_file(tmp_path, config))
     text = str(caught.value)
     assert "config.json:2:" in text
-    assert "'lama' is not supported" in text
+    assert "'llamma' is not supported" in text
     assert "recognised: `hidden_size`, `n_layer`" in text
     assert "not recognised: `rotor`" in text
-    assert "did you mean `llama`?" in text
+    assert "did you mean `llama`" in text
     assert all(model_type in text for model_type in READERS)
     assert "YAML" in text
     assert "layers: 2, hidden: 64" in text
@@ -223,7 +226,7 @@ KEYS = sorted({key for sizes in SIZES.values() for key in sizes} | {
 
 
 @given(
-    st.sampled_from(sorted(READERS)),
+    st.sampled_from(DECODERS),
     st.dictionaries(
         st.sampled_from(KEYS) | plain_text,
         st.integers(-5, 200) | st.just(float("nan")) | json_values,

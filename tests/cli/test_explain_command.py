@@ -42,7 +42,7 @@ def test_json_holds_formula_numbers_and_sources(capsys: pytest.CaptureFixture[st
 
 def test_quantities_in_the_help_are_all(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(_run(capsys, "--help").split())
-    assert f"Quantities: {', '.join(QUANTITIES)}." in text
+    assert f"{', '.join(QUANTITIES)}." in text
 
 
 def test_latex(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_latex(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (["gpt3", "--dtype", "fp9"], 1, "unknown number format `fp9`"),
         (["gpt3", "--batch", "0"], 2, "--batch"),
         (["gpt3", "--sequence", "-1"], 2, "--sequence"),
-        ([], 2, "MODEL"),
+        ([], 2, "missing argument"),
     ],
 )
 def test_a_wrong_question_is_an_error(

@@ -67,12 +67,18 @@ def symbolized(description: Description) -> tuple[Description, SymbolTable, Rela
 def joined(description: Any) -> Any:
     """Return `description` with equal layers in one run, which no total can tell."""
     runs: Any = getattr(description, "layers", None)
-    if not isinstance(runs, tuple):
+    if not isinstance(runs, tuple) or not all(_is_run(item) for item in cast("Any", runs)):
         return description
     counts: dict[Any, int] = {}
     for layer, count in cast("tuple[tuple[Any, int], ...]", runs):
         counts[layer] = counts.get(layer, 0) + count
     return replace(description, layers=tuple(counts.items()))
+
+
+def _is_run(item: Any) -> bool:
+    """Return whether `item` is a layer and how many of it."""
+    pair = cast("tuple[Any, ...]", item) if isinstance(item, tuple) else ()
+    return len(pair) == 2 and is_dataclass(pair[0]) and type(pair[1]) is int
 
 
 def _rewritten(node: Any, leaf: _Collector | _Namer, scope: Mapping[str, Any]) -> Any:
@@ -97,9 +103,8 @@ def _rewritten_run(
     item: Any, at: int, runs: int, leaf: _Collector | _Namer, scope: Mapping[str, Any]
 ) -> Any:
     """Return a layer and how many of it, rewritten; or whatever else stands in a tuple."""
-    pair = cast("tuple[Any, ...]", item) if isinstance(item, tuple) else ()
-    if len(pair) == 2 and is_dataclass(pair[0]) and type(pair[1]) is int:
-        return _rewritten(pair[0], leaf, scope), leaf.run(runs, at, pair[1])
+    if _is_run(item):
+        return _rewritten(item[0], leaf, scope), leaf.run(runs, at, item[1])
     return _rewritten(item, leaf, scope)
 
 
