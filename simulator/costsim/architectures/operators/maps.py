@@ -1,4 +1,4 @@
-"""Operators on feature maps that only pass over memory: normalization of channels, pooling."""
+"""Operators on feature maps: normalization of channels, pooling, learned tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from costsim.algebra import Number, exact_div
 from costsim.architectures.operators.base import Operator
 from costsim.architectures.tensors import Activation, Weight
-from costsim.architectures.work import Direction, Stream, Work
+from costsim.architectures.work import Direction, Gemm, Stream, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
 
 
@@ -130,3 +130,41 @@ class Learned(Operator):
             return self
         shapes = tuple((*shape[:-1], exact_div(shape[-1], shard.tp)) for shape in self.shapes)
         return replace(self, shapes=shapes, elements=exact_div(self.elements, shard.tp))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distances(Operator):
+    """Scores by distance along one dimension: queries times a learned vector for each distance.
+
+    The queries of each of `places` along the dimension, `rows` of them, meet the vectors of their
+    distances to `keys` places, picked from a table of `entries`.
+    """
+
+    source: str
+    rows: Number
+    dim: Number
+    keys: Number
+    places: Number
+    entries: Number
+
+    def weights(self) -> tuple[Weight, ...]:
+        shape = (self.entries, self.dim)
+        return (Weight(f"{self.name}.table", prod(shape), matrix=False, shapes=(shape,)),)
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        m, n, k = self.rows, self.keys, self.dim
+        if direction == "forward":
+            return (Gemm(m, n, k, self.places, weights=False),)
+        return (
+            Gemm(m, k, n, self.places, weights=False),  # 1. gradient of the queries
+            Gemm(k, n, m, self.places, weights=False),  # 2. of the vectors
+        )
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        return (
+            Activation(self.source, self.places * self.rows * self.dim),
+            Activation(f"{self.name}.vectors", self.places * self.keys * self.dim),
+        )
+
+    def shard(self, shard: Shard) -> Distances:
+        return replace(self, rows=exact_div(self.rows, shard.tp))

@@ -19,6 +19,7 @@ from costsim.architectures.operators import (
     Columns,
     Convolution,
     CrossEntropy,
+    Distances,
     Elementwise,
     Held,
     Learned,
@@ -403,7 +404,8 @@ class Net:
             bias=bias and kind == "layer",
         )
         self.add(operator)
-        self.x = replace(x, name=operator.name, leaf=x.leaf and not weight)
+        leaf = x.leaf and not weight
+        self.x = replace(x, name=operator.name, leaf=leaf, split=x.split or "sequence")
 
     def linear(
         self,
@@ -502,6 +504,55 @@ class Net:
             )
         )
         self.x = replace(x, name=name, leaf=False) if applied else replace(x, leaf=False)
+
+    def self_attention(
+        self,
+        heads: Number,
+        *,
+        windows: Number = 1,
+        tokens: Number | None = None,
+        bias: bool = True,
+        output_bias: bool = True,
+    ) -> None:
+        """Project to queries, keys and values, attend within each window, and project back."""
+        channels = self.x.channels
+        self.linear(3 * channels, bias=bias, split="column", units=heads, runs=3)
+        self.attention(heads, exact_div(channels, heads), windows=windows, tokens=tokens)
+        self.linear(channels, bias=output_bias, split="row")
+
+    def distances(self, name: str, places: Number, keys: Number, entries: Number) -> None:
+        """Multiply queries, at `places` along one dimension, with the vectors of distances."""
+        x = self.x
+        self.add(
+            Distances(
+                name=self.name(name),
+                source=x.name,
+                rows=self.batch * exact_div(x.positions, places),
+                dim=x.channels,
+                keys=keys,
+                places=places,
+                entries=entries,
+            )
+        )
+
+    # Who passes through
+
+    def apart(self, times: Number, channels: Number, build: Step) -> None:
+        """Build on `times` maps of `channels` for each map: heads that are treated alike."""
+        x, batch = self.x, self.batch
+        self.batch, self.x = batch * times, replace(x, channels=channels, split=None)
+        build()
+        self.batch, made = batch, self.x
+        self.x = replace(made, channels=times * made.channels, split=x.split)
+
+    def once(self, start: Map, build: Step) -> Map:
+        """Return what is made of `start` once for the whole batch; the map stays as it is."""
+        x, batch = self.x, self.batch
+        self.batch, self.x = 1, start
+        build()
+        made = self.x
+        self.batch, self.x = batch, x
+        return made
 
     # The end
 
