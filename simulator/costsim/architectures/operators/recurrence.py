@@ -20,7 +20,8 @@ class Recurrence(Operator):
     generation of a token reads and writes it. `flops` are those of the matrix products of a forward
     pass, as the reference code forms them: one a position where it walks along the sequence, or
     batched ones inside chunks. `vectors` are its own parameters by shape (decays, skips), whose
-    first dimension tensor parallelism divides with everything else: heads or channels.
+    first dimension tensor parallelism divides with everything else: heads or channels. What stands
+    between its regions is not `divided` so.
     """
 
     rows: Number
@@ -30,6 +31,7 @@ class Recurrence(Operator):
     state: Number = 0
     holds: tuple[Held, ...] = ()
     vectors: tuple[tuple[str, tuple[Number, ...]], ...] = ()
+    divided: bool = True
     kernels: Number = 1  # launches: chunked scans take several
 
     @property
@@ -59,6 +61,9 @@ class Recurrence(Operator):
         return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
 
     def shard(self, shard: Shard) -> Recurrence:
+        if not self.divided:
+            return replace(self, rows=shard.rows(self.rows))
+
         def part(size: Number) -> Number:
             return exact_div(size, shard.tp)
 
