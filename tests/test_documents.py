@@ -201,14 +201,15 @@ naem: x
         "f:5:11: `training.memory`: `80` has no unit\nhint: write `80 GB` or `64 GiB`",
         "f:6:14: `training.recompute`: `ful` is none of `none`, `selective`, `full`\n"
         "hint: did you mean `full`?",
-        "f:7:15: `training.efficiency`: must be less than or equal to 1, is `90`",
-        "f:9:27: `parts[0].width`: must be greater than 0, is `-3`",
+        "f:7:15: `training.efficiency`: must be less than or equal to 1, is `90`"
+        "\nhint: use 1 or less",
+        "f:9:27: `parts[0].width`: must be greater than 0, is `-3`\nhint: use more than 0",
         "f:10:23: unknown key `parts[1].heds`\nhint: did you mean `heads`?",
         "f:11:5: `parts[2].kind`: `attenton` is none of `linear`, `attention`\n"
         "hint: did you mean `attention`?",
         "f:12:5: `parts[3]`: missing `kind`",
         "f:14:12: `parts[4].heads`: must be a valid integer, unable to parse string as an integer, "
-        "is `many`",
+        "is `many`\nhint: write a whole number, such as `2048`",
         "f:15:5: unknown key `parts[4].windw`\nhint: did you mean `window` or `kind`?",
         "f:17:35: unknown key `by_name.first.with`\nhint: did you mean `width`?",
         "f:18:1: unknown key `naem`\nhint: did you mean `name` or `by_name`?",
@@ -218,14 +219,15 @@ naem: x
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "f: is empty", None),
-        ("  \n\n", "f: is empty", None),
+        ("", "f:1:1: is empty", "`costsim init` writes a scenario to start from"),
+        ("  \n\n", "f:1:1: is empty", "`costsim init` writes a scenario to start from"),
         ("# nothing yet\n", "f: holds only comments", None),
         ("[]", "f:1:1: must be a mapping of keys to values, is a list", None),
         ("~", "f:1:1: must be a mapping of keys to values, is empty", None),
         ("a: 1\nb: 2\na: 3\n", "f:3:1: duplicate key `a`", "it stands on line 1 already"),
         ("a: [1\nb: 2\n", "f:2:2: not valid YAML: did not find expected ',' or ']' while parsing"
-         " a flow sequence that begins on line 1", None),
+         " a flow sequence that begins on line 1",
+         "close the bracket, or put a comma before the next value"),
         ("a: b: c", "f:1:5: not valid YAML: mapping values are not allowed in this context",
          "put text that contains `: ` in quotes"),
         ("\ta: 1", "f:1:1: not valid YAML: found character that cannot start any token while"
