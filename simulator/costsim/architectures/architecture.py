@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from costsim.algebra import Number
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import FUSED, Execution, Workload
+from costsim.architectures.workload import FUSED, REFERENCE, Execution, Workload
 
 if TYPE_CHECKING:
     from sympy import Expr
+
+Image: TypeAlias = int | tuple[int, ...] | None
+"""The size of an image: a side, each of its dimensions, or None for a model's native one."""
 
 
 class Description(Protocol):
@@ -73,21 +76,24 @@ class Architecture:
         limit = self.description.context_limit
         return None if limit is None else int(limit)
 
-    def forward_flops(self, batch: int = 1, sequence: int = 2048) -> int:
+    def forward_flops(self, batch: int = 1, sequence: int = 2048, image: Image = None) -> int:
         """Return FLOPs of one forward pass: full mask, logits at every position.
 
-        This is what torch's `FlopCounterMode` counts with eager attention.
+        This is what torch's `FlopCounterMode` counts of the reference code with eager attention. A
+        net of images takes `batch` of them, of its native size or of `image` (a side, or each
+        dimension).
         """
-        return int(forward_flops(self.blocks(Workload(batch, sequence))))
+        blocks = self.blocks(Workload(batch, sequence, image=image))
+        return int(forward_flops(blocks, REFERENCE))
 
-    def training_flops(self, batch: int = 1, sequence: int = 2048) -> int:
+    def training_flops(self, batch: int = 1, sequence: int = 2048, image: Image = None) -> int:
         """Return FLOPs of one forward and backward pass without recomputation."""
-        blocks = self.blocks(Workload(batch, sequence))
-        return int(forward_flops(blocks) + backward_flops(blocks))
+        blocks = self.blocks(Workload(batch, sequence, image=image))
+        return int(forward_flops(blocks, REFERENCE) + backward_flops(blocks, REFERENCE))
 
     def decode_flops(self, batch: int = 1, past: int = 2048) -> int:
         """Return FLOPs of generating one token for each of `batch` sequences of `past` tokens."""
-        return int(forward_flops(self.blocks(Workload.generation(batch, past))))
+        return int(forward_flops(self.blocks(Workload.generation(batch, past)), REFERENCE))
 
     def cache_bytes(self, batch: int = 1, sequence: int = 4096, dtype: str = "bf16") -> int:
         """Return bytes that generation keeps after `sequence` tokens: keys, values, state."""
@@ -99,9 +105,10 @@ class Architecture:
         sequence: int = 2048,
         dtype: str = "bf16",
         execution: Execution = FUSED,
+        image: Image = None,
     ) -> int:
         """Return bytes that one device keeps for the backward pass without recomputation."""
-        return int(kept_bytes(self, Workload(batch, sequence), execution, dtype))
+        return int(kept_bytes(self, Workload(batch, sequence, image=image), execution, dtype))
 
     def formula(self, quantity: str) -> Expr:
         """Return the closed form of a quantity in the model's own symbols (see `explain`)."""
@@ -148,5 +155,7 @@ def cache_bytes(description: Description, batch: Number, tokens: Number, dtype: 
 
 
 def cached_bytes(tensor: CacheTensor, dtype: str) -> Number:
-    """Return bytes of one cached tensor; `dtype` is that of keys and values."""
-    return tensor.elements * (4 if tensor.storage == "float32" else bytes_for(dtype))
+    """Return bytes of one cached tensor as the reference code holds it, in `dtype`."""
+    return (
+        tensor.elements * tensor.copies * (4 if tensor.storage == "float32" else bytes_for(dtype))
+    )

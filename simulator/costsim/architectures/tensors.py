@@ -59,8 +59,13 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class CacheTensor:
-    """A tensor that generation keeps between steps: keys and values, or recurrent state."""
+    """A tensor that generation keeps between steps: keys and values, or recurrent state.
+
+    The reference code of some models holds several equal `copies` of it (Falcon repeats keys and
+    values for each query head); servers do not.
+    """
 
     name: str
     elements: Number
     storage: Storage = "compute"
+    copies: Number = 1

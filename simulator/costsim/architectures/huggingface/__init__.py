@@ -10,12 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.huggingface import bloom, gpt2, gpt_neox, llama, opt
+from costsim.architectures.huggingface import (
+    bert,
+    bloom,
+    decoders,
+    gpt2,
+    gpt_neox,
+    llama,
+    opt,
+)
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
-_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama)
+_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama, decoders, bert)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

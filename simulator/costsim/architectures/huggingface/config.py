@@ -193,6 +193,10 @@ class Config:
         table = library_defaults().get(str(self.values.get("model_type")), {})
         return key in self.values or key in table
 
+    def value(self, *keys: str) -> object:
+        """Return what stands under the first of `keys` that is present, or by default."""
+        return self._find(keys, _FROM_TABLE, listed=False)[1]
+
     def ignore(self, *keys: str) -> None:
         """Declare keys of this model type that change nothing that is counted."""
         self.known.update(keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from costsim.algebra import Number, minimum
+from costsim.algebra import Number, exact_div, minimum
 from costsim.architectures.layers.norm import HeadNorm, NormStyle
 from costsim.architectures.operators import (
     Attention,
@@ -47,6 +47,7 @@ class SelfAttention:
     gate_bias: bool = False  # one a head
     keys_as_values: bool = False
     borrowed: bool = False
+    cached_for_each_head: bool = False  # by the reference code, though groups of heads share them
     causal: bool = True
     window: Number | None = None
     dropout: bool = False
@@ -161,28 +162,30 @@ class SelfAttention:
             return ()
         held = tokens if self.window is None else minimum(tokens, self.window - 1)
         heads = batch * held * self.kv_heads
+        copies = exact_div(self.heads, self.kv_heads) if self.cached_for_each_head else 1
         return (
-            CacheTensor("key", heads * self.head_dim),
-            CacheTensor("value", heads * self.values),
+            CacheTensor("key", heads * self.head_dim, copies=copies),
+            CacheTensor("value", heads * self.values, copies=copies),
         )
 
 
 class Gated(Protocol):
     """Attention whose context may be gated."""
 
-    heads: Number
-    gate: Literal["values", "heads"] | None
-    gate_bias: bool
+    @property
+    def heads(self) -> Number: ...
 
     @property
-    def values(self) -> Number:
-        """Width of a head's values."""
-        ...
+    def values(self) -> Number: ...
+
+    @property
+    def gate(self) -> Literal["values", "heads"] | None: ...
+
+    @property
+    def gate_bias(self) -> bool: ...
 
 
-def gated_context(
-    mixer: Gated, rows: Number, hidden: Number, source: str
-) -> tuple[Operator, ...]:
+def gated_context(mixer: Gated, rows: Number, hidden: Number, source: str) -> tuple[Operator, ...]:
     """Return the projection of `source` to a gate, and the product with the context."""
     width = mixer.heads * mixer.values
     gates = width if mixer.gate == "values" else mixer.heads
@@ -201,6 +204,7 @@ def gated_context(
             read=width + gates,
             written=width,
             holds=(Held("attention.gate", gates), Held("attention.context", width)),
+            scalars=mixer.heads if mixer.gate_bias else 0,
             split="columns",
         ),
     )

@@ -4,8 +4,9 @@ from costsim.architectures.operators.attention import Attention
 from costsim.architectures.operators.base import Collective, Operator
 from costsim.architectures.operators.convolution import Convolution, Sizes
 from costsim.architectures.operators.experts import Experts, Routing
+from costsim.architectures.operators.latent import Indexer, LatentAttention, LatentExpansion
 from costsim.architectures.operators.linear import Columns, Linear
-from costsim.architectures.operators.maps import ChannelNorm, Learned, Pooling
+from costsim.architectures.operators.maps import ChannelNorm, Distances, Learned, Pooling
 from costsim.architectures.operators.streaming import Elementwise, Held, Norm, Residual, Rotary
 from costsim.architectures.operators.vocabulary import CrossEntropy, Embedding
 
@@ -16,10 +17,14 @@ __all__ = [
     "Columns",
     "Convolution",
     "CrossEntropy",
+    "Distances",
     "Elementwise",
     "Embedding",
     "Experts",
     "Held",
+    "Indexer",
+    "LatentAttention",
+    "LatentExpansion",
     "Learned",
     "Linear",
     "Norm",

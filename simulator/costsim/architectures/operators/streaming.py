@@ -82,7 +82,7 @@ class Elementwise(Operator):
     holds: tuple[Held, ...] = ()
     function: str | None = None
     gated: bool = False
-    scalars: int = 0
+    scalars: Number = 0
     split: Literal["sequence", "columns"] | None = "sequence"
 
     def weights(self) -> tuple[Weight, ...]:

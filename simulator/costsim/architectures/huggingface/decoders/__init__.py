@@ -1,0 +1,13 @@
+"""Decoders of attention and networks: many model types, one way of reading them (`stack`)."""
+
+from __future__ import annotations
+
+from costsim.architectures.huggingface.config import Reader
+from costsim.architectures.huggingface.decoders import dense, gemma, gpt, parallel
+
+_FAMILIES = (dense, gemma, gpt, parallel)
+
+READERS: dict[str, Reader] = {
+    model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()
+}
+"""Reader by `model_type`."""
