@@ -7,6 +7,7 @@ from typing import Literal
 
 from costsim.algebra import Number
 from costsim.architectures.operators import Collective, Operator
+from costsim.architectures.operators.wrapping import Idle
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.workload import FUSED, Execution, Shard
 
@@ -47,6 +48,10 @@ class Block:
         return replace(
             self, operators=tuple(op.shard(shard) for op in self.operators), source=source
         )
+
+    def idle(self) -> Block:
+        """Return the block as a pass leaves it that does not need it: weights without work."""
+        return replace(self, operators=tuple(Idle.around(operator) for operator in self.operators))
 
     def flops(self, execution: Execution = FUSED) -> Number:
         """Forward FLOPs of one layer."""

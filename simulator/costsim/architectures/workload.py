@@ -16,8 +16,9 @@ class Workload:
     `context` the cache's length plus one; a context-parallel rank has `tokens` = s/cp, `context` s.
     `source_tokens` is the length of what an encoder-decoder reads, where it is not as long as what
     it writes. `generates` says that all that came before is cached: keys, values and states of the
-    earlier positions, and what a decoder made of an encoder's output. `image` is the size of an
-    image, a side or each of its dimensions, where it is not the one that a vision model is made for.
+    earlier positions, and what a decoder made of an encoder's output. `images` counts the images
+    (or clips, or sounds) that are seen beside all texts together. `image` is the size of an image,
+    a side or each of its dimensions, where it is not the one that a vision model is made for.
     """
 
     batch: Number = 1
@@ -25,6 +26,7 @@ class Workload:
     context: Number | None = None
     source_tokens: Number | None = None
     generates: bool = False
+    images: Number = 0
     image: Number | tuple[Number, ...] | None = None
 
     @classmethod

@@ -18,12 +18,13 @@ from costsim.architectures.huggingface import (
     gpt_neox,
     llama,
     opt,
+    rotary_encoders,
 )
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
-_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama, decoders, bert)
+_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama, decoders, bert, rotary_encoders)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

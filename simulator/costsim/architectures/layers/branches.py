@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Operator, Residual
+from costsim.architectures.operators import Learned, Operator, Residual
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -36,7 +36,8 @@ class Branch:
     """What stands between two additions to the residual stream, with up to three norms.
 
     `before` normalizes what it reads, `after` what it returns, `behind` the sum (post-norm). A
-    branch that does not `add` replaces the stream.
+    branch that does not `add` replaces the stream. `scales` counts trained numbers that what it
+    returns is multiplied with.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Branch:
     after: NormStyle | None = None
     behind: NormStyle | None = None
     add: bool = True
+    scales: Number = 0
 
     def operators(
         self, workload: Workload, hidden: Number, stream: str, dropout: bool
@@ -60,6 +62,15 @@ class Branch:
         if self.after is not None:
             found.append(self.after.operator(f"{self.name}_output_norm", output, rows, hidden))
             output = f"{self.name}_output_norm"
+        if self.scales != 0:
+            found.append(
+                Learned(
+                    name=f"{self.name}.scale",
+                    shapes=((self.scales,),),
+                    elements=rows * hidden,
+                    multiplies=output,
+                )
+            )
         if self.add:
             output = f"{self.name}_residual"
             found.append(Residual(name=output, rows=rows, width=hidden, dropout=dropout))
@@ -102,3 +113,24 @@ class Branches:
             if isinstance(branch.sub_layer, SourceCaching)
             for tensor in branch.sub_layer.source_cache(batch, tokens)
         )
+
+
+def residual_layer(
+    *sub_layers: tuple[str, SubLayer],
+    norm: NormStyle,
+    pre_norm: bool = False,
+    dropout: bool = False,
+) -> Branches:
+    """Return a layer of named sub-layers with a norm each: before it, or behind its addition."""
+    return Branches(
+        branches=tuple(
+            Branch(
+                name=name,
+                sub_layer=sub_layer,
+                before=norm if pre_norm else None,
+                behind=None if pre_norm else norm,
+            )
+            for name, sub_layer in sub_layers
+        ),
+        dropout=dropout,
+    )

@@ -22,6 +22,7 @@ class FeedForward:
     width: Number
     gated: bool = False
     bias: bool = False
+    down_bias: bool | None = None  # of the projection down, where it differs
     activation: str = "gelu"
     fused_gate: bool = False  # one matrix holds gate and up
     inner_norm: NormStyle | None = None
@@ -62,7 +63,6 @@ class FeedForward:
             norm = self.inner_norm.operator(f"{name}.inner_norm", inner, rows, self.width)
             found.append(replace(norm, split="columns"))
             inner = norm.name
-        down = Linear.of(
-            f"{name}.down", inner, rows, self.width, hidden, bias=self.bias, split="row"
-        )
+        bias = self.bias if self.down_bias is None else self.down_bias
+        down = Linear.of(f"{name}.down", inner, rows, self.width, hidden, bias=bias, split="row")
         return (*found, down), down.name

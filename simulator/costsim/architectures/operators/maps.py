@@ -110,11 +110,12 @@ class Learned(Operator):
     shapes: tuple[tuple[Number, ...], ...]
     elements: Number = 0
     multiplies: str | None = None  # name of the activation, where the gradient needs it
+    lookup: bool = False  # a table of which rows are read
     split: Literal["heads"] | None = None  # the last dimension divides with attention's heads
 
     def weights(self) -> tuple[Weight, ...]:
         held = sum(prod(shape) for shape in self.shapes)
-        return (Weight(self.name, held, matrix=False, shapes=self.shapes),)
+        return (Weight(self.name, held, matrix=False, lookup=self.lookup, shapes=self.shapes),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         passes = 2 if direction == "forward" else 3

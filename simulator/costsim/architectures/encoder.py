@@ -1,0 +1,70 @@
+"""The encoder: every position sees every other; what is made of the result depends on the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costsim.algebra import Number
+from costsim.architectures.block import Block
+from costsim.architectures.operators import Elementwise, Held, Linear, Operator
+from costsim.architectures.operators.wrapping import Detached
+from costsim.architectures.stacks import Head, Stack
+from costsim.architectures.tensors import Activation, CacheTensor
+from costsim.architectures.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooler:
+    """A dense layer over the first position, for tasks on whole sequences.
+
+    Neither masked language modelling nor a loss of the hidden states depends on it.
+    """
+
+    width: Number
+    activation: str = "tanh"
+
+    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
+        """Return its two operators."""
+        dense = Linear.of(
+            "pooler.dense", "input.first", workload.batch, hidden, self.width, bias=True
+        )
+        activation = Elementwise(
+            name="pooler.activation",
+            rows=workload.batch,
+            read=self.width,
+            written=self.width,
+            holds=(Held("pooler.dense", self.width),),
+            function=self.activation,
+        )
+        return (Detached.around(dense), Detached.around(activation))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """A stack with a head over the vocabulary, a pooler, both, or neither."""
+
+    stack: Stack
+    head: Head | None = None
+    pooler: Pooler | None = None
+    context_limit: Number | None = None
+
+    def blocks(self, workload: Workload) -> tuple[Block, ...]:
+        """Return stem, layers and head as they work on `workload`."""
+        inside = self.stack.stem.inside(workload)
+        hidden = self.stack.hidden
+        closing = self.stack.closing(workload, "encoder", "head")
+        operators = () if closing is None else closing.operators
+        if self.pooler is not None:
+            operators = (*operators, *self.pooler.operators(inside, hidden))
+        if self.head is not None:
+            operators = (*operators, *self.head.operators(inside, hidden))
+        blocks = self.stack.blocks(workload)
+        if not operators:
+            return blocks
+        entry = Activation("input", inside.rows * hidden)
+        return (*blocks, Block("head", operators, entry, part="head"))
+
+    def cache(self, batch: Number, tokens: Number) -> tuple[tuple[CacheTensor, Number], ...]:
+        """Return nothing: an encoder reads a sequence at once."""
+        del batch, tokens
+        return ()
