@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from planning.scenarios import written
 
 import costsim
 from costsim.cli import main
@@ -20,6 +19,7 @@ from costsim.planning.explanations import (
 )
 from costsim.training.evaluate import TIME_PARTS
 from costsim.training.memory import MEMORY_PARTS
+from planning.scenarios import written
 
 
 @pytest.fixture(scope="module")
