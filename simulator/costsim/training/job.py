@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.architectures.architecture import Architecture
+from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import Precision
@@ -44,6 +45,11 @@ class Job:
                 recipe, weight_bytes=weight_bytes, gradient_bytes=0, master_bytes=0, reduced_bytes=0
             )
         return recipe
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the products of layer matrices run in 8 bits or fewer."""
+        return FORMATS[self.precision.matrix_dtype].weight_bytes < 2
 
     @property
     def moment_bytes(self) -> float:

@@ -24,6 +24,8 @@ class Losses:
 
     Attributes:
         sustained_ratio: rate of matrix products in a step over that of products timed alone.
+        sustained_narrow_ratio: the same of products in 8 bits and fewer, which draw less power,
+            and whose operands other kernels quantize on their way.
         sustained_attention_ratio: the same of attention.
         contention_ratio: time that a hidden transfer adds to the computation it hides behind.
         straggler_ratio: k of 1 + k·(L/(L + 1))·√L, what L = log₂(nodes) doublings of the machine
@@ -31,6 +33,7 @@ class Losses:
     """
 
     sustained_ratio: float
+    sustained_narrow_ratio: float
     sustained_attention_ratio: float
     contention_ratio: float
     straggler_ratio: float
@@ -51,5 +54,4 @@ def losses(system: System) -> Losses:
     """Return the losses of the class of `system`'s accelerator, or those of all classes."""
     table = _table()
     name = class_of(system.accelerator.architecture)
-    own: dict[str, float] = table["classes"].get(name, {})
-    return Losses(**{key: own.get(key, value) for key, value in table["generic"].items()})
+    return Losses(**{**table["generic"], **table["classes"].get(name, {})})

@@ -24,7 +24,8 @@ class Software:
     and gradients. `attention_rates` are rates of its attention kernels over the best of 2025,
     by class of accelerator or for "all"; `passes_ratio` what its element-wise work moves over fully
     fused kernels. `divides_boundary` is whether each tensor-parallel rank sends its share of what a
-    stage passes on, or all of it. Overlap ratios say which share
+    stage passes on, or all of it; `fuses_accumulation` whether products add weight gradients to
+    those of earlier micro-batches themselves. Overlap ratios say which share
     of a transfer may hide behind computation of the same time;
     `launch_s` is the host's time to launch one kernel, `step_s` what it does once a step;
     `context_bytes` is held by the driver and the communication library, and `reserve_ratio` of the
@@ -40,6 +41,7 @@ class Software:
     attention_rates: Mapping[str, float] = field(hash=False)
     passes_ratio: float
     divides_boundary: bool
+    fuses_accumulation: bool
     overlap_gradients_ratio: float
     overlap_gathers_ratio: float
     overlap_pipeline_ratio: float

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costsim.hardware.blocks import PARTS
-from costsim.hardware.kernels import load_kernel_model
+from costsim.hardware.kernels import load_kernel_model, soft_maximum
 from costsim.hardware.streaming import streaming_time_s
+from costsim.hardware.timing import PARTS
 from costsim.training.job import Job
 from costsim.training.losses import Losses, losses
 from costsim.training.profile import Profile
@@ -30,6 +30,8 @@ TIME_PARTS = (
     "host",
     "stragglers",
 )
+_HOST_EXPONENT = 4.0
+"""p of the soft maximum of host and device: either runs ahead of the other in parts of a pass."""
 _MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attention", "memory"))
 
 
@@ -135,12 +137,14 @@ def _pass(
 
     slowdown = np.array(
         [
-            1 / lost.sustained_ratio,
+            1 / (lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio),
             1 / (lost.sustained_attention_ratio * software.attention_ratio(job.system)),
             software.passes_ratio,
         ]
     )
     parts = [staged(profiled.parts_s[way, part]) * slowdown[part] for part in range(len(PARTS))]
+    if way == 1 and not software.fuses_accumulation:
+        parts[_MEMORY] = parts[_MEMORY] + _accumulation_s(job, strategies, held, profiled)
     core = staged(profiled.core_s) * slowdown[_ATTENTION]
     tensor = staged(profiled.tensor_s[way])
     # Recomputation repeats forward passes of layers, with their exchanges.
@@ -169,18 +173,32 @@ def _pass(
         repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
         launches = launches + staged(repeated) * full
     device = busy + exposed + context
-    host = np.maximum(0.0, launches * software.launch_s - device)
+    host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
     return _Pass(parts, again, exposed, context, waited, host)
+
+
+def _accumulation_s(
+    job: Job, strategies: Strategies, held: Stages, profiled: Profile
+) -> np.ndarray:
+    """Seconds (strategies, types) of adding a micro-batch's gradients to those before it."""
+    recipe = job.recipe
+    whole = np.einsum(
+        "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
+    )
+    shards = np.where(strategies.zero >= 2, strategies.dp * strategies.cp / strategies.replicas, 1)
+    several = job.global_batch > strategies.dp * strategies.micro_batch
+    moved = whole / shards[:, None] * (recipe.gathered_bytes + 2 * recipe.gradient_bytes)
+    model = load_kernel_model(job.system.accelerator)
+    return streaming_time_s(model, moved * several[:, None])
 
 
 def _optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> Column:
     """Seconds of the update: a pass over gradients, states, master and working weights."""
     recipe = job.recipe
-    whole = np.einsum(
-        "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
-    ).max(axis=1)
+    weights = profiled.gather(profiled.weights + profiled.expert_weights)
+    whole: Column = np.einsum("rtk,kr->rt", held.counts, weights).max(axis=1)
     shards = strategies.dp * strategies.cp / strategies.replicas
-    share = np.where(strategies.zero > 0, whole / shards, whole)
+    share: Column = np.where(strategies.zero > 0, whole / shards, whole)
     # Gradients are read twice (norm, update); states and master weights read and written.
     moved = share * (
         2 * recipe.gradient_bytes

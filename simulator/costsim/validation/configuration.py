@@ -13,8 +13,8 @@ from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
 from costsim.training.job import Job
 from costsim.training.precision import precision
+from costsim.training.recompute import Recompute
 from costsim.training.software import Software, software
-from costsim.training.strategy import Recompute
 from costsim.validation.frameworks import profile_of
 from costsim.validation.interconnect import laid_over, slices
 from costsim.validation.runs import Run

@@ -23,7 +23,8 @@ _SEARCHED_MICRO_BATCH = 16  # sequences; larger ones are used only where a row s
 class Prediction:
     """What is predicted for one row: seconds a step and bytes a device, of which strategy.
 
-    `filled` lists the axes of the strategy that the row left to the search.
+    `filled` lists the axes of the strategy that the row left to the search; `share` is of layers
+    that are recomputed as the strategy says, where the search found fewer than all enough.
     """
 
     run: Run
@@ -31,7 +32,8 @@ class Prediction:
     strategy: Strategy
     step_time_s: float
     memory_bytes: float
-    filled: tuple[str, ...]
+    filled: tuple[str, ...] = ()
+    share: float = 1.0
 
     @property
     def tokens_per_step(self) -> float:
@@ -46,6 +48,7 @@ class _Found:
     strategy: Strategy
     step_time_s: float
     memory_bytes: float
+    share: float = 1.0
 
 
 def predict(runs: Sequence[Run]) -> list[Prediction | str]:
@@ -70,7 +73,6 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
                     evaluation.strategies.row(row),
                     float(evaluation.step_time_s[row]),
                     float(evaluation.memory_bytes[row]),
-                    (),
                 )
         searched: dict[Axes, _Found | None] = {}
         for index, configuration, strategy in whole:
@@ -90,6 +92,7 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
                     found.step_time_s,
                     found.memory_bytes,
                     _open(axes),
+                    found.share,
                 )
     return results
 
@@ -178,6 +181,7 @@ def _in_part(job: Job, evaluation: Evaluation, full: _Found, capacity: float) ->
         full.strategy,
         time_s + share * (full.step_time_s - time_s),
         memory_bytes + share * (full.memory_bytes - memory_bytes),
+        share,
     )
 
 

@@ -10,10 +10,12 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from costsim.errors import Location, Problem, SpecError, suggestion
+from costsim.errors import CostsimError, Location, Problem, SpecError, suggestion
+from costsim.hardware.catalog import load_accelerator
 
 Kind: TypeAlias = Literal["training", "inference", "vision"]
 
@@ -179,11 +181,27 @@ def _run(
             problem(f"column `{column}`: {cell[:40]} is negative", place)
         else:
             number[column] = value
+    device = text.get("accelerator_id", "")
+    if device and (unknown := _unknown_device(device)):
+        problem(
+            f"column `accelerator_id`: {unknown.message}",
+            columns.index("accelerator_id"),
+            unknown.hint,
+        )
     identity = text.get("id", "")
     if not identity:
         identity = f"line {line}"
         problem("column `id` is empty", columns.index("id"))
     return Run(identity, line, text, number)
+
+
+@lru_cache(maxsize=512)
+def _unknown_device(name: str) -> Problem | None:
+    try:
+        load_accelerator(name)
+    except CostsimError as error:
+        return error.problems[0]
+    return None
 
 
 def _kind(columns: list[str], file: str) -> Kind:
@@ -196,7 +214,8 @@ def _kind(columns: list[str], file: str) -> Kind:
     present = set(columns)
     scores = {kind: len(present & set(needed)) / len(needed) for kind, needed in REQUIRED.items()}
     marked = [kind for kind, needed in REQUIRED.items() if needed[0] in present]
-    kind: Kind = max(marked or REQUIRED, key=lambda name: scores[name])
+    kinds: list[Kind] = marked or list(REQUIRED)
+    kind: Kind = max(kinds, key=lambda name: scores[name])
     if scores[kind] < 0.5:
         raise SpecError(
             "the columns are those of no kind of runs",

@@ -1,0 +1,294 @@
+"""Fit what whole steps lose against their kernels, on measured training runs.
+
+    python benchmarks/calibration/fit_training.py RUNS.csv [--write]
+
+Constants belong to a class of accelerators (losses.yaml) or to a software profile
+(software.yaml); each has a prior, so that one which no run determines stays there. Residuals are of
+the logarithm of time, soft-L1, each group of rows once. Leave-one-source-out refits everything
+without a source before predicting it. Profiles of kernels do not depend on what is fitted and are
+computed once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from costsim.hardware.calibration import class_of
+from costsim.resources import data_folder
+from costsim.training import timing
+from costsim.training.job import Job
+from costsim.training.losses import Losses
+from costsim.training.profile import profile
+from costsim.training.stages import stages
+from costsim.training.strategy import Strategies
+from costsim.training.traffic import data_parallel
+from costsim.validation.predict import Prediction, predict
+from costsim.validation.quantities import measured_step_time_s
+from costsim.validation.runs import Run, read_runs
+
+CLASSES = ("ampere", "hopper", "blackwell", "tpu")
+MOST_OF_A_SOURCE = 120  # runs that enter the fit; the rest are scored only
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One fitted number: where it stands, its prior, and how far it may stray (in logarithm)."""
+
+    table: str  # "losses" or "software"
+    owner: str  # class or profile
+    field: str
+    prior: float
+    spread: float
+    ratio: bool = False  # between 0 and 1: fitted on the logistic scale
+
+    @property
+    def start(self) -> float:
+        return log(self.prior / (1 - self.prior)) if self.ratio else log(self.prior)
+
+    def value(self, x: float) -> float:
+        return 1 / (1 + exp(-x)) if self.ratio else exp(x)
+
+
+def constants() -> list[Constant]:
+    found = [
+        Constant("losses", "generic", "sustained_ratio", 0.85, 0.1),
+        Constant("losses", "generic", "sustained_narrow_ratio", 0.95, 0.1),
+        Constant("losses", "generic", "sustained_attention_ratio", 0.85, 0.1),
+        Constant("losses", "generic", "contention_ratio", 0.15, 0.5),
+        Constant("losses", "generic", "straggler_ratio", 0.01, 0.7),
+    ]
+    for name in CLASSES:
+        found.append(Constant("losses", name, "sustained_ratio", 1.0, 0.15))
+        found.append(Constant("losses", name, "sustained_attention_ratio", 1.0, 0.15))
+        if name in ("hopper", "blackwell"):
+            found.append(Constant("losses", name, "sustained_narrow_ratio", 1.0, 0.15))
+    for name in PROFILES:
+        found.append(Constant("software", name, "passes_ratio", 1.3, 0.4))
+        if name != "xla":
+            found.append(Constant("software", name, "launch_s", 25e-6, 0.5))
+        for kind in ("ampere", "hopper"):
+            found.append(Constant("software", name, f"attention_rates.{kind}", 0.9, 0.4))
+    for name in ("megatron-core", "fsdp", "xla"):
+        found.append(Constant("software", name, "overlap_gathers_ratio", 0.9, 1.0, ratio=True))
+        found.append(Constant("software", name, "overlap_gradients_ratio", 0.9, 1.0, ratio=True))
+    found.append(
+        Constant("software", "megatron-core", "overlap_tensor_ratio", 0.4, 1.0, ratio=True)
+    )
+    return found
+
+
+PROFILES = ("megatron-2022", "megatron-deepspeed", "megatron-core", "fsdp", "xla")
+
+
+@dataclass
+class Item:
+    """Runs of one job, with all that does not depend on the constants."""
+
+    job: Job
+    strategies: Strategies
+    rest: tuple[Any, ...]
+    runs: list[tuple[Run, Prediction, float, list[tuple[int, float]]]]
+
+
+def prepare(runs: Iterable[Run], predictions: Iterable[Prediction | str]) -> list[Item]:
+    grouped: dict[Job, list[tuple[Run, Prediction, float]]] = {}
+    for run, prediction in zip(runs, predictions, strict=True):
+        if isinstance(prediction, str):
+            continue
+        step_s = measured_step_time_s(run, prediction)
+        if step_s:
+            grouped.setdefault(prediction.configuration.job, []).append((run, prediction, step_s))
+    items: list[Item] = []
+    for job, members in grouped.items():
+        rows = []
+        targets = []
+        for run, prediction, step_s in members:
+            terms = [(len(rows), prediction.share)]
+            rows.append(prediction.strategy)
+            if prediction.share < 1:
+                terms.append((len(rows), 1 - prediction.share))
+                rows.append(replace(prediction.strategy, recompute="none"))
+            targets.append((run, prediction, step_s, terms))
+        strategies = Strategies.of(rows)
+        profiled, _ = profile(job, strategies)
+        held = stages(job.model.blocks(), strategies.pp, strategies.vp)
+        micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
+        data = data_parallel(job, strategies, held, profiled, micro_batches)
+        hidden = next(float(np.max(b.source.elements)) for b in job.model.blocks())
+        items.append(Item(job, strategies, (held, profiled, data, micro_batches, hidden), targets))
+    return items
+
+
+class Model:
+    """Predicts all items for a vector of constants."""
+
+    def __init__(self, items: list[Item], known: list[Constant]) -> None:
+        self.items, self.known = items, known
+
+    def predicted(self, x: np.ndarray, only: Callable[[Run], bool] = lambda run: True):
+        values = {
+            (c.table, c.owner, c.field): c.value(v) for c, v in zip(self.known, x, strict=True)
+        }
+        generic = {f: values["losses", "generic", f] for f in Losses.__dataclass_fields__}
+
+        def losses(system: Any) -> Losses:
+            return losses_of(class_of(system.accelerator.architecture), values, generic)
+
+        timing.losses = losses
+        found = []
+        for item in self.items:
+            chosen = [target for target in item.runs if only(target[0])]
+            if not chosen:
+                continue
+            job = replace(item.job, software=software_of(item.job.software, values))
+            parts = timing.step_times(job, item.strategies, *item.rest)
+            total = np.sum(list(parts.values()), axis=0)
+            for run, _, step_s, terms in chosen:
+                found.append((run, sum(w * total[i] for i, w in terms), step_s))
+        return found
+
+
+def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) -> Losses:
+    """Class constants are factors on the generic ones."""
+    return Losses(**{f: v * values.get(("losses", name, f), 1.0) for f, v in generic.items()})
+
+
+def software_of(software: Any, values: dict[Any, float]) -> Any:
+    mine = {f: v for (t, o, f), v in values.items() if t == "software" and o == software.name}
+    rates = dict(software.attention_rates)
+    rates |= {f.split(".")[1]: v for f, v in mine.items() if "." in f}
+    plain = {f: v for f, v in mine.items() if "." not in f}
+    return replace(software, attention_rates=rates, **plain)
+
+
+def fit(model: Model, without: str = "", start: np.ndarray | None = None) -> np.ndarray:
+    known = model.known
+    priors = np.array([c.start for c in known])
+    spreads = np.array([c.spread for c in known])
+    sizes: dict[str, int] = {}
+    for item in model.items:
+        for run, *_ in item.runs:
+            sizes[source(run)] = sizes.get(source(run), 0) + 1
+    stride = {s: max(1, n // MOST_OF_A_SOURCE) for s, n in sizes.items()}
+
+    def used(run: Run) -> bool:
+        return source(run) != without and run.line % stride[source(run)] == 0
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        found = model.predicted(x, used)
+        errors = np.array([log(p / m) for _, p, m in found])
+        # Large sources count less a run: a hundred rows of one sweep are not a hundred witnesses.
+        weights = np.array([(sizes[source(r)] / stride[source(r)]) ** -0.4 for r, *_ in found])
+        soft = np.sign(errors) * np.sqrt(2 * 0.01 * (np.sqrt(1 + (errors / 0.1) ** 2) - 1))
+        return np.concatenate([soft * weights / 0.05, (x - priors) / spreads])
+
+    begin = priors if start is None else start
+    return least_squares(residuals, begin, max_nfev=8, x_scale="jac", diff_step=1e-3).x
+
+
+def source(run: Run) -> str:
+    return run.text.get("source_id", "")
+
+
+def table(found: list[tuple[Run, float, float]]) -> dict[str, tuple[int, float, float, float]]:
+    by: dict[str, dict[str, list[float]]] = {}
+    for run, predicted, measured in found:
+        by.setdefault(source(run), {}).setdefault(run.group, []).append(predicted / measured)
+    rows: dict[str, tuple[int, float, float, float]] = {}
+    everything: list[float] = []
+    for name, groups in sorted(by.items()):
+        ratios = np.array([np.median(v) for v in groups.values()])
+        if name != "vtrain-single":
+            everything.extend(ratios)
+        rows[name] = summary(ratios)
+    rows["all but vtrain-single"] = summary(np.array(everything))
+    return rows
+
+
+def summary(ratios: np.ndarray) -> tuple[int, float, float, float]:
+    errors = np.abs(ratios - 1)
+    return (
+        len(ratios),
+        float(np.median(errors)),
+        float(np.quantile(errors, 0.9)),
+        float(np.median(ratios) - 1),
+    )
+
+
+def write(known: list[Constant], x: np.ndarray) -> None:
+    """Write the constants into hardware_specs/calibration, four digits each."""
+    folder = Path(data_folder("hardware_specs")) / "calibration"
+    values = {(c.table, c.owner, c.field): c.value(v) for c, v in zip(known, x, strict=True)}
+    generic = {f: values["losses", "generic", f] for f in Losses.__dataclass_fields__}
+    path = folder / "losses.yaml"
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+
+    def line(owner: str) -> str:
+        lost = losses_of(owner, values, generic)
+        pairs = ", ".join(f"{f}: {getattr(lost, f):.4g}" for f in generic)
+        return f"{owner}: {{{pairs}}}"
+
+    body = [line("generic"), "classes:", *(f"  {line(name)}" for name in CLASSES)]
+    path.write_text("\n".join([*head, *body]) + "\n")
+    path = folder / "software.yaml"
+    text = path.read_text()
+    for owner in PROFILES:
+        start = text.index(f"\n{owner}:") if not text.startswith(f"{owner}:") else 0
+        end = text.find("\n  source:", start)
+        part = text[start:end]
+        rates = {}
+        for (which, name, field), value in values.items():
+            if which != "software" or name != owner:
+                continue
+            if "." in field:
+                rates[field.split(".")[1]] = value
+            else:
+                part = re.sub(rf"(\n  {field}: )\S+", rf"\g<1>{value:.4g}", part)
+        listed = ", ".join(f"{k}: {v:.4g}" for k, v in {**rates, "all": 1.0}.items())
+        part = re.sub(r"(\n  attention_rates: ).*", rf"\g<1>{{{listed}}}", part)
+        text = text[:start] + part + text[end:]
+    path.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--leave-out", action="store_true")
+    arguments = parser.parse_args()
+    runs = [r for r in read_runs(arguments.runs).runs if r.text.get("family") == "llm-dense"]
+    known = constants()
+    model = Model(prepare(runs, predict(runs)), known)
+    x = fit(model)
+    inside = table(model.predicted(x))
+    left: dict[str, tuple[int, float, float, float]] = {}
+    if arguments.leave_out:
+        everything = []
+        for name in sorted({source(r) for r in runs}):
+            y = fit(model, name, x)
+            everything += model.predicted(y, lambda run, name=name: source(run) == name)
+        left = table(everything)
+    for name, (count, median, p90, bias) in inside.items():
+        out = left.get(name)
+        print(
+            f"{name:24}{count:5}  {median:6.1%} {p90:6.1%} {bias:+6.1%}"
+            + (f"   without it {out[1]:6.1%} {out[2]:6.1%} {out[3]:+6.1%}" if out else "")
+        )
+    for constant, value in zip(known, x, strict=True):
+        where = f"{constant.table}.{constant.owner}.{constant.field}"
+        print(f"{where:60} {constant.value(value):.4g}  (prior {constant.prior:.4g})")
+    if arguments.write:
+        write(known, x)
+
+
+if __name__ == "__main__":
+    main()
