@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from costsim.architectures import from_torch as from_torch
     from costsim.architectures import load_model as load_model
     from costsim.hardware import load_hardware as load_hardware
     from costsim.inference import estimate_inference as estimate_inference
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _ROOMS = {
+    "from_torch": "costsim.architectures.tracing",
     "load_model": "costsim.architectures",
     "load_hardware": "costsim.hardware",
     "plan": "costsim.planning",
