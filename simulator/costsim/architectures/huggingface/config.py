@@ -61,7 +61,8 @@ _FROM_TABLE: Any = object()
 @cache
 def library_defaults() -> Mapping[str, Mapping[str, Any]]:
     """Return what transformers takes for missing keys, by model type (.ci/library_defaults.py)."""
-    return json.loads(Path(__file__).with_name("defaults.json").read_text())["model_types"]
+    table = json.loads(Path(__file__).with_name("defaults.json").read_text())["model_types"]
+    return {**table, "kimi_k2": table["deepseek_v3"]}  # whose code and keys Kimi K2 uses
 
 
 class Config:

@@ -32,7 +32,7 @@ class SparseIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSelfAttention:
-    """Keys and values from a latent of `latent_dim`; queries from one of `query_latent_dim`, or not.
+    """Keys and values from a latent of `latent_dim`; queries perhaps from one too.
 
     A head's queries and keys are `key_dim` of the latent and `rotary_dim` that carry the position,
     the same for all heads in keys. `index` is an indexer of this layer's own; `selected` alone says

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.feed_forward import FeedForward
+from costsim.architectures.layers.norm import NormStyle
 from costsim.architectures.operators import Experts, Linear, Operator, Routing
 from costsim.architectures.workload import Workload
 
@@ -16,7 +17,8 @@ class MixtureOfExperts:
 
     `shared` is a network that every token passes (several of equal width are one as wide as all);
     with a `shared_gate` its output is scaled by a sigmoid of the token. `correction` is a trained
-    term of each expert in the router; `exhaustive` as in `Experts`.
+    term of each expert in the router; `exhaustive` as in `Experts`. `output_norm` normalizes the
+    sum, where dense layers of the model have no such norm.
     """
 
     width: Number  # of each expert
@@ -29,6 +31,9 @@ class MixtureOfExperts:
     shared: FeedForward | None = None
     shared_gate: bool = False
     exhaustive: bool = False
+    latent: Number | None = None  # width that routed experts work on, projected to and from
+    latent_bias: bool = False
+    output_norm: NormStyle | None = None
 
     def operators(
         self, workload: Workload, hidden: Number, source: str
@@ -52,11 +57,18 @@ class MixtureOfExperts:
                 top_k=self.top_k,
                 correction=self.correction,
             ),
+        ]
+        inner, read = hidden, source
+        if self.latent is not None:
+            inner, read = self.latent, "feed_forward.latent"
+            bias = self.latent_bias
+            found.append(Linear.of(read, source, rows, hidden, inner, bias=bias))
+        found.append(
             Experts(
                 name=name,
-                source=source,
+                source=read,
                 rows=rows,
-                hidden=hidden,
+                hidden=inner,
                 width=self.width,
                 experts=self.experts,
                 chosen_from=self.experts,
@@ -64,11 +76,18 @@ class MixtureOfExperts:
                 gated=self.gated,
                 bias=self.bias,
                 exhaustive=self.exhaustive,
-            ),
-        ]
+            )
+        )
+        if self.latent is not None:
+            output = "feed_forward.latent_output"
+            found.append(Linear.of(output, name, rows, inner, hidden, bias=self.latent_bias))
+            name = output
         if self.shared is not None:
             found.extend(self.shared.operators(workload, hidden, source)[0])
         if self.shared_gate:
             gate = "feed_forward.shared_gate"
             found.append(Linear.of(gate, source, rows, hidden, 1, use="router"))
+        if self.output_norm is not None:
+            norm = self.output_norm.operator("feed_forward.output_norm", name, rows, hidden)
+            return (*found, norm), norm.name
         return tuple(found), name

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from costsim.architectures.huggingface.config import Reader
-from costsim.architectures.huggingface.decoders import dense, gemma, gpt, parallel
+from costsim.architectures.huggingface.decoders import (
+    dense,
+    gemma,
+    gpt,
+    latent,
+    mixtures,
+    parallel,
+)
 
-_FAMILIES = (dense, gemma, gpt, parallel)
+_FAMILIES = (dense, gemma, gpt, latent, mixtures, parallel)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

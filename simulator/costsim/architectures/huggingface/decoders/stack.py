@@ -124,6 +124,7 @@ def mixture(
     width: int | None = None,
     shared_width: int | None = None,
     shared: bool = True,
+    fused_shared_gate: bool = False,
     **switches: Any,
 ) -> MixtureOfExperts:
     """Return the experts of a layer; shared ones as many as the config says, each as wide."""
@@ -143,7 +144,7 @@ def mixture(
             gated=True,
             activation="silu",
             name="feed_forward.shared",
-            fused_gate=bool(switches.pop("fused_shared_gate", False)),
+            fused_gate=fused_shared_gate,
         )
     return MixtureOfExperts(width=width, experts=experts, top_k=top_k, shared=network_, **switches)
 
@@ -168,13 +169,15 @@ def every(period: int, kind: str = FULL, otherwise: str = SLIDING) -> Callable[[
 
 
 def windows(
-    config: Config, otherwise: Callable[[int], str] | None = None, **default: Any
+    config: Config, otherwise: Callable[[int], str] | None = None
 ) -> tuple[int | None, ...]:
     """Return how many positions each layer sees: all, or `sliding_window` as `layer_types` says.
 
-    `otherwise` says which layers slide where that key is missing; without it all do.
+    `otherwise` says which layers slide where that key is missing; without it all do. A window of
+    null or 0 is none.
     """
-    window = config.optional_size("sliding_window", **default)
+    given = config.value("sliding_window") is not None
+    window = (config.count("sliding_window") if given else 0) or None
     found = kinds(config, "layer_types", (FULL, SLIDING), otherwise or every(1, SLIDING))
     return tuple(window if kind == SLIDING else None for kind in found)
 
