@@ -81,8 +81,7 @@ def main() -> None:
         ),
     ]
     machine = platform.processor() or platform.machine()
-    print(f"{machine}, Python {platform.python_version()}, numpy {np.__version__}
-")
+    print(f"{machine}, Python {platform.python_version()}, numpy {np.__version__}\n")
     print("| what | measured |\n|---|---|")
     for name, value in rows:
         print(f"| {name} | {value} |")
