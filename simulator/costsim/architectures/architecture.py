@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Image: TypeAlias = int | tuple[int, ...] | None
 """The size of an image: a side, each of its dimensions, or None for a model's native one."""
 
+DEFAULT_SEQUENCE = 2048
+"""Tokens of a sequence where none are given."""
+
 
 class Description(Protocol):
     """Anything that can be unrolled into blocks: a transformer, a convolutional net, a trace."""
@@ -47,7 +50,7 @@ class Architecture:
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
-        return self.description.blocks(workload or Workload(1, 1))
+        return self.description.blocks(workload or _usual(self.description) or Workload(1, 1))
 
     @property
     def parameters(self) -> int:
@@ -76,19 +79,23 @@ class Architecture:
         limit = self.description.context_limit
         return None if limit is None else int(limit)
 
-    def forward_flops(self, batch: int = 1, sequence: int = 2048, image: Image = None) -> int:
+    def forward_flops(
+        self, batch: int = 1, sequence: int | None = None, image: Image = None
+    ) -> int:
         """Return FLOPs of one forward pass: full mask, logits at every position.
 
         This is what torch's `FlopCounterMode` counts of the reference code with eager attention. A
         net of images takes `batch` of them, of its native size or of `image` (a side, or each
         dimension).
         """
-        blocks = self.blocks(Workload(batch, sequence, image=image))
+        blocks = self.blocks(self._workload(batch, sequence, image))
         return int(forward_flops(blocks, REFERENCE))
 
-    def training_flops(self, batch: int = 1, sequence: int = 2048, image: Image = None) -> int:
+    def training_flops(
+        self, batch: int = 1, sequence: int | None = None, image: Image = None
+    ) -> int:
         """Return FLOPs of one forward and backward pass without recomputation."""
-        blocks = self.blocks(Workload(batch, sequence, image=image))
+        blocks = self.blocks(self._workload(batch, sequence, image))
         return int(forward_flops(blocks, REFERENCE) + backward_flops(blocks, REFERENCE))
 
     def decode_flops(self, batch: int = 1, past: int = 2048) -> int:
@@ -102,19 +109,31 @@ class Architecture:
     def activation_bytes(
         self,
         batch: int = 1,
-        sequence: int = 2048,
+        sequence: int | None = None,
         dtype: str = "bf16",
         execution: Execution = FUSED,
         image: Image = None,
     ) -> int:
         """Return bytes that one device keeps for the backward pass without recomputation."""
-        return int(kept_bytes(self, Workload(batch, sequence, image=image), execution, dtype))
+        return int(kept_bytes(self, self._workload(batch, sequence, image), execution, dtype))
+
+    def _workload(self, batch: int, sequence: int | None, image: Image) -> Workload:
+        """Return a full pass; a length that is not given is the traced one, else 2048."""
+        if sequence is None:
+            usual = _usual(self.description)
+            sequence = DEFAULT_SEQUENCE if usual is None else usual.tokens
+        return Workload(batch, sequence, image=image)
 
     def formula(self, quantity: str) -> Expr:
         """Return the closed form of a quantity in the model's own symbols (see `explain`)."""
         from costsim.architectures.formulas import formula
 
         return formula(self, quantity).expression
+
+
+def _usual(description: Description) -> Workload | None:
+    """Return the inputs that a description was made with, if it was made with any (a trace)."""
+    return getattr(description, "usual_workload", None)
 
 
 def parameters(blocks: tuple[Block, ...]) -> Number:

@@ -55,7 +55,7 @@ class Quantity:
 
 
 def _by_block(
-    model: Architecture, workload: Workload, total: Callable[[tuple[Block, ...]], Number]
+    model: Architecture, workload: Workload | None, total: Callable[[tuple[Block, ...]], Number]
 ) -> list[Term]:
     return [
         Term(block.name, block.count, total((replace(block, count=1),)))
@@ -64,11 +64,11 @@ def _by_block(
 
 
 def _parameters(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
-    return _by_block(model, Workload(1, 1), totals.parameters)
+    return _by_block(model, None, totals.parameters)
 
 
 def _active(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
-    return _by_block(model, Workload(1, 1), totals.active_parameters)
+    return _by_block(model, None, totals.active_parameters)
 
 
 def _forward(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
