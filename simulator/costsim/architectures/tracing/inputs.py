@@ -87,13 +87,17 @@ def _places(
     return (*enumerate(arguments), *keywords.items())
 
 
-def _sizes(option: str, dims: Dims, tensors: Mapping[Place, Tensor]) -> dict[Place, tuple[int, int]]:
+def _sizes(
+    option: str, dims: Dims, tensors: Mapping[Place, Tensor]
+) -> dict[Place, tuple[int, int]]:
     """Return the dimension and size of each input that `dims` speaks of."""
     if dims is None:
         return {}
     wanted: dict[Place, int | None]
     if isinstance(dims, int):
-        wanted = {place: dims for place, tensor in tensors.items() if -tensor.dim() <= dims < tensor.dim()}
+        wanted = {
+            place: dims for place, tensor in tensors.items() if -tensor.dim() <= dims < tensor.dim()
+        }
     elif isinstance(dims, Mapping):
         wanted = dict(cast("Mapping[Place, int | None]", dims))
     else:
@@ -123,9 +127,7 @@ def _token_dims(tensors: Mapping[Place, Tensor]) -> Mapping[Place, int] | None:
     }
 
 
-def _common(
-    sizes: Mapping[Place, tuple[int, int]], *, alone: bool
-) -> tuple[int, dict[Place, int]]:
+def _common(sizes: Mapping[Place, tuple[int, int]], *, alone: bool) -> tuple[int, dict[Place, int]]:
     """Return the size that is counted, and the dimensions that grow with it.
 
     Where one dimension was named for all inputs, those of another size are no batch; where each

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules import module as module_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -90,6 +91,7 @@ class Recorder(TorchDispatchMode):
         self._entered: dict[str, int] = {}
         self._stack: list[tuple[str, int]] = [("", 0)]
         self._saved: dict[int, Tensor] = {}
+        self._longer: dict[int, int] = {}  # bytes that a fake kernel does not allocate, but a CPU
         self._operations = 0
         self._last: Node | None = None
         self._turn: tuple[int, int] = (-1, 0)  # number of a node, products it has run
@@ -144,8 +146,12 @@ class Recorder(TorchDispatchMode):
             raise TooLongError(f"more than {MAX_OPERATIONS:,} operations")
         if name in LOOKUPS and held:
             self.lookups.add(self.parameters[_storage(held[0])])
+        if name == "aten::_embedding_bag" and output[1].numel():
+            self._longer[_storage(output[1])] = output[1].itemsize
         if not node.site.source:
-            read = (v for v in inputs if v.is_floating_point() and _storage(v) not in self.parameters)
+            read = (
+                v for v in inputs if v.is_floating_point() and _storage(v) not in self.parameters
+            )
             node.site.source = next((value.numel() for value in read), 0)
         found = node.site.passes[self.direction]
         if formula is not None:
@@ -206,6 +212,8 @@ class Recorder(TorchDispatchMode):
             kept = self._site(*self._stack[-1]).kept
             kind, width = _format(tensor, self.main_dtype)
             size = tensor.untyped_storage().nbytes()
+            if isinstance(tensor, FakeTensor):
+                size += self._longer.get(storage, 0)
             kept[kind] = kept.get(kind, 0) + size // width
         return tensor
 

@@ -73,13 +73,14 @@ def record(
 def _plain_kernels() -> Iterator[None]:
     """Keep PyTorch from kernels that hide what they compute (whole RNNs, encoder layers)."""
     backends: Any = torch.backends
-    before = backends.mha.get_fastpath_enabled()
+    fast, mkldnn = backends.mha.get_fastpath_enabled(), backends.mkldnn.enabled
     backends.mha.set_fastpath_enabled(False)
+    backends.mkldnn.enabled = False
     try:
-        with backends.mkldnn.flags(enabled=False):
-            yield
+        yield
     finally:
-        backends.mha.set_fastpath_enabled(before)
+        backends.mkldnn.enabled = mkldnn
+        backends.mha.set_fastpath_enabled(fast)
 
 
 def _results(outputs: Any) -> list[Tensor]:
