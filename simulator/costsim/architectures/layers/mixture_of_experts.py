@@ -31,7 +31,7 @@ class MixtureOfExperts:
     shared: FeedForward | None = None
     shared_gate: bool = False
     exhaustive: bool = False
-    latent: Number | None = None  # width that routed experts work on, projected to and from
+    latent: Number | None = None
     latent_bias: bool = False
     output_norm: NormStyle | None = None
 
