@@ -22,7 +22,7 @@ def _write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 
 
 def test_every_field_of_the_short_form_is_a_parameter_of_the_decoder() -> None:
-    details = {"name", "source", "published_parameters", "extends", "huggingface"}
+    details = {"name", "source", "published_parameters", "extends", "huggingface", "vision"}
     assert set(ModelSpec.model_fields) - details == set(inspect.signature(decoder).parameters)
 
 

@@ -20,6 +20,7 @@ from costsim.resources import data_folder
 
 _ALIASES = "aliases"
 _DETAILS = ("name", "source", "published_parameters", "extends")
+_WHOLE = ("huggingface", "vision")  # fields that describe the whole model by themselves
 _MAX_CHAIN = 16  # files that extend one another
 _SUFFIXES = (".json", ".yaml", ".yml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -141,6 +142,11 @@ def _from_document(document: Document, name: str, source: str, *, trusted: bool)
         whole = "huggingface" not in document.value
         path = () if whole else ("huggingface",)
         return read_config(shape["huggingface"], document, name=name, source=source, path=path)
+    if "vision" in shape:
+        from costsim.architectures.vision.families import read_vision
+
+        net = read_vision(shape["vision"], document, trusted=trusted)
+        return Architecture(name, net, source=source)
     if not trusted:
         from costsim.architectures.spec import check_shape
 
@@ -170,19 +176,21 @@ def _resolved(own: Mapping[str, Any], document: Document, chain: tuple[str, ...]
     base = own.get("extends")
     if base is not None:
         below = _extended(base, document, chain)
-        if "huggingface" in below and not shape.keys() - {"huggingface"}:
-            changes: dict[str, Any] = shape.get("huggingface") or {}
-            return {"huggingface": {**below["huggingface"], **changes}}
-        if "huggingface" in below or "huggingface" in shape:
-            form = "under `huggingface:`" if "huggingface" in below else "as fields of the model"
+        whole = next((key for key in _WHOLE if key in below), None)
+        if whole is not None and not shape.keys() - {whole}:
+            changes: dict[str, Any] = shape.get(whole) or {}
+            return {whole: {**below[whole], **changes}}
+        if whole is not None or shape.keys() & set(_WHOLE):
+            form = f"under `{whole}:`" if whole is not None else "as fields of the model"
             message = f"what changes in `{base}` must be said {form}, as it is described there"
             raise SpecError(message, location=document.locate(("extends",)))
         shape = {**below, **shape}
     shape = {key: value for key, value in shape.items() if value is not None}
-    if "huggingface" in shape and len(shape) > 1:
-        fields = ", ".join(f"`{key}`" for key in shape if key != "huggingface")
-        message = f"`huggingface` describes the whole model; {fields} cannot stand beside it"
-        raise SpecError(message, location=document.locate(("huggingface",), key=True))
+    whole = next((key for key in _WHOLE if key in shape), None)
+    if whole is not None and len(shape) > 1:
+        fields = ", ".join(f"`{key}`" for key in shape if key != whole)
+        message = f"`{whole}` describes the whole model; {fields} cannot stand beside it"
+        raise SpecError(message, location=document.locate((whole,), key=True))
     return shape
 
 

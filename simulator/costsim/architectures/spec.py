@@ -32,6 +32,8 @@ class ModelSpec(BaseModel):
     """A catalog model or another file whose fields hold where this one says nothing."""
     huggingface: dict[str, Any] | None = None
     """The content of a Hugging Face config.json, instead of the fields below."""
+    vision: dict[str, Any] | None = None
+    """A net of images instead: `family`, and the fields of that family (see docs/architectures)."""
 
     layers: Size | None = None
     """Number of layers."""

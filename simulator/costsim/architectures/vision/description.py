@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.vision.net import Net
+from costsim.architectures.vision.net import Net, each
 from costsim.architectures.workload import Workload
 
 
@@ -40,12 +40,10 @@ class ImageNet(ABC):
 
     def sizes(self, workload: Workload) -> tuple[Number, ...]:
         """Return the dimensions of an image; one number is the side of a square."""
-        image = workload.image
-        if image is None:
+        if workload.image is None:
             return self.image
-        if isinstance(image, tuple):
-            return image
-        return (*self.image[:-2], image, image)
+        sides = each(workload.image, 2)
+        return (*self.image[: -len(sides)], *sides)
 
     @abstractmethod
     def build(self, net: Net) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 from costsim.architectures.vision.description import ImageNet
+from costsim.architectures.workload import Workload
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError, suggestion
+
+MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a net
+
+MAX_DEPTH = 10_000  # likewise, of layers
 
 # name → its module and class, imported on use
 FAMILIES: Mapping[str, tuple[str, str]] = {
@@ -54,33 +60,67 @@ def read_vision(values: Mapping[str, Any], document: Document, *, trusted: bool)
     Raises:
         SpecError: with every field that is missing, unknown or of a wrong type.
     """
-    fields = {key: value for key, value in values.items() if key != "family"}
+    fields = {key: _frozen(value) for key, value in values.items() if key != "family"}
     name = values.get("family")
     if not isinstance(name, str) or name not in FAMILIES:
-        location = document.locate(("vision", "family"))
-        said = "missing `family`" if name is None else f"unknown `family` `{name}`"
-        hint = suggestion(str(name or ""), FAMILIES)
-        raise SpecError(Problem(said, location, hint))
+        said = "missing `family`" if name is None else f"unknown `family` `{str(name)[:60]}`"
+        hint = f"families: {', '.join(FAMILIES)}"
+        if name is not None:
+            hint = suggestion(str(name), FAMILIES)
+        raise SpecError(Problem(said, document.locate(("vision", "family")), hint))
     family = family_class(name)
-    if trusted:
-        return family(**{key: _frozen(value) for key, value in fields.items()})
-    return _checked(family, fields, document)
+    return family(**fields) if trusted else _checked(family, fields, document)
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def _checked(family: type[ImageNet], fields: Mapping[str, Any], document: Document) -> ImageNet:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    """Return the net after checking names, types and ranges of fields, and that its sizes fit.
 
-    config = ConfigDict(extra="forbid", strict=True)
-    adapter = TypeAdapter(family, config=config)
+    Raises:
+        SpecError: if any is wrong.
+    """
+    known = {field.name: field for field in dataclasses.fields(family)}
+    problems: list[Problem] = []
+
+    def problem(field: str, message: str, hint: str | None = None) -> None:
+        place = document.locate(("vision", field))
+        problems.append(Problem(f"`{field}` {message}", place, hint))
+
+    for field in fields:
+        if field not in known:
+            problem(field, "is no field of this family", suggestion(field, known))
+    for name, field in known.items():
+        if name in fields:
+            largest = MAX_DEPTH if name in ("depths", "layers") else MAX_SIZE
+            complaint = _complaint(get_type_hints(family)[name], fields[name], largest)
+            if complaint:
+                problem(name, complaint)
+        elif field.default is dataclasses.MISSING:
+            problem(name, "is missing")
+    if problems:
+        raise SpecError(problems)
+    net = family(**fields)
     try:
-        return adapter.validate_python(fields)
+        net.blocks(Workload(1, 1))
+    except (ArithmeticError, ValueError, IndexError) as error:
+        message = f"these fields make no net: {error}"
+        raise SpecError(message, location=document.locate(("vision",))) from None
+    return net
+
+
+def _complaint(hint: Any, value: Any, largest: int) -> str:
+    """Return what is wrong with a field's value, if anything."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError as error:
-        problems = [
-            Problem(f"{detail['msg']}", document.locate(("vision", *detail["loc"])))
-            for detail in error.errors(include_url=False)
-        ]
-        raise SpecError(problems) from None
+        message: str = error.errors(include_url=False)[0]["msg"]
+        return f"is wrong: {message[0].lower()}{message[1:]}"
+    numbers = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+    if any(isinstance(number, int | float) and not 0 <= number <= largest for number in numbers):
+        return f"must be from 0 to {largest:,}"
+    return ""

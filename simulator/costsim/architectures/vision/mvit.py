@@ -48,7 +48,9 @@ class MultiscaleVit(ImageNet):
 
     def build(self, net: Net) -> None:
         clip = net.x.sizes
-        native = tuple(n // s for n, s in zip(self.image, _PATCH_STRIDE, strict=True))
+        native: tuple[int, ...] = tuple(
+            n // s for n, s in zip(self.image, _PATCH_STRIDE, strict=True)
+        )
         net.block("patches", partial(self._stem, net, native), part="stem")
         grid = tuple(
             strided(n, k, s, 2 * (k // 2))
@@ -71,7 +73,7 @@ class MultiscaleVit(ImageNet):
                 )
                 net.block(f"stage{number + 1}.{index + 1}", partial(self._layer, net, layer))
                 grid = _pooled(grid, layer.stride)
-                native = (native[0], *(n // layer.stride for n in native[1:]))
+                native = native[:1] + tuple(n // layer.stride for n in native[1:])
         net.block("head", partial(self._head, net), part="head")
 
     def _stem(self, net: Net, native: tuple[int, ...]) -> None:

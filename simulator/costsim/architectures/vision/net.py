@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from costsim.algebra import Number, ceil_div, exact_div, maximum, minimum
 from costsim.architectures.block import Block
@@ -19,7 +19,6 @@ from costsim.architectures.operators import (
     Columns,
     Convolution,
     CrossEntropy,
-    Distances,
     Elementwise,
     Held,
     Learned,
@@ -31,12 +30,17 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.operators.convolution import strided
 from costsim.architectures.operators.eager import FUNCTIONS
+from costsim.architectures.operators.maps import Distances
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import FUSED
+from costsim.errors import SpecError
 
 Step: TypeAlias = Callable[[], None]
 Extent: TypeAlias = Number | tuple[Number, ...]
 """One number for all dimensions, or one for each."""
+
+_FROM_OUTPUT = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh")
+"""Functions differentiated by what they gave, which may therefore overwrite what they read."""
 
 Part: TypeAlias = Literal["stem", "layer", "head"]
 
@@ -64,7 +68,7 @@ class Net:
     """A net in the making: `x` is the map that the next step reads."""
 
     def __init__(self, batch: Number, channels: Number, sizes: Sizes) -> None:
-        self.batch = batch
+        self.batch: Number = batch
         self.x = Map("input", channels, sizes, leaf=True)
         self._blocks: list[Block] = []
         self._operators: list[Operator] = []
@@ -160,6 +164,7 @@ class Net:
             split=split,
         )
         self.add(operator)
+        self._require(operator.output_sizes)
         divided = "columns" if split in ("column", "channels") else None
         self.x = Map(operator.name, outputs, operator.output_sizes, split=divided)
 
@@ -215,7 +220,7 @@ class Net:
         """Apply a function to every value."""
         x = self.x
         name = self.name(function)
-        kept = name if "output" in FUNCTIONS.get(function, ()) else x.name
+        kept = name if function in _FROM_OUTPUT else x.name
         self.add(
             Elementwise(
                 name=name,
@@ -280,6 +285,7 @@ class Net:
 
     def _pooled(self, kind: Literal["max", "mean"], sizes: Sizes, *, whole: bool) -> None:
         x = self.x
+        self._require(sizes)
         name = self.name("pooling")
         self.add(
             Pooling(
@@ -570,8 +576,25 @@ class Net:
             )
         )
 
+    def _require(self, sizes: Sizes) -> None:
+        """Check that a map has positions.
+
+        Raises:
+            SpecError: if the image is too small for the windows that follow one another.
+        """
+        if any(isinstance(size, int) and size < 1 for size in sizes):
+            before = "×".join(str(size) for size in self.x.sizes)
+            raise SpecError(f"the image is too small: a map of {before} has no window left")
+
     def _each(self, extent: Extent) -> tuple[Number, ...]:
-        return extent if isinstance(extent, tuple) else (extent,) * len(self.x.sizes)
+        return each(extent, len(self.x.sizes))
+
+
+def each(extent: Extent, dimensions: int) -> tuple[Number, ...]:
+    """Return one number for each dimension."""
+    if isinstance(extent, tuple):
+        return cast("tuple[Number, ...]", extent)
+    return (extent,) * dimensions
 
 
 def _keeps_output(operator: Elementwise) -> bool:
