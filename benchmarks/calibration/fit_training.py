@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from scipy.optimize import least_squares
 
 from costsim.hardware.calibration import class_of
@@ -28,6 +29,7 @@ from costsim.training import timing
 from costsim.training.job import Job
 from costsim.training.losses import Losses
 from costsim.training.profile import profile
+from costsim.training.software import software
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
 from costsim.training.traffic import data_parallel
@@ -36,6 +38,7 @@ from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import Run, read_runs
 
 CLASSES = ("ampere", "hopper", "blackwell", "tpu")
+TRUST = {"megatron-recompute": 2.0}  # "high" where the data's own table says so
 MOST_OF_A_SOURCE = 120  # runs that enter the fit; the rest are scored only
 
 
@@ -72,6 +75,7 @@ def constants() -> list[Constant]:
         if name in ("hopper", "blackwell"):
             found.append(Constant("losses", name, "sustained_narrow_ratio", 1.0, 0.15))
     for name in PROFILES:
+        found.append(Constant("software", name, "product_ratio", 1.0, 0.06))
         found.append(Constant("software", name, "passes_ratio", 1.3, 0.4))
         if name != "xla":
             found.append(Constant("software", name, "launch_s", 25e-6, 0.5))
@@ -162,12 +166,12 @@ def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) ->
     return Losses(**{f: v * values.get(("losses", name, f), 1.0) for f, v in generic.items()})
 
 
-def software_of(software: Any, values: dict[Any, float]) -> Any:
-    mine = {f: v for (t, o, f), v in values.items() if t == "software" and o == software.name}
-    rates = dict(software.attention_rates)
+def software_of(held: Any, values: dict[Any, float]) -> Any:
+    mine = {f: v for (t, o, f), v in values.items() if t == "software" and o == held.name}
+    rates = dict(held.attention_rates)
     rates |= {f.split(".")[1]: v for f, v in mine.items() if "." in f}
     plain = {f: v for f, v in mine.items() if "." not in f}
-    return replace(software, attention_rates=rates, **plain)
+    return replace(held, attention_rates=rates, **plain)
 
 
 def fit(model: Model, without: str = "", start: np.ndarray | None = None) -> np.ndarray:
@@ -187,12 +191,38 @@ def fit(model: Model, without: str = "", start: np.ndarray | None = None) -> np.
         found = model.predicted(x, used)
         errors = np.array([log(p / m) for _, p, m in found])
         # Large sources count less a run: a hundred rows of one sweep are not a hundred witnesses.
-        weights = np.array([(sizes[source(r)] / stride[source(r)]) ** -0.4 for r, *_ in found])
+        weights = np.array(
+            [
+                TRUST.get(source(r), 1.0) * (sizes[source(r)] / stride[source(r)]) ** -0.4
+                for r, *_ in found
+            ]
+        )
         soft = np.sign(errors) * np.sqrt(2 * 0.01 * (np.sqrt(1 + (errors / 0.1) ** 2) - 1))
         return np.concatenate([soft * weights / 0.05, (x - priors) / spreads])
 
-    begin = priors if start is None else start
+    begin = current(known) if start is None else start
     return least_squares(residuals, begin, max_nfev=8, x_scale="jac", diff_step=1e-3).x
+
+
+def current(known: list[Constant]) -> np.ndarray:
+    """Return the constants as they stand in hardware_specs/calibration, priors where unset."""
+    table = yaml.safe_load((data_folder("hardware_specs") / "calibration/losses.yaml").read_text())
+    found: list[float] = []
+    for c in known:
+        value: float | None = None
+        if c.table == "losses":
+            value = table["generic"][c.field]
+            if c.owner != "generic":
+                own = table["classes"].get(c.owner, {}).get(c.field)
+                value = own / value if own and value else None
+        elif "." in c.field:
+            value = software(c.owner).attention_rates.get(c.field.split(".")[1])
+        else:
+            value = getattr(software(c.owner), c.field)
+        if not value or (c.ratio and value >= 1):
+            value = c.prior
+        found.append(log(value / (1 - value)) if c.ratio else log(value))
+    return np.array(found)
 
 
 def source(run: Run) -> str:

@@ -22,7 +22,8 @@ class Software:
     comes with tensor parallelism ("selective": together with selective recomputation only).
     `states` changes, by precision recipe or for "all" of 16 bits and fewer, what is held of weights
     and gradients. `attention_rates` are rates of its attention kernels over the best of 2025,
-    by class of accelerator or for "all"; `passes_ratio` what its element-wise work moves over fully
+    by class of accelerator or for "all", and `product_ratio` that of its matrix products, with what
+    stands between them (casts, transposes, biases); `passes_ratio` what its element-wise work moves over fully
     fused kernels. `divides_boundary` is whether each tensor-parallel rank sends its share of what a
     stage passes on, or all of it; `fuses_accumulation` whether products add weight gradients to
     those of earlier micro-batches themselves. Overlap ratios say which share
@@ -39,6 +40,7 @@ class Software:
     sequence_parallel: Literal["never", "selective", "always"]
     states: Mapping[str, Mapping[str, int]] = field(hash=False)
     attention_rates: Mapping[str, float] = field(hash=False)
+    product_ratio: float
     passes_ratio: float
     divides_boundary: bool
     fuses_accumulation: bool

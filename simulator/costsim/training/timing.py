@@ -135,9 +135,10 @@ def _pass(
         """Sum a figure (blocks, combinations) over the blocks of each stage type."""
         return np.einsum("rtk,kr->rt", held.counts, profiled.gather(figures))
 
+    sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
     slowdown = np.array(
         [
-            1 / (lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio),
+            1 / (sustained * software.product_ratio),
             1 / (lost.sustained_attention_ratio * software.attention_ratio(job.system)),
             software.passes_ratio,
         ]

@@ -214,7 +214,7 @@ def _kind(columns: list[str], file: str) -> Kind:
     present = set(columns)
     scores = {kind: len(present & set(needed)) / len(needed) for kind, needed in REQUIRED.items()}
     marked = [kind for kind, needed in REQUIRED.items() if needed[0] in present]
-    kinds: list[Kind] = marked or list(REQUIRED)
+    kinds: list[Kind] = marked or [*REQUIRED]
     kind: Kind = max(kinds, key=lambda name: scores[name])
     if scores[kind] < 0.5:
         raise SpecError(
