@@ -18,6 +18,8 @@ from costsim.architectures.stacks import Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
+LAYER_NORM = NormStyle()
+
 
 class Part(Protocol):
     """Something that stands beside the text model."""
@@ -41,7 +43,7 @@ class Normalized:
     """A norm of `width` values."""
 
     width: Number
-    style: NormStyle = NormStyle()
+    style: NormStyle = LAYER_NORM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.tables import Table
 from costsim.architectures.operators import (
     CrossEntropy,
     Elementwise,
@@ -45,21 +46,6 @@ class Stem(Protocol):
     def inside(self, workload: Workload) -> Workload:
         """Return what passes through the layers where `workload` enters the stem."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of embeddings added to those of the tokens.
-
-    Look-ups that are `shared` by the batch (positions) are made once for it. Some tables are looked
-    into several `times` (the corners of a box), and some are not looked into by text alone.
-    """
-
-    name: str
-    entries: Number
-    width: Number | None = None
-    shared: bool = False
-    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +88,7 @@ class TextStem:
             width=width if self.token_width is None else self.token_width,
         )
         found: list[Operator] = [tokens if self.tied_to is None else Reused.around(tokens)]
-        for table in self.tables:
-            found.append(
-                Embedding(
-                    name=f"{name}.{table.name}",
-                    rows=rows * table.times,
-                    entries=table.entries,
-                    width=width if table.width is None else table.width,
-                    vocabulary=False,
-                    looked_up=workload.tokens if table.shared else None,
-                )
-            )
+        found.extend(table.operator(name, workload, width) for table in self.tables)
         source, wide = name, hidden if self.norm_last else width
         project = Linear.of(f"{name}.project", name, rows, width, hidden, bias=self.projection_bias)
         if self.norm_last and projected:

@@ -11,20 +11,37 @@ from typing import Any
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.huggingface import (
+    bart,
     bert,
     bloom,
     decoders,
     gpt2,
     gpt_neox,
+    hybrids,
     llama,
     opt,
     rotary_encoders,
+    speech,
+    t5,
 )
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
-_FAMILIES = (gpt2, opt, bloom, gpt_neox, llama, decoders, bert, rotary_encoders)
+_FAMILIES = (
+    gpt2,
+    opt,
+    bloom,
+    gpt_neox,
+    llama,
+    decoders,
+    hybrids,
+    bert,
+    rotary_encoders,
+    bart,
+    t5,
+    speech,
+)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

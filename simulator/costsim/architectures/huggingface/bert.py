@@ -19,7 +19,8 @@ from costsim.architectures.huggingface.encoders import (
     tables,
     tied,
 )
-from costsim.architectures.stacks import Head, Stack, StackLayer, Table, TextStem, Transform
+from costsim.architectures.layers.tables import Table
+from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem, Transform
 
 _BERT = Kin()
 

@@ -12,7 +12,8 @@ from costsim.architectures.huggingface.config import Config
 from costsim.architectures.layers import FeedForward, NormStyle, SelfAttention
 from costsim.architectures.layers.branches import residual_layer
 from costsim.architectures.layers.layer import SubLayer
-from costsim.architectures.stacks import Head, Stack, StackLayer, Table, TextStem, Transform
+from costsim.architectures.layers.tables import Table
+from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem, Transform
 
 LAYER_NORM = NormStyle(kind="layer")
 TOKENS = "embedding.tokens.weight"

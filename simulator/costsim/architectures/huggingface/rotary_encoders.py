@@ -28,8 +28,9 @@ from costsim.architectures.layers import (
     SelfAttention,
 )
 from costsim.architectures.layers.branches import Branch, Branches, residual_layer
+from costsim.architectures.layers.tables import Table
 from costsim.architectures.multimodal import Activated, Chain, Dense, Multimodal, Normalized
-from costsim.architectures.stacks import Head, Stack, StackLayer, Table, TextStem, Transform
+from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem, Transform
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.tables import Table
 from costsim.architectures.operators import Learned, Operator, Residual
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
@@ -37,7 +38,7 @@ class Branch:
 
     `before` normalizes what it reads, `after` what it returns, `behind` the sum (post-norm). A
     branch that does not `add` replaces the stream. `scales` counts trained numbers that what it
-    returns is multiplied with.
+    returns is multiplied with; a `table` adds to attention's scores.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Branch:
     behind: NormStyle | None = None
     add: bool = True
     scales: Number = 0
+    table: Table | None = None
 
     def operators(
         self, workload: Workload, hidden: Number, stream: str, dropout: bool
@@ -57,6 +59,8 @@ class Branch:
         if self.before is not None:
             source = f"{self.name}_norm"
             found.append(self.before.operator(source, stream, rows, hidden))
+        if self.table is not None:
+            found.append(self.table.operator(self.name, workload, 1))
         inner, output = self.sub_layer.operators(workload, hidden, source)
         found.extend(inner)
         if self.after is not None:

@@ -36,6 +36,7 @@ class SelfAttention:
     head_dim: Number
     value_dim: Number | None = None
     bias: bool = False  # of queries, keys and values
+    key_bias: bool = True  # whether keys have it too
     output_bias: bool = False
     fused_projection: bool = False
     float32_softmax: bool = True  # whatever the format computed in
@@ -136,7 +137,7 @@ class SelfAttention:
         queries = Columns(self.heads * self.head_dim, self.heads)
         if self.borrowed:
             return (queries,)
-        keys = Columns(self.kv_heads * self.head_dim, self.kv_heads)
+        keys = Columns(self.kv_heads * self.head_dim, self.kv_heads, biased=self.key_bias)
         if self.keys_as_values:
             return (queries, keys)
         return (queries, keys, Columns(self.kv_heads * self.values, self.kv_heads))

@@ -19,11 +19,12 @@ class Columns:
 
     outputs: Number
     units: Number
+    biased: bool = True  # where the product has a bias
 
     def divided(self, tp: Number) -> Columns:
         """Columns on one of `tp` devices; an indivisible unit is held by several."""
         units = maximum(exact_div(self.units, tp), 1)
-        return Columns(exact_div(self.outputs * units, self.units), units)
+        return replace(self, outputs=exact_div(self.outputs * units, self.units), units=units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,9 @@ class Linear(Operator):
         )
         if not self.bias:
             return (matrix,)
-        shapes = tuple((outputs,) for outputs in runs)
-        return (matrix, Weight(f"{self.name}.bias", self.outputs, matrix=False, shapes=shapes))
+        biased = tuple(run.outputs for run in self.columns if run.biased)
+        shapes = tuple((outputs,) for outputs in biased) if self.separate else ()
+        return (matrix, Weight(f"{self.name}.bias", sum(biased), matrix=False, shapes=shapes))
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if direction == "forward":
