@@ -81,16 +81,15 @@ def constants() -> list[Constant]:
             found.append(Constant("software", name, "launch_s", 25e-6, 0.5))
         for kind in ("ampere", "hopper"):
             found.append(Constant("software", name, f"attention_rates.{kind}", 0.9, 0.4))
-    for name in ("megatron-core", "fsdp", "xla"):
+    for name in ("megatron-core", "nemo", "fsdp", "xla"):
         found.append(Constant("software", name, "overlap_gathers_ratio", 0.9, 1.0, ratio=True))
         found.append(Constant("software", name, "overlap_gradients_ratio", 0.9, 1.0, ratio=True))
-    found.append(
-        Constant("software", "megatron-core", "overlap_tensor_ratio", 0.4, 1.0, ratio=True)
-    )
+    for name in ("megatron-core", "nemo"):
+        found.append(Constant("software", name, "overlap_tensor_ratio", 0.4, 1.0, ratio=True))
     return found
 
 
-PROFILES = ("megatron-2022", "megatron-deepspeed", "megatron-core", "fsdp", "xla")
+PROFILES = ("megatron-2022", "megatron-deepspeed", "megatron-core", "nemo", "fsdp", "xla")
 
 
 @dataclass
@@ -163,7 +162,8 @@ class Model:
 
 def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) -> Losses:
     """Class constants are factors on the generic ones."""
-    return Losses(**{f: v * values.get(("losses", name, f), 1.0) for f, v in generic.items()})
+    own = {} if name == "generic" else {f: values.get(("losses", name, f), 1.0) for f in generic}
+    return Losses(**{f: v * own.get(f, 1.0) for f, v in generic.items()})
 
 
 def software_of(held: Any, values: dict[Any, float]) -> Any:

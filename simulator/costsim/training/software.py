@@ -18,19 +18,32 @@ from costsim.resources import data_folder
 class Software:
     """A profile of a framework, from `hardware_specs/calibration/software.yaml`.
 
-    `zero` is the ZeRO stage where nothing else is asked for, and `sequence_parallel` whether it
-    comes with tensor parallelism ("selective": together with selective recomputation only).
-    `states` changes, by precision recipe or for "all" of 16 bits and fewer, what is held of weights
-    and gradients. `attention_rates` are rates of its attention kernels over the best of 2025,
-    by class of accelerator or for "all", and `product_ratio` that of its matrix products, with what
-    stands between them (casts, transposes, biases); `passes_ratio` what its element-wise work moves over fully
-    fused kernels. `divides_boundary` is whether each tensor-parallel rank sends its share of what a
-    stage passes on, or all of it; `fuses_accumulation` whether products add weight gradients to
-    those of earlier micro-batches themselves. Overlap ratios say which share
-    of a transfer may hide behind computation of the same time;
-    `launch_s` is the host's time to launch one kernel, `step_s` what it does once a step;
-    `context_bytes` is held by the driver and the communication library, and `reserve_ratio` of the
-    tensors' bytes is lost to the allocator.
+    Attributes:
+        attention: whether a fused kernel computes it, or scores pass through memory.
+        dropout: whether models that have dropout are trained with it.
+        zero: the ZeRO stage where nothing else is asked for.
+        sequence_parallel: whether it comes with tensor parallelism; "selective": together with
+            selective recomputation only.
+        states: by precision recipe, or for "all" of 16 bits and fewer, what it holds otherwise of
+            weights and gradients.
+        attention_rates: rate of its attention kernels over the best of 2025, by class of
+            accelerator or for "all".
+        product_ratio: rate of its matrix products, with the casts, transposes and biases between
+            them, over library calls alone.
+        passes_ratio: bytes that its element-wise work moves over fully fused kernels.
+        divides_boundary: whether each tensor-parallel rank sends its share of what a pipeline
+            stage passes on, or all of it.
+        interleaves: whether its recipes choose a virtual pipeline where nothing is said.
+        fuses_accumulation: whether products add weight gradients to those of earlier micro-batches
+            themselves.
+        overlap_gradients_ratio: share of gradient reduction that may hide behind computation of
+            the same time; `overlap_gathers_ratio` of gathered weights, `overlap_pipeline_ratio` of
+            what stages pass on, `overlap_tensor_ratio` of tensor-parallel exchanges.
+        launch_s: the host's time for one kernel of the operator list, with the small ones that
+            go with it.
+        step_s: what the host does once a step.
+        context_bytes: held by the driver and the communication library.
+        reserve_ratio: of the tensors' bytes, lost to the allocator.
     """
 
     name: str
@@ -43,6 +56,7 @@ class Software:
     product_ratio: float
     passes_ratio: float
     divides_boundary: bool
+    interleaves: bool
     fuses_accumulation: bool
     overlap_gradients_ratio: float
     overlap_gathers_ratio: float

@@ -91,6 +91,9 @@ def configuration_of(run: Run) -> Configuration | str:
     recipe = _recipe(text.get("precision", ""))
     if recipe is None:
         return f"precision `{text.get('precision', '')}` is not known"
+    if not recipe:
+        # Who states none trains in the fewest bits that the device multiplies in floating point.
+        recipe = "fp8" if "fp8" in system.accelerator.peaks_flops_per_s else "bf16"
     if recipe not in system.accelerator.peaks_flops_per_s and recipe in ("fp8", "int8"):
         recipe = "bf16"
     if recipe == "bf16" and "bf16" not in system.accelerator.peaks_flops_per_s:
@@ -118,7 +121,7 @@ def configuration_of(run: Run) -> Configuration | str:
 
 def _recipe(words: str) -> str | None:
     if not words:
-        return "bf16"
+        return ""
     return next((name for part, name in _RECIPES if part in words.lower()), None)
 
 
@@ -146,7 +149,7 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
     elif dp is not None and devices % dp:
         return f"{devices} devices do not divide into DP {dp}"
     vp = stated("vp")
-    if vp is None and pp is not None:
+    if vp is None and (pp == 1 or not kind.interleaves):
         vp = 1
     micro_batch = stated("micro_batch")
     return Axes(tp, pp, vp, dp, cp, micro_batch, zero, replicas, _recompute(run))

@@ -12,7 +12,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"megatron-lm (20(19|2[0-2])|as published|\(as published)|metaseq|v1|v2", "megatron-2022"),
     (r"deepspeed|zero", "deepspeed"),
     (r"maxtext|\bpax|paxml|jax|t5x|pathways|flax|levanter|easylm|xla|tpu", "xla"),
-    (r"megatron|nemo|megascale|transformer ?engine|nvidia (release|pytorch)|ngc", "megatron-core"),
+    (r"nemo|megatron-bridge|megascale|nvidia|ngc", "nemo"),
+    (r"megatron|transformer ?engine", "megatron-core"),
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
 )
 DEFAULT = "megatron-core"

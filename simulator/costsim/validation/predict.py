@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.recompute import RECOMPUTE, Recompute
-from costsim.training.space import Choices, legal_strategies, limits_of
+from costsim.training.space import Choices, divisors, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.configuration import Axes, Configuration, configuration_of
 from costsim.validation.runs import Run
@@ -98,7 +99,7 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
 
 
 def _open(axes: Axes) -> tuple[str, ...]:
-    names = ("tp", "pp", "dp", "cp", "micro_batch", "zero", "recompute")
+    names = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "zero", "recompute")
     return tuple(name for name in names if getattr(axes, name) is None)
 
 
@@ -142,8 +143,12 @@ def _search(job: Job, axes: Axes) -> _Found | None:
     if axes.tp and axes.pp and axes.cp and axes.dp and axes.micro_batch:
         # The division stands, whether or not it is one that the search would think of.
         zero = (0, 1) if axes.zero is None else (axes.zero,)
+        chunks = _interleavings(job, axes) if axes.vp is None else (axes.vp,)
         strategies = Strategies.of(
-            [_filled(job, replace(axes, zero=z, recompute=r)) for z in zero for r in recompute]
+            [
+                _filled(job, replace(axes, vp=v, zero=z, recompute=r))
+                for v, z, r in product(chunks, zero, recompute)
+            ]
         )
     else:
         strategies = _legal(job, axes, recompute)
@@ -183,6 +188,17 @@ def _in_part(job: Job, evaluation: Evaluation, full: _Found, capacity: float) ->
         memory_bytes + share * (full.memory_bytes - memory_bytes),
         share,
     )
+
+
+def _interleavings(job: Job, axes: Axes) -> tuple[int, ...]:
+    """Return the numbers of chunks a stage may hold, equal ones if any, else one."""
+    pp = axes.pp or 1
+    micro_batches = job.global_batch / ((axes.dp or 1) * (axes.micro_batch or 1))
+    if pp == 1 or micro_batches % pp:
+        return (1,)
+    return tuple(
+        v for v in divisors(max(job.model.depth // pp, 1)) if job.model.depth % (pp * v) == 0
+    ) or (1,)
 
 
 def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
