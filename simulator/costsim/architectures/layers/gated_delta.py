@@ -61,6 +61,7 @@ class GatedDelta:
     ) -> tuple[tuple[Operator, ...], str]:
         """Return the operators that turn `source` into the mixer's output, and that one's name."""
         rows = workload.rows
+        forward, backward = self._scan_flops(workload)
         projected, scan, norm = "delta.input", "delta.scan", "delta.norm"
         keys, values = Columns(self.keys, self.key_heads), Columns(self.values, self.value_heads)
         decays = Columns(self.decays, self.value_heads)
@@ -95,7 +96,8 @@ class GatedDelta:
                 rows=rows,
                 read=self.convolved + self.value_heads + self.decays,
                 written=self.values,
-                flops=self._scan_flops(workload),
+                flops=forward,
+                backward_flops=backward,
                 state=workload.batch * self._state if workload.generates else 0,
                 holds=(
                     Held("delta.convolution", self.convolved),
@@ -124,23 +126,26 @@ class GatedDelta:
     def _state(self) -> Number:
         return self.value_heads * self.key_dim * self.value_dim
 
-    def _scan_flops(self, workload: Workload) -> Number:
+    def _scan_flops(self, workload: Workload) -> tuple[Number, Number]:
+        """Return the FLOPs of the forward and of the backward pass through the scan."""
         if workload.generates:
-            return 0  # sums of products of vectors, which nobody counts
+            return 0, 0  # sums of products of vectors, which nobody counts
         chunks = ceil_div(workload.tokens, CHUNK)
-        # 1. Scores of keys and of queries by keys, where a head decays as one; otherwise each score
-        #    is a weighted sum that is no matrix product, and the triangular system is inverted and
-        #    multiplied with keys and values instead of solved.
+        heads, square = workload.batch * self.value_heads, CHUNK * CHUNK
+        by_head = self.decay == "heads"
+        # 1. Scores of queries and of keys by keys, where a head decays as one. Otherwise a score is
+        #    a weighted sum and no matrix product, but the triangular system of the keys' scores is
+        #    inverted and multiplied with keys and values instead of solved for them.
         # 2. Scores times values.
-        scores = (
-            2 * self.key_dim + self.value_dim
-            if self.decay == "heads"
-            else self.key_dim + 2 * self.value_dim
-        )
+        keys, values = (2, 1) if by_head else (1, 2)
+        scores = square * (keys * self.key_dim + values * self.value_dim)
         # 3. The state read by keys and by queries, and written by keys and corrections.
-        state = 3 * self.key_dim * self.value_dim
-        inside = CHUNK * CHUNK * scores + CHUNK * state
-        return 2 * workload.batch * self.value_heads * chunks * inside
+        state = CHUNK * self.key_dim * self.value_dim
+        forward = 2 * heads * chunks * (scores + 3 * state)
+        # 4. Backward: the gradient of the solved system, by keys and by values; nothing to the
+        #    first state, which two products read, nor from the last, which one wrote.
+        solved = square * (self.key_dim + self.value_dim) if by_head else 0
+        return forward, 2 * forward + 2 * heads * (chunks * solved - 4 * state)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the state in fp32, and the convolution's last inputs, however many `tokens`."""

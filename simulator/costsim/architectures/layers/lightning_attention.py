@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.algebra import Number
+from costsim.algebra import Number, ceil_div, minimum
 from costsim.architectures.operators import Columns, Elementwise, Held, Linear, Norm, Operator
 from costsim.architectures.operators.recurrence import Recurrence
 from costsim.architectures.tensors import CacheTensor
@@ -33,6 +33,7 @@ class LightningAttention:
             f"attention.{part}" for part in ("query_key_value", "scan", "norm", "gate")
         )
         gated = "attention.gated"
+        forward, backward = self._scan_flops(workload)
         state = self.heads * self.head_dim * self.head_dim
         found: tuple[Operator, ...] = (
             Linear(
@@ -48,7 +49,8 @@ class LightningAttention:
                 rows=rows,
                 read=3 * width,
                 written=width,
-                flops=self._scan_flops(workload),
+                flops=forward,
+                backward_flops=backward,
                 state=workload.batch * state if workload.generates else 0,
                 holds=(Held(projected, 3 * width),),
             ),
@@ -81,15 +83,22 @@ class LightningAttention:
         )
         return found, "attention.output"
 
-    def _scan_flops(self, workload: Workload) -> Number:
-        tokens, dim = workload.tokens, self.head_dim
-        state = 2 * tokens * dim * dim  # 1. keys times values, 2. queries times the state
-        if not workload.generates:
-            blocks = tokens // self.block
-            rest = tokens - blocks * self.block
-            scores = blocks * self.block * self.block + rest * rest
-            state = state + 2 * scores * dim  # 3. queries times keys, 4. scores times values
-        return 2 * workload.batch * self.heads * state
+    def _scan_flops(self, workload: Workload) -> tuple[Number, Number]:
+        """Return the FLOPs of the forward and of the backward pass through the scan."""
+        tokens, dim, square = workload.tokens, self.head_dim, self.head_dim * self.head_dim
+        heads = workload.batch * self.heads
+        state = 2 * heads * tokens * square
+        if workload.generates:
+            return 2 * state, 4 * state  # 1. keys times values, 2. queries times the state
+        last = tokens - (ceil_div(tokens, self.block) - 1) * self.block
+        before = tokens - last
+        scores = before * self.block + last * last
+        # 3. Queries times keys, 4. scores times values.
+        forward = 2 * state + 4 * heads * scores * dim
+        # Nothing to the first state, which queries of a block read, nor from the last, which keys
+        # and values of one wrote.
+        idle = minimum(tokens, self.block) + 2 * last
+        return forward, 2 * forward - 2 * heads * idle * square
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the state, the same for any `tokens`."""

@@ -46,6 +46,7 @@ class SelfAttention:
     sinks: bool = False
     gate: Literal["values", "heads"] | None = None
     gate_bias: bool = False  # one a head
+    gate_of_queries: bool = False  # projected with queries, and so with their biases
     keys_as_values: bool = False
     borrowed: bool = False
     cached_for_each_head: bool = False  # by the reference code, though groups of heads share them
@@ -114,7 +115,9 @@ class SelfAttention:
         )
         context, width = "attention.context", self.heads * self.values
         if self.gate is not None:
-            found.extend(gated_context(self, rows, hidden, source))
+            found.extend(
+                gated_context(self, rows, hidden, source, self.gate_of_queries and self.bias)
+            )
             context = "attention.gated"
         if self.context_norm is not None:
             norm = self.context_norm.operator("attention.context_norm", context, rows, width)
@@ -186,7 +189,9 @@ class Gated(Protocol):
     def gate_bias(self) -> bool: ...
 
 
-def gated_context(mixer: Gated, rows: Number, hidden: Number, source: str) -> tuple[Operator, ...]:
+def gated_context(
+    mixer: Gated, rows: Number, hidden: Number, source: str, bias: bool = False
+) -> tuple[Operator, ...]:
     """Return the projection of `source` to a gate, and the product with the context."""
     width = mixer.heads * mixer.values
     gates = width if mixer.gate == "values" else mixer.heads
@@ -197,6 +202,7 @@ def gated_context(mixer: Gated, rows: Number, hidden: Number, source: str) -> tu
             rows=rows,
             inputs=hidden,
             columns=(Columns(gates, mixer.heads),),
+            bias=bias,
             split="column",
         ),
         Elementwise(

@@ -33,6 +33,7 @@ class StateSpaceDual:
     kernel: Number
     chunk: Number
     bias: bool = False
+    output_bias: bool = False
     convolution_bias: bool = True
     gated_norm: bool = True  # else the gate alone
 
@@ -101,7 +102,7 @@ class StateSpaceDual:
                 split="columns",
             ),
             Linear.of(
-                "state_space.output", inner, rows, width, hidden, bias=self.bias, split="row"
+                "state_space.output", inner, rows, width, hidden, bias=self.output_bias, split="row"
             ),
         ]
         return tuple(found), "state_space.output"

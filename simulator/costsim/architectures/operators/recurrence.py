@@ -19,7 +19,9 @@ class Recurrence(Operator):
     The state of `state` elements (all sequences, fp32) stays on chip along a sequence; only the
     generation of a token reads and writes it. `flops` are those of the matrix products of a forward
     pass, as the reference code forms them: one a position where it walks along the sequence, or
-    batched ones inside chunks. `vectors` are its own parameters by shape (decays, skips), whose
+    batched ones inside chunks; the backward pass has twice as many unless `backward_flops` says
+    otherwise (a first state that is zero has no gradient, a last one that nobody reads has none to
+    pass on). `vectors` are its own parameters by shape (decays, skips), whose
     first dimension tensor parallelism divides with everything else: heads or channels. What stands
     between its regions is not `divided` so.
     """
@@ -28,6 +30,7 @@ class Recurrence(Operator):
     read: Number
     written: Number
     flops: Number
+    backward_flops: Number | None = None
     state: Number = 0
     holds: tuple[Held, ...] = ()
     vectors: tuple[tuple[str, tuple[Number, ...]], ...] = ()
@@ -53,9 +56,13 @@ class Recurrence(Operator):
         if direction == "forward":
             return (Scan(passed + carried, self.flops, self.kernels),)
         # Backward reads inputs and the output's gradient, makes the states again, and writes the
-        # inputs' gradients; each product has two of its size.
+        # inputs' gradients.
         again = self.rows * self.read
-        return (Scan(passed + again + carried, 2 * self.flops, 2 * self.kernels),)
+        return (Scan(passed + again + carried, self._backward_flops, 2 * self.kernels),)
+
+    @property
+    def _backward_flops(self) -> Number:
+        return 2 * self.flops if self.backward_flops is None else self.backward_flops
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         return tuple(Activation(t.name, self.rows * t.width, t.storage) for t in self.holds)
@@ -72,6 +79,7 @@ class Recurrence(Operator):
             read=part(self.read),
             written=part(self.written),
             flops=part(self.flops),
+            backward_flops=part(self._backward_flops),
             state=part(self.state),
             holds=tuple(replace(held, width=part(held.width)) for held in self.holds),
             vectors=tuple((name, (part(first), *rest)) for name, (first, *rest) in self.vectors),

@@ -23,7 +23,7 @@ def _qwen(config: Config) -> Transformer:
     """Read Qwen3-Next, and the text model of Qwen3.5: attention is gated, value by value."""
     mixers: dict[str, Mixer] = {
         LINEAR: _delta(config, fused=config.knows("decoder_sparse_step")),
-        FULL: attention(config, query_key_norm=HeadNorm(), gate="values"),
+        FULL: attention(config, query_key_norm=HeadNorm(), gate="values", gate_of_queries=True),
     }
     layers = [
         Layer(mixer=mixers[kind], feed_forward=fed, norm=RMS)

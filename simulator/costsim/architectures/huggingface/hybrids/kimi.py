@@ -91,9 +91,11 @@ def _stacked(
         value_dim=config.size("v_head_dim"),
         bias=config.flag("attention_bias"),
         gate=cast(Any, gate),
+        dropout=config.rate("attention_dropout") > 0,
     )
     mixers: dict[str, Mixer] = {LINEAR: delta, FULL: latent}
-    dense = config.count("first_k_dense_replace", default=1)
+    table = config.knows("first_k_dense_replace")
+    dense = config.count("first_k_dense_replace") if table else 1
     networks = mixed(config, lambda index: index >= dense, network(config), mixture(config))
     layers = [
         Layer(mixer=mixers[kind], feed_forward=fed, norm=RMS)

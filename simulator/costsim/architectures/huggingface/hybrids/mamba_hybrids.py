@@ -23,7 +23,7 @@ from costsim.architectures.layers.state_space_dual import StateSpaceDual
 from costsim.architectures.transformer import Transformer
 
 
-def _state_space(config: Config, width: int | None = None, gated_norm: bool = True):
+def _state_space(config: Config, width: int | None = None, **switches: bool) -> StateSpaceDual:
     if width is None:
         width = config.size("mamba_expand") * config.size("hidden_size")
     heads = config.size("mamba_n_heads")
@@ -45,7 +45,7 @@ def _state_space(config: Config, width: int | None = None, gated_norm: bool = Tr
         chunk="mamba_chunk_size",
         bias=config.flag("mamba_proj_bias"),
         convolution_bias=config.flag("mamba_conv_bias"),
-        gated_norm=gated_norm,
+        **switches,
     )
 
 
@@ -92,8 +92,12 @@ def _falcon_h1(config: Config) -> Transformer:
         config.ignore(f"{key}_multiplier")
     config.ignore("ssm_in_multiplier", "ssm_out_multiplier", "ssm_multipliers", "mlp_multipliers")
     config.ignore("mamba_norm_before_gate", "mamba_use_mlp", "attn_layer_indices")
-    state_space: StateSpaceDual = _state_space(
-        config, config.optional_size("mamba_d_ssm"), config.flag("mamba_rms_norm")
+    config.ignore("mamba_expand")
+    state_space = _state_space(
+        config,
+        config.optional_size("mamba_d_ssm"),
+        gated_norm=config.flag("mamba_rms_norm"),
+        output_bias=config.flag("projectors_bias"),
     )
     mixer = SideBySide(mixers=(state_space, attention(config)))
     layer = Layer(mixer=mixer, feed_forward=network(config), norm=RMS)

@@ -23,7 +23,14 @@ _DEFAULT = (LINEAR, "moe", FULL, "mlp")  # one layer of each kind, as the librar
 def _nemotron_h(config: Config) -> Transformer:
     config.ignore("mtp_layers_block_type", "mtp_hybrid_override_pattern", "num_hidden_layers")
     config.ignore("moe_shared_expert_overlap", "mamba_ssm_cache_dtype", "expand", "mamba_expand")
-    config.ignore("use_bias", "hidden_dropout", "sliding_window", "mamba_dt_min", "mamba_dt_max")
+    config.ignore(
+        "mamba_proj_bias",
+        "attention_bias",
+        "hidden_dropout",
+        "sliding_window",
+        "mamba_dt_min",
+        "mamba_dt_max",
+    )
     config.ignore("mamba_dt_limit", "mamba_dt_init_floor", "mlp_hidden_act")
     sub_layers: dict[str, SubLayer] = {}
     found = _kinds(config)
@@ -68,7 +75,7 @@ def _state_space(config: Config):
         groups="mamba_n_groups" if config.present("mamba_n_groups") else "n_groups",
         kernel="mamba_d_conv" if config.present("mamba_d_conv") else "conv_kernel",
         chunk="mamba_chunk_size" if config.present("mamba_chunk_size") else "chunk_size",
-        bias=config.flag("mamba_proj_bias"),
+        bias=config.flag("use_bias"),
         convolution_bias=config.flag("mamba_conv_bias", "use_conv_bias"),
     )
 

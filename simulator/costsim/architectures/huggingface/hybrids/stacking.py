@@ -63,6 +63,7 @@ def state_space_dual(
     chunk: str,
     bias: bool,
     convolution_bias: bool,
+    output_bias: bool | None = None,
     gated_norm: bool = True,
 ) -> StateSpaceDual:
     """Return the mixer of Mamba-2, of the keys that its sizes stand under."""
@@ -76,6 +77,7 @@ def state_space_dual(
         kernel=config.size(kernel),
         chunk=config.size(chunk),
         bias=bias,
+        output_bias=bias if output_bias is None else output_bias,
         convolution_bias=convolution_bias,
         gated_norm=gated_norm,
     )
