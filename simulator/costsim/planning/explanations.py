@@ -100,7 +100,7 @@ def _device_hours(plan: Plan) -> Explanation:
         "accelerators times hours that they are held",
         f"{best.value('device_hours'):,.0f}",
         "days x 24 x devices",
-        f"{best.value('days'):.2f} x 24 x {best.devices:,}",
+        f"{best.value('days'):.5g} x 24 x {best.devices:,}",
     )
 
 

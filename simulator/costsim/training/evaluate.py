@@ -14,6 +14,9 @@ from costsim.training.strategy import Column, Strategies
 from costsim.training.timing import TIME_PARTS, step_times
 from costsim.training.traffic import DataTraffic, data_parallel, pipeline_transfer
 
+CHUNK = 4096
+"""Strategies evaluated at a time: their columns of all stages and parts stay in the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -42,23 +45,56 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     profiled, kinds = profile(job, strategies)
     parts = [block.part for block in kinds]
     held = stages(job.model.blocks(), strategies.pp, strategies.vp)
-    micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
-    space = memory(job, strategies, held, profiled, parts)
-    data = data_parallel(job, strategies, held, profiled, micro_batches)
     hidden = next(float(np.max(b.source.elements)) for b in job.model.blocks())
-    times = step_times(job, strategies, held, profiled, data, micro_batches, hidden)
+    chunks = [
+        _Chunk.of(job, strategies.take(some), held.take(some), profiled.take(some), parts, hidden)
+        for some in (slice(i, i + CHUNK) for i in range(0, max(len(strategies), 1), CHUNK))
+    ]
+    times = _joined([chunk.times for chunk in chunks])
+    space = Memory(_joined([chunk.memory.parts for chunk in chunks]))
     return Evaluation(
         strategies=strategies,
         step_time_s=np.sum(list(times.values()), axis=0),
         time_parts_s=times,
-        memory_bytes=space.total_bytes.max(axis=1),
+        memory_bytes=np.concatenate([chunk.memory.total_bytes.max(axis=1) for chunk in chunks]),
         memory=space,
         stages=held,
-        sent_bytes=_sent(job, strategies, held, profiled, data, micro_batches, hidden),
+        sent_bytes=_joined([chunk.sent for chunk in chunks]),
         model_flops=float(job.model.training_flops(1, job.sequence)) * job.global_batch,
         recompute_flops=_recompute_flops(job, strategies),
         tokens_per_step=job.global_batch * job.sequence,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Figures of some of the strategies."""
+
+    times: dict[str, Column]
+    memory: Memory
+    sent: dict[str, Column]
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        strategies: Strategies,
+        held: Stages,
+        profiled: Profile,
+        parts: list[str],
+        hidden: float,
+    ) -> _Chunk:
+        micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
+        data = data_parallel(job, strategies, held, profiled, micro_batches)
+        return cls(
+            step_times(job, strategies, held, profiled, data, micro_batches, hidden),
+            memory(job, strategies, held, profiled, parts),
+            _sent(job, strategies, held, profiled, data, micro_batches, hidden),
+        )
+
+
+def _joined(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _sent(

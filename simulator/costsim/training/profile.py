@@ -8,7 +8,7 @@ combination; strategies then gather them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,23 +53,17 @@ class Profile:
         """Return `figures` (…, combinations) of each strategy (…, strategies)."""
         return figures[..., self.which]
 
+    def take(self, index: np.ndarray | slice) -> Profile:
+        """Return the profile of the strategies at `index`."""
+        return replace(self, which=self.which[index])
+
 
 def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...]]:
     """Return the profile of `job` under `strategies`, and the distinct blocks it speaks of."""
-    keys = np.stack(
-        [
-            strategies.tp,
-            strategies.sp,
-            strategies.cp,
-            strategies.ep,
-            strategies.etp,
-            strategies.micro_batch,
-        ],
-        axis=1,
-    )
-    combinations, which = np.unique(keys, axis=0, return_inverse=True)
-    tp, sp, cp, ep, etp, micro_batch = combinations.T
-    rows = len(combinations)
+    first, which = strategies.distinct("tp", "sp", "cp", "ep", "etp", "micro_batch")
+    few = strategies.take(first)
+    tp, sp, cp, ep, etp, micro_batch = few.tp, few.sp, few.cp, few.ep, few.etp, few.micro_batch
+    rows = len(few)
     workload = Workload(micro_batch, job.sequence / cp, float(job.sequence))
     kinds, _ = distinct(job.model.blocks(workload))
     local = [block.shard(Shard(tp, sp > 0, ep, etp, cp)) for block in kinds]
@@ -84,7 +78,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     weights, experts = _weights(local, rows)
     return (
         Profile(
-            which=which.reshape(-1),
+            which=which,
             layer=np.array([block.part == "layer" for block in kinds]),
             parts_s=times.seconds,
             core_s=times.core_s,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.architectures.block import Block
-from costsim.training.strategy import Column
+from costsim.training.strategy import Column, distinct_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Stages:
     counts: np.ndarray
     many: np.ndarray
     position: np.ndarray
+
+    def take(self, index: np.ndarray | slice) -> Stages:
+        """Return the stages of the strategies at `index`."""
+        return Stages(self.counts[index], self.many[index], self.position[index])
 
 
 def distinct(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], tuple[int, ...]]:
@@ -74,7 +78,8 @@ def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
         elif part == "head":
             head[kind] += 1
 
-    pairs, inverse = np.unique(np.stack([pp, vp], axis=1), axis=0, return_inverse=True)
+    first, inverse = distinct_rows([pp, vp])
+    pairs = list(zip(pp[first], vp[first], strict=True))
     found = [_types(int(p), int(v), upto, stem, head) for p, v in pairs]
     width = max(len(many) for _, many, _ in found)
     counts = np.zeros((len(pairs), width, len(kinds)))
@@ -84,7 +89,6 @@ def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
         counts[index, : len(some_many)] = some_counts
         many[index, : len(some_many)] = some_many
         position[index, : len(some_many)] = some_position
-    inverse = inverse.reshape(-1)
     return Stages(counts[inverse], many[inverse], position[inverse])
 
 

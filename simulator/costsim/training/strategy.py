@@ -6,7 +6,7 @@ parallelism outermost (Megatron-LM's order), so a tensor-parallel group is neigh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
@@ -99,9 +99,13 @@ class Strategies:
         """Return the columns by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def take(self, index: NDArray[Any]) -> Strategies:
+    def take(self, index: NDArray[Any] | slice) -> Strategies:
         """Return the strategies at `index` (or where it is true)."""
         return Strategies(**{name: column[index] for name, column in self.columns().items()})
+
+    def distinct(self, *names: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return where each combination of the named axes first stands, and which each row has."""
+        return distinct_rows([getattr(self, name) for name in names])
 
     def row(self, index: int) -> Strategy:
         """Return one strategy."""
@@ -111,6 +115,20 @@ class Strategies:
         values["sp"] = bool(values["sp"])
         values["recompute"] = RECOMPUTE[values["recompute"]]
         return Strategy(**values)
+
+
+def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the index of the first of each distinct row, and the number of each row's own.
+
+    Columns hold non-negative whole numbers, so that a row is one number of mixed radix; sorting
+    those is many times as fast as sorting rows.
+    """
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        whole = column.astype(np.int64)
+        key = key * (int(whole.max(initial=0)) + 1) + whole
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
 
 
 def _number(value: object) -> float:

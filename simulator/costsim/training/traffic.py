@@ -19,7 +19,7 @@ class DataTraffic:
 
     Once a step: gradients reduced (`reduce_s`) and updated weights gathered (`gather_s`). Under
     ZeRO-2 gradients are reduced, and under ZeRO-3 weights gathered twice, every micro-batch
-    (`micro_s`).
+    (`micro_…`).
     """
 
     reduce_s: np.ndarray
@@ -29,10 +29,60 @@ class DataTraffic:
     sent_bytes: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class _Collectives:
+    """Seconds of each collective over a stage's parameters: (strategies, stage types).
+
+    `between_s` adds up the shards of copies of a sharded model (HSDP); `ring_elements` is what a
+    ring sends from each device for one gathering or scattering.
+    """
+
+    reduced_s: np.ndarray
+    scattered_s: np.ndarray
+    gathered_s: np.ndarray
+    between_s: np.ndarray
+    ring_elements: np.ndarray
+
+
 def data_parallel(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, micro_batches: Column
 ) -> DataTraffic:
     """Return the exchanges of each stage type's data-parallel group (its stride is tp)."""
+    # Strategies that differ in sharding and recomputation alone share their collectives.
+    axes = [name for name in strategies.columns() if name not in ("zero", "recompute")]
+    first, which = strategies.distinct(*axes)
+    few = _collectives(job, strategies.take(first), stages.take(first), profile.take(first))
+    reduced, scattered, gathered = (
+        figure[which] for figure in (few.reduced_s, few.scattered_s, few.gathered_s)
+    )
+    recipe, zero, each = job.recipe, strategies.zero[:, None], micro_batches[:, None]
+    nothing = np.zeros_like(reduced)
+    widths = np.select(
+        [zero == 0, zero == 1, zero == 2],
+        [
+            2.0 * recipe.reduced_bytes,
+            1.0 * recipe.reduced_bytes + recipe.gathered_bytes,
+            each * recipe.reduced_bytes + recipe.gathered_bytes,
+        ],
+        each * (recipe.reduced_bytes + 2.0 * recipe.gathered_bytes),
+    )
+    sent = few.ring_elements[which] * widths
+    micro_gather = np.where(zero == 3, gathered, nothing)
+    if job.frozen:
+        return DataTraffic(nothing, nothing, micro_gather, nothing, sent)
+    once = np.select([zero == 0, zero == 1], [reduced, scattered], nothing)
+    return DataTraffic(
+        reduce_s=once + few.between_s[which],
+        gather_s=np.where((zero == 1) | (zero == 2), gathered, nothing),
+        micro_gather_s=micro_gather,
+        micro_reduce_s=np.where(zero >= 2, scattered, nothing),
+        sent_bytes=sent,
+    )
+
+
+def _collectives(
+    job: Job, strategies: Strategies, stages: Stages, profile: Profile
+) -> _Collectives:
     recipe = job.recipe
     dense = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.weights))
     experts = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.expert_weights))
@@ -43,49 +93,22 @@ def data_parallel(
         group * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None], 1.0
     )
     expert_stride = stride * strategies.ep[:, None] / strategies.etp[:, None]
-    zero = strategies.zero[:, None]
 
     def time(operation: Operation, width: float) -> np.ndarray:
         whole = collective_time_s(job.system, operation, dense * width, group, stride)
-        return whole + np.where(
-            experts > 0,
-            collective_time_s(
-                job.system, operation, experts * width, expert_group, np.maximum(expert_stride, 1.0)
-            ),
-            0.0,
+        if not experts.any():
+            return whole
+        return whole + collective_time_s(
+            job.system, operation, experts * width, expert_group, np.maximum(expert_stride, 1.0)
         )
 
-    reduced = time("all_reduce", recipe.reduced_bytes)
-    scattered = time("reduce_scatter", recipe.reduced_bytes)
-    gathered = time("all_gather", recipe.gathered_bytes)
-    nothing = np.zeros_like(dense)
-    each = micro_batches[:, None]
-    ring = (group - 1) / group
-    ring_experts = (expert_group - 1) / expert_group
-    weight = dense * ring + experts * ring_experts
-    sent = weight * np.select(
-        [zero == 0, zero == 1, zero == 2],
-        [
-            np.full_like(weight, 2.0 * recipe.reduced_bytes),
-            np.full_like(weight, 1.0 * recipe.reduced_bytes + recipe.gathered_bytes),
-            each * recipe.reduced_bytes + recipe.gathered_bytes,
-        ],
-        each * (recipe.reduced_bytes + 2.0 * recipe.gathered_bytes),
-    )
-    # Copies of a sharded model (HSDP) add up their shards of the gradients once a step.
     shard = (dense + experts) / group * recipe.reduced_bytes
-    between = collective_time_s(job.system, "all_reduce", shard, replicas, stride * group)
-    once = np.select([zero == 0, zero == 1], [reduced, scattered], nothing)
-    if job.frozen:
-        once, between, scattered, gathered_once = nothing, nothing, nothing, nothing
-    else:
-        gathered_once = gathered
-    return DataTraffic(
-        reduce_s=once + between,
-        gather_s=np.where((zero == 1) | (zero == 2), gathered_once, nothing),
-        micro_gather_s=np.where(zero == 3, gathered, nothing),
-        micro_reduce_s=np.where(zero >= 2, scattered, nothing),
-        sent_bytes=sent,
+    return _Collectives(
+        reduced_s=time("all_reduce", recipe.reduced_bytes),
+        scattered_s=time("reduce_scatter", recipe.reduced_bytes),
+        gathered_s=time("all_gather", recipe.gathered_bytes),
+        between_s=collective_time_s(job.system, "all_reduce", shard, replicas, stride * group),
+        ring_elements=dense * (group - 1) / group + experts * (expert_group - 1) / expert_group,
     )
 
 
