@@ -7,10 +7,7 @@ from typing import Any
 
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.decoders.stack import (
-    FULL,
     HEADS,
-    LAYERS,
-    SLIDING,
     compose,
     dropped,
     kinds,

@@ -11,7 +11,6 @@ from costsim.architectures.huggingface.decoders.stack import (
     CHUNKED,
     FULL,
     HEADS,
-    HIDDEN,
     LAYERS,
     PLAIN,
     SLIDING,
@@ -22,12 +21,10 @@ from costsim.architectures.huggingface.decoders.stack import (
     mixed,
     mixture,
     network,
-    sparse,
-    switch,
     windowed,
     windows,
 )
-from costsim.architectures.layers import RMS, FeedForward, HeadNorm, MixtureOfExperts, NormStyle
+from costsim.architectures.layers import HeadNorm, MixtureOfExperts, NormStyle
 from costsim.architectures.transformer import Transformer
 
 _SANDWICH = {"mixer_output_norm": True, "feed_forward_output_norm": True}

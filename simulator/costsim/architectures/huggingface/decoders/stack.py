@@ -47,7 +47,7 @@ n_group topk_group topk_method norm_topk_prob routed_scaling_factor route_scale 
 router_aux_loss_coef aux_loss_alpha seq_aux output_router_logits router_jitter_noise
 router_scaling_factor moe_routed_scaling_factor router_z_loss_coef ep_size moe_router_use_sigmoid
 moe_router_logit_softcapping moe_apply_router_weight_on_input enable_moe_fp32_combine
-router_dtype expert_selection_fn shared_expert_combination_strategy aux_loss_coef moe_norm_min
+router_dtype input_jitter_noise expert_selection_fn shared_expert_combination_strategy aux_loss_coef moe_norm_min
 num_nextn_predict_layers num_mtp_layers moe_layer_freq
 """
 _IDLE = """
@@ -57,7 +57,7 @@ n_ctx clip_qkv summary_type summary_use_proj summary_activation summary_proj_to_
 summary_first_dropout scale_attn_weights attention_softmax_in_fp32
 scale_attention_softmax_in_fp32 embedding_scale layer_rope_theta _sliding_window_pattern
 use_bidirectional_attention layerdrop activation_dropout lambda_std_dev classifier_dropout
-multi_query num_kv_heads attention_head_type use_sliding_window max_window_layers
+multi_query num_key_value_heads embedding_initializer_range num_kv_heads attention_head_type use_sliding_window max_window_layers
 """
 
 
@@ -80,9 +80,9 @@ def attention(config: Config, **switches: Any) -> SelfAttention:
     width = switches.pop("head_dim", None) or config.optional_size("head_dim")
     groups = switches.pop("kv_heads", None) or config.optional_size(*GROUPS) or heads
     config.require(
-        width is not None or hidden % heads == 0,
+        width is not None or hidden >= heads,
         "hidden_size",
-        f"{hidden} does not divide into {heads} heads, and there is no `head_dim`",
+        f"{hidden} is too narrow for {heads} heads, and there is no `head_dim`",
     )
     config.require(
         heads % groups == 0,
@@ -99,7 +99,10 @@ def attention(config: Config, **switches: Any) -> SelfAttention:
         **switches,
     }
     return SelfAttention(
-        heads=heads, kv_heads=groups, head_dim=width or max(1, hidden // heads), **given
+        heads=heads,
+        kv_heads=groups,
+        head_dim=width or max(1, hidden // heads),  # the library rounds down
+        **given,
     )
 
 
@@ -132,7 +135,7 @@ def mixture(
     config.require(
         top_k <= experts, TOP_K[0], f"{top_k} experts a token are more than the {experts} there are"
     )
-    config.ignore(*_ROUTERS.split())
+    config.ignore(*_ROUTERS.split(), *FUNCTION)
     if width is None:
         width = config.size("moe_intermediate_size", "intermediate_size")
     if shared_width is None and shared and config.value(*SHARED) is not None:
