@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.workload import Workload
+from costsim.architectures.block import Block
+from costsim.architectures.operators import Experts
+from costsim.architectures.tensors import Activation
+from costsim.architectures.workload import Shard, Workload
 from costsim.hardware import load_hardware
 from costsim.training.evaluate import evaluate
-from costsim.training.exchanges import tensor_exchanges
+from costsim.training.exchanges import expert_parallel, tensor_exchanges
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.software import software
@@ -106,9 +110,14 @@ def test_sequence_parallel_exchanges(logged: dict[str, list[Row]]) -> None:
         assert tensor_bytes(rows[0], divided=True) == without_logits(rows), rows[0]["id"]
 
 
-def sent(row: Row, strategy: Strategy, name: str) -> dict[str, float]:
-    """Bytes that a device sends in a step of fp32 training, by axis."""
-    job = Job(
+def small_row() -> Row:
+    shape = {"layers": "2", "hidden": "64", "heads": "4", "kv_heads": "4", "ffn": "192"}
+    return shape | {"vocab": "512", "seq": "32", "batch_per_rank": "2"}
+
+
+def job_of(row: Row, strategy: Strategy, name: str) -> Job:
+    """A step of fp32 training of the oracle's model."""
+    return Job(
         model=model_of(row),
         system=load_hardware("nvidia-a100-sxm4-80gb", count=strategy.devices),
         global_batch=int(row["batch_per_rank"]) * strategy.dp,
@@ -117,7 +126,11 @@ def sent(row: Row, strategy: Strategy, name: str) -> dict[str, float]:
         optimizer="adam",
         software=software(name),
     )
-    evaluation = evaluate(job, Strategies.of([strategy]))
+
+
+def sent(row: Row, strategy: Strategy, name: str) -> dict[str, float]:
+    """Bytes that a device sends in a step, by axis."""
+    evaluation = evaluate(job_of(row, strategy, name), Strategies.of([strategy]))
     return {axis: float(column[0]) for axis, column in evaluation.sent_bytes.items()}
 
 
@@ -174,11 +187,36 @@ def test_ring_of_context_parallel_ranks(logged: dict[str, list[Row]]) -> None:
     assert checked >= 3
 
 
+def test_expert_parallel_traffic(logged: dict[str, list[Row]]) -> None:
+    """Each layer dispatches and combines, forward and backward; the oracle has one such layer."""
+    checked = 0
+    for rows in of_strategy(logged, "ep"):
+        row = rows[0]
+        experts, top_k = (int(n) for n in re.findall(r"(?:experts|top_k)=(\d+)", row["variant"]))
+        width = BYTES[row["dtype"]]
+        tokens, hidden = int(row["batch_per_rank"]) * int(row["seq"]), int(row["hidden"])
+        operator = Experts(
+            name="experts",
+            source="x",
+            rows=tokens,
+            hidden=hidden,
+            width=int(row["ffn"]),
+            experts=experts,
+            chosen_from=experts,
+            top_k=top_k,
+        )
+        ranks = int(row["world_size"])
+        local = Block("layer", (operator.shard(Shard(ep=ranks)),), Activation("x", tokens * hidden))
+        job = job_of(small_row(), Strategy(dp=ranks), "fsdp")
+        _, found = expert_parallel(job, [local], np.array([float(ranks)]), np.ones(1), 1)
+        wire = sum(int(r["wire_bytes_ring"]) for r in rows)
+        assert found[0, 0] * width / 4 == pytest.approx(wire), row["id"]
+        checked += 1
+    assert checked >= 5
+
+
 def test_volumes_do_not_depend_on_the_machine() -> None:
-    row = {
-        "layers": "2", "hidden": "64", "heads": "4", "kv_heads": "4", "ffn": "192",
-        "vocab": "512", "seq": "32", "batch_per_rank": "2",
-    }
+    row = small_row()
     strategy = whole_batch(row, dp=2, tp=2)
     assert sent(row, strategy, "fsdp") == sent(row, strategy, "megatron-core")
     assert np.isfinite(list(sent(row, strategy, "fsdp").values())).all()

@@ -31,6 +31,7 @@ TIME_MEANINGS = {
     "recompute": "forward work repeated in the backward pass",
     "tensor_parallel": "exchanges at the edges of tensor-parallel regions",
     "context_parallel": "keys and values passed round, where attention does not hide it",
+    "expert_parallel": "tokens taken to their experts and back",
     "pipeline_transfer": "activations and gradients passed between stages",
     "pipeline_bubble": "waiting for the pipeline to fill and drain",
     "data_parallel": "gradients reduced, weights gathered, where nothing hides it",

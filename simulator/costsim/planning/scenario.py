@@ -86,6 +86,8 @@ class StrategyChoices(Spec):
     """Data parallelism."""
     cp: Axis | None = None
     """Context parallelism."""
+    ep: Axis | None = None
+    """Expert parallelism."""
     micro_batch: Axis | None = None
     """Sequences in a micro-batch."""
     sp: Switch | None = None

@@ -52,6 +52,7 @@ _TIME_NAMES = {
     "data_parallel": "data parallel",
     "tensor_parallel": "tensor parallel",
     "context_parallel": "context parallel",
+    "expert_parallel": "expert parallel",
     "pipeline_transfer": "pipeline transfer",
     "pipeline_bubble": "pipeline bubble",
 }

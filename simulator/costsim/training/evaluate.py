@@ -116,6 +116,7 @@ def _sent(
     return {
         "tp": micro_batches * again * staged(profiled.gather(profiled.tensor_bytes)),
         "cp": micro_batches * again * staged(profiled.gather(profiled.context_bytes)),
+        "ep": micro_batches * again * staged(profiled.gather(profiled.expert_bytes)),
         "pp": micro_batches * 2 * strategies.vp * boundary,
         "dp": data.sent_bytes.max(axis=1),
     }

@@ -1,4 +1,4 @@
-"""Exchanges inside a layer: which collectives tensor and context parallelism add, of what size."""
+"""Exchanges inside a layer: what tensor, context and expert parallelism send, and its time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
+from costsim.architectures.operators import Experts
 from costsim.architectures.work import Direction
 from costsim.hardware.collectives import Operation, collective_time_s
+from costsim.hardware.experts import Phase, expert_exchange_time_s
 from costsim.training.job import Job
 from costsim.training.strategy import Column
 
+PHASES: tuple[Phase, ...] = ("dispatch", "combine")
 WIRE = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0}
 """Times (n − 1)/n of the payload that a ring sends from each of n ranks."""
 
@@ -107,3 +110,41 @@ def ring_elements(block: Block, job: Job) -> Number:
         for activation in operator.saved(job.software.execution)
         if activation.name.endswith((".key", ".value"))
     )
+
+
+def expert_parallel(
+    job: Job, local: Sequence[Block], ep: Column, etp: Column, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return seconds (directions, blocks, rows) and bytes sent by taking tokens to their experts.
+
+    Forward tokens are dispatched and their outputs combined; backward the gradients of both go the
+    same ways. Ranks of the group stand `etp` apart. Routing is even, as recipes for training force
+    it or losses drive it to be.
+    """
+    seconds = np.zeros((2, len(local), rows))
+    sent = np.zeros((len(local), rows))
+    if np.all(ep == 1):
+        return seconds, sent
+    width = job.recipe.activation_bytes
+    for index, block in enumerate(local):
+        for operator in block.operators:
+            if not isinstance(operator, Experts):
+                continue
+            elements = np.broadcast_to(np.asarray(operator.routed_elements(), float), (rows,))
+            tokens = elements / (operator.hidden * operator.top_k)
+            both = sum(
+                expert_exchange_time_s(
+                    job.system,
+                    phase,
+                    tokens,
+                    operator.hidden,
+                    operator.top_k,
+                    ep,
+                    etp,
+                    element_bytes=width,
+                )
+                for phase in PHASES
+            )
+            seconds[:, index] += both
+            sent[index] += 4 * elements * width * (ep - 1) / ep
+    return seconds, sent

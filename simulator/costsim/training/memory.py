@@ -69,7 +69,7 @@ def memory(
     dense = held(profile.gather(profile.weights))
     experts = held(profile.gather(profile.expert_weights))
     shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None]
-    expert_shards = shards * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None]
+    expert_shards = shards * (strategies.tp / (strategies.ep * strategies.etp))[:, None]
     expert_shards = np.maximum(expert_shards, 1.0)
     zero = strategies.zero[:, None]
 

@@ -17,7 +17,7 @@ from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
-from costsim.training.exchanges import context_parallel, tensor_parallel
+from costsim.training.exchanges import context_parallel, expert_parallel, tensor_parallel
 from costsim.training.job import Job
 from costsim.training.precision import Precision
 from costsim.training.recompute import RECOMPUTE
@@ -41,8 +41,10 @@ class Profile:
     core_s: np.ndarray  # (blocks, combinations): the forward time of attention proper
     tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
     ring_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
+    expert_s: np.ndarray  # (directions, blocks, combinations): expert-parallel exchanges
     tensor_bytes: np.ndarray  # sent by a device in both directions
     context_bytes: np.ndarray
+    expert_bytes: np.ndarray
     kernels: np.ndarray  # (directions, blocks): launches
     kept_bytes: np.ndarray
     transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
@@ -75,6 +77,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     times = block_times(kernel_model, local, rows, execution, formats, frozen=job.frozen)
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
     ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
+    expert_s, expert_bytes = expert_parallel(job, local, ep, etp, rows)
     weights, experts = _weights(local, rows)
     return (
         Profile(
@@ -84,8 +87,10 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             core_s=times.core_s,
             tensor_s=tensor_s,
             ring_s=ring_s,
+            expert_s=expert_s,
             tensor_bytes=tensor_bytes,
             context_bytes=context_bytes,
+            expert_bytes=expert_bytes,
             kernels=times.kernels,
             kept_bytes=_kept(local, execution, recipe, rows),
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.operators import Attention
+from costsim.architectures.operators import Attention, Experts
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.strategy import Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
+_DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp")
+_SWITCHES = ("sp", "zero", "recompute")
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
 
@@ -42,6 +44,8 @@ class Choices:
     vp: Sequence[int] | None = None
     dp: Sequence[int] | None = None
     cp: Sequence[int] | None = None
+    ep: Sequence[int] | None = None
+    etp: Sequence[int] | None = (1,)  # dividing an expert's inside only pays for very wide ones
     micro_batch: Sequence[int] | None = None
     sp: Sequence[bool] | None = None
     zero: Sequence[int] | None = None
@@ -50,13 +54,19 @@ class Choices:
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
     """Return what bounds parallelism for `model`: facts of its attention and its depth."""
-    heads, kv_heads = 0, 0
+    heads, kv_heads, experts = 0, 0, 0
     for block in model.blocks():
         for operator in block.operators:
-            if isinstance(operator, Attention):
-                heads = math.gcd(heads, int(operator.query_heads))
-                kv_heads = math.gcd(kv_heads, int(operator.kv_heads))
-    return Limits(max(heads, 1), max(kv_heads, 1), model.depth, sequence, global_batch)
+            match operator:
+                case Attention():
+                    heads = math.gcd(heads, int(operator.query_heads))
+                    kv_heads = math.gcd(kv_heads, int(operator.kv_heads))
+                case Experts():
+                    experts = math.gcd(experts, int(operator.experts))
+                case _:
+                    pass
+    bounds = (max(heads, 1), max(kv_heads, 1), model.depth)
+    return Limits(*bounds, sequence, global_batch, max(experts, 1))
 
 
 def divisors(number: int) -> list[int]:
@@ -77,7 +87,7 @@ def legal_strategies(
     A pipeline that is not interleaved may have uneven stages; one that is must divide the layers.
     """
     choices = choices or Choices()
-    skeletons: list[tuple[int, int, int, int, int, int]] = []
+    skeletons: list[tuple[int, ...]] = []
     for devices in device_counts:
         for tp in _chosen(_tensor_degrees(limits, devices), choices.tp):
             for cp in _chosen(_context_degrees(limits, devices // tp), choices.cp):
@@ -111,12 +121,24 @@ def _context_degrees(limits: Limits, devices: int) -> list[int]:
     ]
 
 
+def _expert_degrees(limits: Limits, choices: Choices, ranks: int) -> list[tuple[int, int]]:
+    """Return (ep, etp) that divide the experts over the ranks of one pipeline stage."""
+    degrees = _chosen(divisors(limits.experts), choices.ep)
+    return [
+        (ep, etp)
+        for ep in degrees
+        for etp in _chosen(divisors(ranks) if limits.experts > 1 else [1], choices.etp)
+        if ranks % (ep * etp) == 0
+    ]
+
+
 def _within(
     limits: Limits, choices: Choices, tp: int, pp: int, dp: int, cp: int
-) -> list[tuple[int, int, int, int, int, int]]:
-    """Micro-batches and interleavings of one division of the devices."""
+) -> list[tuple[int, ...]]:
+    """Expert parallelism, micro-batches and interleavings of one division of the devices."""
     per_replica = limits.global_batch // dp
-    found: list[tuple[int, int, int, int, int, int]] = []
+    found: list[tuple[int, ...]] = []
+    experts = _expert_degrees(limits, choices, tp * dp * cp)
     for micro_batch in _chosen(divisors(per_replica), choices.micro_batch):
         if micro_batch > MAX_MICRO_BATCH and choices.micro_batch is None:
             break
@@ -125,7 +147,7 @@ def _within(
             # Interleaving needs a pipeline, equal chunks, and micro-batches in multiples of it.
             if vp > 1 and (pp == 1 or micro_batches % pp or limits.depth % (pp * vp)):
                 continue
-            found.append((tp, pp, vp, dp, cp, micro_batch))
+            found += [(tp, pp, vp, dp, cp, micro_batch, ep, etp) for ep, etp in experts]
     return found
 
 
@@ -142,23 +164,11 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
     )
     rows = np.repeat(base, len(options), axis=0)
     switches = np.tile(options, (len(base), 1))
-    tp, pp, vp, dp, cp, micro_batch = rows.T
-    sp, zero, recompute = switches.T
+    divided = dict(zip(_DIVISION, rows.T, strict=True))
+    switched = dict(zip(_SWITCHES, switches.T, strict=True))
     # Sequence parallelism divides by the tensor-parallel group; ZeRO by the replicas.
-    sensible = ((sp == 0) | (tp > 1)) & ((zero == 0) | (dp * cp > 1))
-    ones = np.ones(int(sensible.sum()))
-    columns = {
-        "tp": tp,
-        "pp": pp,
-        "vp": vp,
-        "dp": dp,
-        "cp": cp,
-        "micro_batch": micro_batch,
-        "sp": sp,
-        "zero": zero,
-        "recompute": recompute,
-    }
-    return Strategies.from_columns(
-        {name: column[sensible] for name, column in columns.items()}
-        | {"ep": ones, "etp": ones, "replicas": ones}
-    )
+    alone = divided["dp"] * divided["cp"] == 1
+    sensible = (switched["sp"] == 0) | (divided["tp"] > 1)
+    sensible &= (switched["zero"] == 0) | ~alone
+    columns = {name: column[sensible] for name, column in (divided | switched).items()}
+    return Strategies.from_columns(columns | {"replicas": np.ones(int(sensible.sum()))})

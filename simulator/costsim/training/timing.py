@@ -23,6 +23,7 @@ TIME_PARTS = (
     "recompute",
     "tensor_parallel",
     "context_parallel",
+    "expert_parallel",
     "pipeline_transfer",
     "pipeline_bubble",
     "data_parallel",
@@ -43,6 +44,7 @@ class _Pass:
     recompute_s: np.ndarray
     tensor_s: np.ndarray
     context_s: np.ndarray
+    expert_s: np.ndarray
     waited_s: np.ndarray  # for gathers and reductions of ZeRO-2 and 3
     host_s: np.ndarray
 
@@ -52,7 +54,8 @@ class _Pass:
 
     @property
     def total_s(self) -> np.ndarray:
-        return self.busy_s + self.tensor_s + self.context_s + self.waited_s + self.host_s
+        exchanged = self.tensor_s + self.context_s + self.expert_s + self.waited_s
+        return self.busy_s + exchanged + self.host_s
 
 
 def step_times(
@@ -104,6 +107,7 @@ def step_times(
         "recompute": critical(backward.recompute_s),
         "tensor_parallel": critical(forward.tensor_s + backward.tensor_s),
         "context_parallel": critical(forward.context_s + backward.context_s),
+        "expert_parallel": critical(forward.expert_s + backward.expert_s),
         "pipeline_transfer": micro_batches * transfer,
         "pipeline_bubble": bubble,
         "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
@@ -162,6 +166,8 @@ def _pass(
     covered = parts[_ATTENTION] + core * (full | selective)
     context = np.maximum(0.0, ring - covered)
 
+    routed = staged(profiled.expert_s[way]) + staged(profiled.expert_s[0]) * full
+
     busy = np.sum(parts, axis=0) + again
     # ZeRO-3 gathers weights ahead of the layer at work, once a pass; gradients are scattered
     # behind it. What computation does not cover is waited for.
@@ -173,9 +179,9 @@ def _pass(
     if full.any():
         repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
         launches = launches + staged(repeated) * full
-    device = busy + exposed + context
+    device = busy + exposed + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
-    return _Pass(parts, again, exposed, context, waited, host)
+    return _Pass(parts, again, exposed, context, routed, waited, host)
 
 
 def _accumulation_s(

@@ -89,17 +89,16 @@ def _collectives(
     replicas = strategies.replicas[:, None]
     group = (strategies.dp * strategies.cp)[:, None] / replicas
     stride = strategies.tp[:, None]
-    expert_group = np.maximum(
-        group * strategies.etp[:, None] / (strategies.ep * strategies.tp)[:, None], 1.0
-    )
-    expert_stride = stride * strategies.ep[:, None] / strategies.etp[:, None]
+    # Ranks that hold the same experts: all that tp, cp and dp make but the ep·etp of a full set.
+    expert_stride = (strategies.ep * strategies.etp)[:, None]
+    expert_group = np.maximum(group * stride / expert_stride, 1.0)
 
     def time(operation: Operation, width: float) -> np.ndarray:
         whole = collective_time_s(job.system, operation, dense * width, group, stride)
         if not experts.any():
             return whole
         return whole + collective_time_s(
-            job.system, operation, experts * width, expert_group, np.maximum(expert_stride, 1.0)
+            job.system, operation, experts * width, expert_group, expert_stride
         )
 
     shard = (dense + experts) / group * recipe.reduced_bytes
