@@ -124,14 +124,15 @@ def _operators(
         members.setdefault((path, False), [])
     found: list[Traced] = []
     for (path, unweighted), some in members.items():
-        label = f"{path}.products" if unweighted and path else "products" if unweighted else path
+        own_name = path or name.rpartition(".")[2] or "module"
+        label = f"{own_name}.products" if unweighted else own_name
         own = () if unweighted else held.get(path, ())
         operator = Traced(
-            name=label or "itself",
+            name=label,
             forward=_work([site.passes["forward"] for site in some]),
             backward=_work([site.passes["backward"] for site in some]),
             held=tuple(_renamed(weight, path) for weight in own),
-            kept=_kept(label or "itself", some),
+            kept=_kept(label, some),
             use=_role(some, unweighted),
         )
         if operator.forward or operator.backward or operator.held or operator.kept:
@@ -159,6 +160,7 @@ def _work(passes: Sequence[Pass]) -> tuple[Work, ...]:
     found: list[Work] = []
     for (work, _), times in turns.items():
         if isinstance(work, Gemm):
+            # Turns of a loop, as one batched product that is launched so many times.
             found.append(replace(work, count=work.count * times))
             launches += times - 1
         else:

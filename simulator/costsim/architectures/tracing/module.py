@@ -38,6 +38,9 @@ LENGTHS = tuple(range(16, 16 * (MAX_DEGREE + 3), 16))
 """Batches and sequences that polynomials go through: short, as they say all that there is to say.
 A batch of 1 is not among them, as PyTorch spares itself some copies there."""
 
+MAX_OPERATIONS = 250_000
+"""Operations after which a module is taken to run a loop over its tokens, and shown fewer."""
+
 DIRECT = 3
 """Batches of one length that are traced one by one; more follow from the polynomial."""
 
@@ -69,7 +72,7 @@ class Tracer:
 
     module: nn.Module
     example: Example
-    used: Mapping[nn.Module, tuple[int, int]] = field(default_factory=dict[Any, "tuple[int, int]"])
+    experts: Mapping[nn.Module, tuple[int, int]] = field(default_factory=dict[Any, Any])
     known: dict[tuple[int, int], Groups] = field(default_factory=dict["tuple[int, int]", "Groups"])
     run: bool = False  # really run, as what it does depends on values
 
@@ -158,7 +161,8 @@ class Tracer:
                 hint="`from_torch(…, batch_dims=…)` says which dimension counts samples",
             )
         module, mode = fake_copy(self.module)
-        recorder = Recorder(module)
+        limit = MAX_OPERATIONS if self.example.tokens else None
+        recorder = Recorder(module, limit, self.experts)
         try:
             with mode:
                 if given:
@@ -189,7 +193,9 @@ class Tracer:
     def _active(self, module: nn.Module) -> dict[str, tuple[int, int]]:
         """Return the path of each module of experts with how many of how many a token uses."""
         return {
-            path: self.used[inner] for path, inner in module.named_modules() if inner in self.used
+            path: self.experts[inner]
+            for path, inner in module.named_modules()
+            if inner in self.experts
         }
 
     def _failure(self, batch: int, tokens: int, error: Exception, where: str = "") -> SpecError:

@@ -17,10 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from costsim.architectures.tensors import Storage
 from costsim.architectures.tracing.kernels import FORMULAS, FREE, GATHERS, LOOKUPS
-from costsim.architectures.work import Direction, Gemm, Work
-
-MAX_OPERATIONS = 250_000
-"""Operations after which a module is taken to run a Python loop over a long input."""
+from costsim.architectures.work import Direction, Gemm, GroupedGemm, Work
 
 _TORCH = str(Path(torch.__file__).parent)
 
@@ -66,6 +63,7 @@ class Node:
     site: Site
     weighted: bool
     line: str
+    experts: int = 0  # that share out the rows of its product, where it stands for many
 
 
 class Recorder(TorchDispatchMode):
@@ -75,8 +73,23 @@ class Recorder(TorchDispatchMode):
     number that the operation of the forward pass was given when it was differentiated.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        limit: int | None = None,
+        experts: Mapping[nn.Module, tuple[int, int]] | None = None,
+    ) -> None:
+        """Get ready to record.
+
+        Args:
+            module: what will run.
+            limit: operations after which to stop.
+            experts: modules whose products with the weights of one expert stand for all experts,
+                with how many a token is sent to, of how many. May grow while recording.
+        """
         super().__init__()
+        self.limit = limit
+        self.experts = {} if experts is None else experts
         self.names = {id(inner): path for path, inner in module.named_modules()}
         self.parameters = {
             _storage(parameter): name
@@ -89,7 +102,7 @@ class Recorder(TorchDispatchMode):
         self.direction: Direction = "forward"
         self._nodes: dict[int, Node] = {}
         self._entered: dict[str, int] = {}
-        self._stack: list[tuple[str, int]] = [("", 0)]
+        self._stack: list[tuple[str, int, nn.Module]] = [("", 0, module)]
         self._saved: dict[int, Tensor] = {}
         self._longer: dict[int, int] = {}  # bytes that a fake kernel does not allocate, but a CPU
         self._operations = 0
@@ -110,7 +123,7 @@ class Recorder(TorchDispatchMode):
             if path is not None:
                 call = self._entered.get(path, 0)
                 self._entered[path] = call + 1
-                self._stack.append((path, call))
+                self._stack.append((path, call, module))
 
         def leave(module: nn.Module, inputs: Any, outputs: Any) -> None:
             if id(module) in self.names:
@@ -142,8 +155,8 @@ class Recorder(TorchDispatchMode):
         if func.is_view or name in FREE:
             return
         self._operations += 1
-        if self._operations > MAX_OPERATIONS:
-            raise TooLongError(f"more than {MAX_OPERATIONS:,} operations")
+        if self.limit is not None and self._operations > self.limit:
+            raise TooLongError(f"it runs more than {self.limit:,} operations")
         if name in LOOKUPS and held:
             self.lookups.add(self.parameters[_storage(held[0])])
         if name == "aten::_embedding_bag" and output[1].numel():
@@ -159,7 +172,10 @@ class Recorder(TorchDispatchMode):
             # gradient of the parameter, if the forward product had one.
             whole = bool(held) or (self.direction == "backward" and not node.weighted)
             for work in formula(_named(func, args, kwargs, output)):
-                if isinstance(work, Gemm) and not whole:
+                if isinstance(work, Gemm) and node.experts:
+                    ragged = "m" if whole else "k"
+                    work = GroupedGemm(work.m, work.n, work.k, node.experts, ragged)
+                elif isinstance(work, Gemm) and not whole:
                     work = replace(work, weights=False)
                 found.products.append((work, node.line))
             return
@@ -172,11 +188,12 @@ class Recorder(TorchDispatchMode):
         """Return the node that the running operation belongs to."""
         if self.direction == "backward":
             return self._backward_node(product)
-        path, call = self._stack[-1]
+        path, call, module = self._stack[-1]
         site = self._site(path, call, unweighted=product and not weighted)
         site.weighted |= product and weighted
         number = torch.autograd._get_sequence_nr() - 1  # of the node made for this operation
-        node = Node(site, weighted, _line() if product else "")
+        _, experts = self.experts.get(module, (0, 0)) if product and weighted else (0, 0)
+        node = Node(site, weighted, _line() if product else "", experts)
         if product:
             self._nodes[number] = node
         else:
@@ -209,7 +226,7 @@ class Recorder(TorchDispatchMode):
         storage = _storage(tensor)
         if storage not in self.parameters and storage not in self._saved:
             self._saved[storage] = tensor  # alive, so that its number is not given out again
-            kept = self._site(*self._stack[-1]).kept
+            kept = self._site(*self._stack[-1][:2]).kept
             kind, width = _format(tensor, self.main_dtype)
             size = tensor.untyped_storage().nbytes()
             if isinstance(tensor, FakeTensor):

@@ -65,8 +65,11 @@ def record(
         if results:
             total = torch.stack([value.sum().real.float() for value in results]).sum()
             recorder.direction = "backward"
-            with recorder:
-                total.backward()
+            try:
+                with recorder:
+                    total.backward()
+            finally:
+                module.zero_grad(set_to_none=True)
 
 
 @contextmanager

@@ -1,0 +1,189 @@
+"""Models without a reader: the reference implementation of Hugging Face transformers, traced.
+
+The class that a `config.json` names is built with fake tensors, so it has no weights and computes
+nothing, with eager attention, and shown inputs of its kind: token ids, an image of the model's own
+size, a second of sound, half a minute of mel frames. Experts stand in for themselves: the library's
+loop over them depends on where tokens are sent, so each is sent its equal share.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from costsim.architectures.architecture import DEFAULT_SEQUENCE, Architecture
+from costsim.architectures.tracing.inputs import Example
+from costsim.architectures.tracing.module import TracedModel, Tracer
+
+SOUND_SAMPLES = 16_000
+"""A second of sound as models of raw waveforms are trained on it (16 kHz)."""
+
+MEL_FRAMES = 3_000
+"""Half a minute of mel frames, 10 ms each: the window of Whisper (arXiv 2212.04356)."""
+
+IMAGE_SIDE = 224
+"""Side of an image where a model names none: ImageNet's, as most classifiers are trained on it."""
+
+_EXPERTS = "costsim"
+_ROUTED: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+
+_AUTO_CLASSES = (
+    "AutoModelForCausalLM",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForMaskedLM",
+    "AutoModelForImageTextToText",
+    "AutoModelForSpeechSeq2Seq",
+    "AutoModelForCTC",
+    "AutoModelForImageClassification",
+    "AutoModel",
+)
+"""Kinds of heads, in the order in which they are tried where a config names no class."""
+
+
+def knows(model_type: str) -> bool:
+    """Return whether the installed transformers has a model of this type."""
+    transformers = _transformers()
+    return model_type in transformers.CONFIG_MAPPING
+
+
+def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architecture:
+    """Return the architecture of what transformers builds from a `config.json`.
+
+    Raises:
+        Exception: whatever the library raises for values that make no model.
+    """
+    transformers = _transformers()
+    _register_experts(transformers)
+    given = {key: value for key, value in values.items() if key not in ("model_type", "auto_map")}
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        config = transformers.AutoConfig.for_model(values["model_type"], **given)
+        module = _build(transformers, config)
+        module.eval().requires_grad_(True)
+        example = _example(module, config)
+    tracer = Tracer(module, example, experts=_ROUTED)
+    version = transformers.__version__
+    note = (
+        f"no reader for `{values['model_type']}`: traced {type(module).__name__} of transformers "
+        f"{version} as shipped, with eager attention"
+    )
+    notes = (note, *tracer.notes)
+    return Architecture(name, TracedModel(tracer), source=source, notes=notes)
+
+
+def _transformers() -> Any:
+    # Nothing is fetched: a model is described by its config alone.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import transformers
+
+    return transformers
+
+
+def _build(transformers: Any, config: Any) -> nn.Module:
+    """Build the class that a config names, or the first that the library has for its type."""
+    options = {"attn_implementation": "eager"}
+    for label in config.architectures or ():
+        named = getattr(transformers, label, None)
+        if named is not None:
+            return _with_experts(named._from_config(config, **options))
+    for label in _AUTO_CLASSES:
+        auto = getattr(transformers, label, None)
+        if auto is not None and type(config) in auto._model_mapping:
+            return _with_experts(auto.from_config(config, **options))
+    raise ValueError(f"transformers has no model class for {type(config).__name__}")
+
+
+def _with_experts(module: nn.Module) -> nn.Module:
+    for inner in module.modules():
+        config: Any = getattr(inner, "config", None)
+        if hasattr(config, "_experts_implementation"):
+            config._experts_implementation = _EXPERTS
+    return module
+
+
+def _register_experts(transformers: Any) -> None:
+    from transformers.integrations import moe
+
+    del transformers
+    cast(Any, moe).ALL_EXPERTS_FUNCTIONS.register(_EXPERTS, _experts)
+
+
+def _experts(module: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Push every (token, choice) pair through the first expert, whose share all experts have."""
+    rows, chosen = hidden.shape[0], index.shape[-1]
+    first = module.gate_up_proj if module.has_gate else module.up_proj
+    _ROUTED[module] = (min(chosen, first.shape[0]), first.shape[0])
+    made = hidden.repeat_interleave(chosen, 0)
+    made = _product(module, "gate_up_proj" if module.has_gate else "up_proj", made)
+    made = module._apply_gate(made) if module.has_gate else module.act_fn(made)
+    made = _product(module, "down_proj", made)
+    if getattr(module, "has_post_expert_norm", False):
+        made = module.post_expert_norm(made)
+    made = made * weights.reshape(-1, 1)
+    return made.view(rows, chosen, -1).sum(1).to(hidden.dtype)
+
+
+def _product(module: Any, name: str, rows: Tensor) -> Tensor:
+    weight = getattr(module, name)[0]
+    made = rows @ (weight if module.is_transposed else weight.t())
+    return made + getattr(module, f"{name}_bias")[0] if module.has_bias else made
+
+
+def _example(module: Any, config: Any) -> Example:
+    """Return inputs of the kind that a model's `forward` takes first."""
+    taken = inspect.signature(module.forward).parameters
+    main = str(getattr(module, "main_input_name", "input_ids"))
+    text: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
+    tokens = _context(text)
+    inputs: dict[str, Tensor] = {}
+    if main == "pixel_values" or (_contrasts(config) and "pixel_values" in taken):
+        inputs["pixel_values"] = torch.zeros(1, *_image(config))
+    if main in ("input_values", "audio_values"):
+        inputs[main] = torch.zeros(1, SOUND_SAMPLES)
+    if main == "input_features":
+        inputs[main] = torch.zeros(1, *_sound(config))
+    if main == "input_ids" or _contrasts(config):
+        inputs["input_ids"] = torch.zeros(1, tokens, dtype=torch.long)
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
+        inputs["decoder_input_ids"] = torch.zeros(1, tokens, dtype=torch.long)
+    options = {"use_cache": False} if "use_cache" in taken else {}
+    long = {name: 1 for name in ("input_ids", "decoder_input_ids") if name in inputs}
+    return Example.of((), {**inputs, **options}, dict.fromkeys(inputs, 0), long)
+
+
+def _contrasts(config: Any) -> bool:
+    """Return whether a model compares texts with images, as CLIP does."""
+    return hasattr(config, "projection_dim") or hasattr(config, "logit_scale_init_value")
+
+
+def _context(config: Any) -> int:
+    """Return the tokens that a model is shown: as many as it has positions for, within reason."""
+    limits = ("max_position_embeddings", "n_positions", "max_target_positions")
+    found = [getattr(config, key, None) for key in limits]
+    known = [value for value in found if isinstance(value, int) and value > 0]
+    return min([DEFAULT_SEQUENCE, *known])
+
+
+def _image(config: Any) -> tuple[int, int, int]:
+    """Return channels, height and width of the image that a model is made for."""
+    vision = getattr(config, "vision_config", None) or config
+    size = getattr(vision, "image_size", None) or IMAGE_SIDE
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", None) or 3
+    return int(channels), int(height), int(width)
+
+
+def _sound(config: Any) -> tuple[int, int]:
+    """Return mel bins and frames, in the order in which a model takes them."""
+    bins = getattr(config, "num_mel_bins", None)
+    if bins is not None and not hasattr(config, "input_feat_per_channel"):
+        return int(bins), 2 * int(getattr(config, "max_source_positions", MEL_FRAMES // 2))
+    bins = getattr(config, "input_feat_per_channel", 80)
+    return int(getattr(config, "max_source_positions", MEL_FRAMES)), int(bins)
