@@ -30,14 +30,45 @@ def defaults(model_type: str) -> dict[str, Any]:
     return found
 
 
+def parts(model_type: str) -> dict[str, Any]:
+    """Return the configs of a model type's parts where it leaves them out.
+
+    Each is its model type, and the values that are not that type's own defaults.
+    """
+    config = CONFIG_MAPPING[model_type]
+    found: dict[str, Any] = {}
+    for name in config.sub_configs:
+        part = getattr(config(), name, None)
+        own = getattr(part, "model_type", "")
+        if own not in CONFIG_MAPPING:
+            continue
+        base, values = CONFIG_MAPPING[own]().to_dict(), part.to_dict()
+        changed = {key: value for key, value in values.items() if base.get(key) != value}
+        idle = {*WITHOUT_EFFECT, *NEUTRAL} - {"model_type"}
+        kept = {key: changed[key] for key in changed if key not in idle and plain(changed[key])}
+        found[name] = {"model_type": own, **kept}
+    return found
+
+
+def plain(value: Any) -> bool:
+    """Return whether a value is one number or word, or a list of them."""
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, bool | int | float | str) for item in items)
+
+
 def main(path: Path) -> None:
     """Rewrite the table at `path` for the model types that it has, and those named after it."""
     known = json.loads(path.read_text())["model_types"] if path.exists() else {}
     types = sorted({*known, *sys.argv[2:]})
     lines = [f"    {json.dumps(name)}: {json.dumps(defaults(name))}" for name in types]
     version = json.dumps(transformers.__version__)
-    table = ",\n".join(lines)
-    path.write_text(f'{{\n  "transformers": {version},\n  "model_types": {{\n{table}\n  }}\n}}\n')
+    composed = [
+        f"    {json.dumps(name)}: {json.dumps(found)}" for name in types if (found := parts(name))
+    ]
+    separator = ",\n"
+    tables = {"model_types": lines, "parts": composed}
+    written = (f'  "{name}": {{\n{separator.join(rows)}\n  }}' for name, rows in tables.items())
+    path.write_text(f'{{\n  "transformers": {version},\n{separator.join(written)}\n}}\n')
 
 
 if __name__ == "__main__":

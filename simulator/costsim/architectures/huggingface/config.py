@@ -65,6 +65,12 @@ def library_defaults() -> Mapping[str, Mapping[str, Any]]:
     return {**table, "kimi_k2": table["deepseek_v3"]}  # whose code and keys Kimi K2 uses
 
 
+@cache
+def library_parts() -> Mapping[str, Mapping[str, Any]]:
+    """Return what transformers takes for a missing config of a part, by model type and key."""
+    return json.loads(Path(__file__).with_name("defaults.json").read_text())["parts"]
+
+
 class Config:
     """The mapping of a `config.json`; `path` is where it stands in `document`."""
 
@@ -77,6 +83,7 @@ class Config:
         self.known: set[str] = set(WITHOUT_EFFECT | NEUTRAL.keys())
         self.allowed: set[str] = set()
         self.parts: dict[str, Config] = {}
+        self.said: list[str] = []
         self._class_read = False
 
     def size(self, *keys: str, default: int = _FROM_TABLE) -> int:
@@ -158,7 +165,8 @@ class Config:
     def nested(self, *keys: str, default: Mapping[str, Any] | None = None) -> Config:
         """Return the config of a part, under the first of `keys` that is present.
 
-        A missing one is `default`: the library's choice of what the part is.
+        A missing one is the library's choice for this model type; `default` is taken for what is
+        missing in it.
         """
         key = next((key for key in keys if self.values.get(key) is not None), keys[0])
         self.known.update(keys)
@@ -167,8 +175,15 @@ class Config:
         value = self.values.get(key)
         if value is not None and not isinstance(value, dict):
             self.problem(key, f"must be a mapping, is {_shown(value)}")
-        given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-        part = Config({**(default or {}), **given}, self.document, (*self.path, key))
+        values = dict(default or {})
+        chosen = library_parts().get(str(self.values.get("model_type")), {}).get(key, {})
+        if isinstance(value, dict):
+            if "model_type" in chosen:
+                values["model_type"] = chosen["model_type"]
+            values.update(cast("dict[str, Any]", value))
+        else:
+            values.update(chosen)
+        part = Config(values, self.document, (*self.path, key))
         self.parts[key] = part
         return part
 
@@ -211,6 +226,10 @@ class Config:
         if not holds and not self.problems:
             self.problem(key, message)
 
+    def note(self, text: str) -> None:
+        """Tell the user something that the reader decided."""
+        self.said.append(text)
+
     def problem(self, key: str, message: str, hint: str | None = None) -> None:
         """Record a problem of `key`."""
         location = self.document.locate((*self.path, key))
@@ -234,7 +253,7 @@ class Config:
         if unknown:
             listed = ", ".join(unknown)
             found.append(f"not understood, taken to change nothing that is counted: {listed}")
-        return (*found, *_special_notes(self.values, class_read=self._class_read))
+        return (*self.said, *found, *_special_notes(self.values, class_read=self._class_read))
 
     def _all_problems(self) -> list[Problem]:
         for key, neutral in NEUTRAL.items():
