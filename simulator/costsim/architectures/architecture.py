@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from costsim.algebra import Number
+from costsim.algebra import Number, exact_div
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
@@ -175,6 +175,8 @@ def cache_bytes(description: Description, batch: Number, tokens: Number, dtype: 
 
 def cached_bytes(tensor: CacheTensor, dtype: str) -> Number:
     """Return bytes of one cached tensor as the reference code holds it, in `dtype`."""
+    if tensor.bits is not None:
+        return exact_div(tensor.elements * tensor.copies * tensor.bits, 8)
     return (
         tensor.elements * tensor.copies * (4 if tensor.storage == "float32" else bytes_for(dtype))
     )

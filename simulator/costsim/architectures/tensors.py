@@ -7,7 +7,7 @@ weights and an activation that two operators save need no special case.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from costsim.algebra import Number
 
@@ -15,6 +15,19 @@ Storage: TypeAlias = Literal["compute", "weight", "float32", "mask", "index", "s
 """In what format an element is held: the compute dtype, the weights' own (under autocast also that
 of the residual stream), 4 bytes, 1 byte (dropout masks), 8 bytes (token ids), or the format of
 recurrent state."""
+
+
+class Packing(Protocol):
+    """How a matrix is stored where a recipe says so (see `costsim.compression.formats`)."""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Formats of `costsim.hardware.kernels` that its products may run in, the best first."""
+        ...
+
+    def stored_bytes(self, shape: tuple[Number, ...]) -> Number:
+        """Return all bytes of a tensor of `shape`: elements, scales, zeros, indices."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,8 @@ class Weight:
     lookup: bool = False  # a table of which rows are read, not a factor of a product
     active_elements: Number | None = None  # those that one token uses, where fewer (experts)
     shapes: tuple[tuple[Number, ...], ...] = ()  # of the tensors it is stored as; () = one vector
+    packing: Packing | None = None  # how it is stored, where not in the format of the others
+    frozen: bool = False  # not trained: no gradient and no optimizer state
 
     @property
     def stored_elements(self) -> Number:
@@ -40,6 +55,12 @@ class Weight:
         if self.tied_to:
             return ()
         return self.shapes or ((self.elements,),)
+
+    def stored_bytes(self, element_bytes: Number) -> Number:
+        """Return its bytes where elements that are not packed take `element_bytes`."""
+        if self.packing is None:
+            return element_bytes * self.stored_elements
+        return sum(self.packing.stored_bytes(shape) for shape in self.tensors)
 
     @property
     def active(self) -> Number:
@@ -62,10 +83,12 @@ class CacheTensor:
     """A tensor that generation keeps between steps: keys and values, or recurrent state.
 
     The reference code of some models holds several equal `copies` of it (Falcon repeats keys and
-    values for each query head); servers do not.
+    values for each query head); servers do not. `bits` are those of an element with its share of
+    scales, where a recipe quantizes what is cached.
     """
 
     name: str
     elements: Number
     storage: Storage = "compute"
     copies: Number = 1
+    bits: Number | None = None

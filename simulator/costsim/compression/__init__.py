@@ -1,0 +1,1 @@
+"""Compression: recipes that make an architecture smaller, and what they save and cost."""

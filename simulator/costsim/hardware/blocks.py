@@ -83,7 +83,8 @@ def block_times(
     calls: dict[tuple[type[Any], Hashable], list[tuple[int, int, Any]]] = defaultdict(list)
     for index, block in enumerate(blocks):
         for operator in block.operators:
-            dtype = formats.of(operator)
+            packing = operator.packing
+            dtype = formats.of(operator) if packing is None else model.runs(packing.kernels)
             for way, direction in enumerate(directions):
                 for work in operator.work(direction, execution):
                     if frozen and not getattr(work, "weights", True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self, TypeAlias
 
 from costsim.algebra import Number
-from costsim.architectures.tensors import Activation, Weight
+from costsim.architectures.tensors import Activation, Packing, Weight
 from costsim.architectures.work import Direction, Work
 from costsim.architectures.workload import Execution, Shard
 
@@ -32,9 +32,13 @@ class Collective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator(ABC):
-    """One step of a block. Dimensions are those of the whole model until it is sharded."""
+    """One step of a block. Dimensions are those of the whole model until it is sharded.
+
+    `packing` says how its matrices are stored, where a recipe compressed them.
+    """
 
     name: str
+    packing: Packing | None = None
 
     @property
     def role(self) -> Role:

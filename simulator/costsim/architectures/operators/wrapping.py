@@ -20,7 +20,7 @@ class Wrapped(Operator):
     @classmethod
     def around(cls, operator: Operator) -> Self:
         """Return `operator`, wrapped, under its own name."""
-        return cls(name=operator.name, inner=operator)
+        return cls(name=operator.name, inner=operator, packing=operator.packing)
 
     @property
     def role(self) -> Role:

@@ -1,0 +1,101 @@
+"""Which matrices a recipe means: by what they are, or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
+
+from costsim.architectures.block import Block
+from costsim.architectures.operators import Convolution, Experts, Linear, Operator
+from costsim.architectures.operators.wrapping import Reused, Wrapped
+
+Kind: TypeAlias = Literal["matrices", "linear", "layers", "experts", "convolutions"]
+"""`matrices`: every matrix but routers; `linear`: those of linear layers, routers included;
+`layers`: `matrices` inside layers, so neither stem nor head; `experts`: of mixtures alone."""
+
+# Reference code's name of a projection -> our operator, and the place among its columns.
+PROJECTIONS: dict[str, tuple[str, int | None]] = {
+    "q_proj": ("attention.query_key_value", 0),
+    "k_proj": ("attention.query_key_value", 1),
+    "v_proj": ("attention.query_key_value", 2),
+    "o_proj": ("attention.output", None),
+    "gate_proj": ("feed_forward.up", 0),
+    "up_proj": ("feed_forward.up", -1),
+    "down_proj": ("feed_forward.down", None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Operators of a kind, and of those whose names match one of `names`, if there are any.
+
+    A matrix that shares a look-up table's storage stays as the table is, unless `untied` gives it
+    a copy of its own.
+    """
+
+    kind: Kind = "matrices"
+    names: tuple[str, ...] = ()
+    untied: bool = False
+
+    def holds(self, operator: Operator, block: Block) -> bool:
+        """Return whether `operator`, which stands in `block`, is meant."""
+        bare = unwrapped(operator)
+        if not any(_is_matrix(weight, self.untied) for weight in bare.weights()):
+            return False
+        if self.names and not any(self._named(name, operator, block) for name in self.names):
+            return False
+        convolution = isinstance(bare, Convolution)
+        if self.kind == "convolutions":
+            return convolution
+        if self.kind == "linear":
+            return not convolution
+        if self.kind == "experts":
+            return isinstance(bare, Experts)
+        if bare.role == "router":
+            return False
+        return self.kind == "matrices" or block.part == "layer"
+
+    @staticmethod
+    def _named(pattern: str, operator: Operator, block: Block) -> bool:
+        pattern = PROJECTIONS.get(pattern, (pattern, None))[0]
+        return fnmatchcase(operator.name, pattern) or fnmatchcase(
+            f"{block.name}.{operator.name}", pattern
+        )
+
+
+EVERYTHING = Selection()
+LAYERS = Selection("layers")
+
+
+def _is_matrix(weight: object, untied: bool) -> bool:
+    matrix = getattr(weight, "matrix", False) and not getattr(weight, "lookup", False)
+    return matrix and (untied or getattr(weight, "tied_to", None) is None)
+
+
+def unwrapped(operator: Operator) -> Operator:
+    """Return what a wrapped operator works as."""
+    while isinstance(operator, Wrapped):
+        operator = operator.inner
+    return operator
+
+
+def is_reused(operator: Operator) -> bool:
+    """Return whether an operator's weights are those of another."""
+    while isinstance(operator, Wrapped):
+        if isinstance(operator, Reused):
+            return True
+        operator = operator.inner
+    return False
+
+
+def projections(operator: Linear, names: tuple[str, ...]) -> Iterator[int]:
+    """Yield the places, among the columns of `operator`, of the projections that `names` mean."""
+    places = range(len(operator.columns))
+    meant: set[int] = set()
+    for name in names:
+        target, place = PROJECTIONS.get(name, (name, None))
+        if fnmatchcase(operator.name, target):
+            meant |= set(places) if place is None else {place % len(operator.columns)}
+    yield from sorted(meant)

@@ -1,0 +1,107 @@
+"""Passes that change how matrices are stored: masks, quantization, and the cache's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from costsim.algebra import Number, exact_div
+from costsim.architectures.block import Block
+from costsim.architectures.operators import Convolution, Linear, Operator
+from costsim.compression.description import BlockPass, Cache, mapped
+from costsim.compression.formats import Format
+from costsim.compression.selection import EVERYTHING, Selection, unwrapped
+from costsim.compression.sparsity import Layout, Packing, Pattern, Unstructured
+from costsim.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize(BlockPass):
+    """Store the matrices of `selection` in `form`; of sparse ones, the values that are left."""
+
+    form: Format
+    selection: Selection = EVERYTHING
+
+    def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        """Return `blocks` with packed matrices."""
+        return mapped(blocks, self._one)
+
+    def _one(self, operator: Operator, block: Block) -> tuple[Operator, ...]:
+        if not self.selection.holds(operator, block):
+            return (operator,)
+        operator = untied(operator) if self.selection.untied else operator
+        held, form = cast("Packing | None", operator.packing), self.form
+        if isinstance(unwrapped(operator), Convolution):
+            form = replace(form, filters=True)
+        if isinstance(held, Format) and held.scale_bits:
+            raise SpecError(
+                f"`{operator.name}` is quantized to {held.name} already, and would be to "
+                f"{form.name} again",
+                hint="take one of the two, or name different matrices for each",
+            )
+        if isinstance(held, Unstructured | Pattern):
+            return (replace(operator, packing=replace(held, values=form)),)
+        return (replace(operator, packing=form),)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask(BlockPass):
+    """Set weights of `selection` to zero: a `ratio` of each matrix, or all but `kept` of `of`."""
+
+    values: Format
+    ratio: float | None = None
+    layout: Layout = "bitmap"
+    kept: int = 2
+    of: int = 4
+    selection: Selection = EVERYTHING
+
+    def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        """Return `blocks` with masked matrices."""
+        return mapped(blocks, self._one)
+
+    def _one(self, operator: Operator, block: Block) -> tuple[Operator, ...]:
+        if not self.selection.holds(operator, block):
+            return (operator,)
+        operator = untied(operator) if self.selection.untied else operator
+        values = self.values
+        if isinstance(unwrapped(operator), Convolution):
+            values = replace(values, filters=True)
+        packing: Packing = (
+            Pattern(values, self.kept, self.of)
+            if self.ratio is None
+            else Unstructured(values, self.ratio, self.layout)
+        )
+        return (replace(operator, packing=packing),)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeCache:
+    """Cache keys and values in `bits`, with `scale_bits` of scales and zeros for `group` of them.
+
+    Recurrent states and other tensors in fp32 stay as they are.
+    """
+
+    bits: int
+    scale_bits: int = 0
+    group: int = 1
+
+    def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        """Return `blocks`."""
+        return blocks
+
+    def cache(self, cached: Cache) -> Cache:
+        """Return cached tensors with their bits."""
+        bits: Number = self.bits
+        if self.scale_bits:
+            bits = self.bits + exact_div(self.scale_bits, self.group)
+        return tuple(
+            (tensor if tensor.storage == "float32" else replace(tensor, bits=bits), count)
+            for tensor, count in cached
+        )
+
+
+def untied(operator: Operator) -> Operator:
+    """Return an operator whose matrix shares a table's storage with one of its own."""
+    if isinstance(operator, Linear) and operator.tied_to is not None:
+        return replace(operator, tied_to=None)
+    return operator
