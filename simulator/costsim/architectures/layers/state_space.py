@@ -24,15 +24,15 @@ class StateSpace:
     """x, z = projections; x is convolved, scanned with step, B and C made of it, gated by z.
 
     The step of each of `width` channels comes through a bottleneck of `rank`. Jamba normalizes
-    step, B and C (`inner_norms`, with weights or without); Zamba makes them for each of `heads`
-    from that head's channels alone.
+    step, B and C (`inner_norms`, with weights or without); Zamba makes them for each of `blocks` of
+    channels from that block alone.
     """
 
     width: Number
     state_size: Number
     rank: Number
     kernel: Number
-    heads: Number = 1
+    blocks: Number = 1
     bias: bool = False
     convolution_bias: bool = True
     inner_norms: bool = False
@@ -68,7 +68,7 @@ class StateSpace:
             Recurrence(
                 name=scan,
                 rows=rows,
-                read=3 * width + 2 * self.heads * states,  # x, step, z; B, C
+                read=3 * width + 2 * self.blocks * states,  # x, step, z; B, C
                 written=width,
                 flops=2 * rows * width * states,  # the state of each channel times C
                 state=workload.batch * width * states if workload.generates else 0,
@@ -76,7 +76,7 @@ class StateSpace:
                     Held(convolved, width),
                     Held(step, width),
                     Held("state_space.gate", width),
-                    Held(selected, self.heads * (rank + 2 * states)),
+                    Held(selected, self.blocks * (rank + 2 * states)),
                 ),
                 vectors=(("decay", (width, states)), ("skip", (width,))),
             ),
@@ -89,14 +89,14 @@ class StateSpace:
     ) -> tuple[Operator, ...]:
         """Return the operators that make step, B and C of the convolution's output."""
         width, states, rank = self.width, self.state_size, self.rank
-        if self.heads != 1:
-            each = exact_div(width, self.heads)
+        if self.blocks != 1:
+            each = exact_div(width, self.blocks)
             return (
                 BlockDiagonal(
                     name=selected,
                     source=convolved,
                     rows=rows,
-                    blocks=self.heads,
+                    blocks=self.blocks,
                     inputs=each,
                     outputs=rank + 2 * states,
                 ),
@@ -104,7 +104,7 @@ class StateSpace:
                     name=step,
                     source=f"{selected}.step",
                     rows=rows,
-                    blocks=self.heads,
+                    blocks=self.blocks,
                     inputs=rank,
                     outputs=each,
                     bias=True,

@@ -41,7 +41,7 @@ def _zamba(config: Config) -> Transformer:
         state_size=config.size("mamba_d_state"),
         rank=step_rank(config, "mamba_dt_rank", hidden),
         kernel=config.size("mamba_d_conv"),
-        heads=heads,
+        blocks=heads,
         bias=config.flag("mamba_proj_bias"),
         convolution_bias=config.flag("mamba_conv_bias"),
     )
