@@ -19,7 +19,7 @@ Shape = tuple[tuple[str, int], ...]
 _GATED = (False, True)
 _TIED = (False, True)
 _HEAD_DIMS = (None, 64, 128, 256)
-_NEAR = 0.004  # relative difference of counts that are the same: biases, padding, rounding
+_NEAR = 0.001  # relative difference of counts that are the same: biases, padding, rounding
 _ROUNDED = 0.02  # of a count as people round it
 _LEARNED = 4096  # tokens up to which plain decoders are taken to learn their positions
 
