@@ -42,8 +42,13 @@ def parts(model_type: str) -> dict[str, Any]:
         own = getattr(part, "model_type", "")
         if own not in CONFIG_MAPPING:
             continue
-        base, values = CONFIG_MAPPING[own]().to_dict(), part.to_dict()
-        changed = {key: value for key, value in values.items() if base.get(key) != value}
+        base = {field.name: field.default for field in dataclasses.fields(CONFIG_MAPPING[own])}
+        derived, values = CONFIG_MAPPING[own]().to_dict(), part.to_dict()
+        changed = {
+            key: value
+            for key, value in values.items()
+            if derived.get(key) != value or base.get(key, value) is None
+        }
         idle = {*WITHOUT_EFFECT, *NEUTRAL} - {"model_type"}
         kept = {key: changed[key] for key in changed if key not in idle and plain(changed[key])}
         found[name] = {"model_type": own, **kept}

@@ -115,7 +115,7 @@ class SoundStem:
     tokens are samples of the wave, or frames. `projected` says whether a norm and a dense layer
     turn channels into the stream's width; `around` are filters over the stream that add relative
     positions to it. `mask` counts the values that stand for masked vectors; `squeeze` averages so
-    many neighbours into one.
+    many neighbours into one. `frames` are heard whatever the workload's tokens, which are a text's.
     """
 
     channels: Number
@@ -127,6 +127,7 @@ class SoundStem:
     norm: NormStyle | None = None
     mask: Number = 0
     squeeze: int = 1
+    frames: Number | None = None
     dropout: bool = False
 
     def inside(self, workload: Workload) -> Workload:
@@ -135,7 +136,7 @@ class SoundStem:
         return replace(workload, tokens=length // self.squeeze, context=None)
 
     def _filtered(self, workload: Workload) -> Number:
-        length = workload.tokens
+        length = workload.tokens if self.frames is None else self.frames
         for one in self.filters:
             length = one.length(length)
         return length
@@ -144,7 +145,8 @@ class SoundStem:
         self, workload: Workload, hidden: Number, prefix: str = ""
     ) -> tuple[Operator, ...]:
         """Return filters, projection and positions."""
-        batch, length, channels = workload.batch, workload.tokens, self.channels
+        batch, channels = workload.batch, self.channels
+        length = workload.tokens if self.frames is None else self.frames
         found: list[Operator] = []
         source = f"{prefix}input"
         for index, one in enumerate(self.filters):

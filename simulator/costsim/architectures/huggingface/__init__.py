@@ -23,6 +23,7 @@ from costsim.architectures.huggingface import (
     rotary_encoders,
     speech,
     t5,
+    vision_language,
 )
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.unsupported import unsupported
@@ -41,6 +42,7 @@ _FAMILIES = (
     bart,
     t5,
     speech,
+    vision_language,
 )
 
 READERS: dict[str, Reader] = {

@@ -1,0 +1,93 @@
+"""Images as a stack sees them: patches become vectors, with what is added to or set beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from costsim.algebra import Number
+from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.operators import Convolution, Learned, Operator
+from costsim.architectures.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchStem:
+    """A product of each patch of an image with a weight; positions, class tokens, a norm.
+
+    `image` is (height, width) of what is seen where a workload does not say. A `frames` deep patch
+    spans as many frames, which a still image repeats. `positions` counts rows of learned positions,
+    a table to look up or (`added`) a tensor.
+    """
+
+    image: tuple[Number, Number]
+    patch: tuple[Number, Number]
+    channels: Number = 3
+    frames: Number = 1
+    bias: bool = True
+    class_tokens: Number = 0
+    positions: Number = 0
+    added: bool = False
+    norm: NormStyle | None = None
+
+    def _image(self, workload: Workload) -> tuple[Number, Number]:
+        given: Any = workload.image
+        if given is None:
+            return self.image
+        sides: Any = given if isinstance(given, tuple) else (given, given)
+        return sides[-2], sides[-1]
+
+    def _patches(self, workload: Workload) -> Number:
+        height, width = self._image(workload)
+        return (height // self.patch[0]) * (width // self.patch[1])
+
+    def inside(self, workload: Workload) -> Workload:
+        """Return what passes through the layers: a position a patch, and the class tokens."""
+        tokens = self._patches(workload) + self.class_tokens
+        return replace(workload, tokens=tokens, context=None, generates=False)
+
+    def operators(
+        self, workload: Workload, hidden: Number, prefix: str = ""
+    ) -> tuple[Operator, ...]:
+        """Return the patches' product and what follows it."""
+        inside = self.inside(workload)
+        size = (self.frames, *self._image(workload))
+        patch = (self.frames, *self.patch)
+        found: list[Operator] = [
+            Convolution(
+                name=f"{prefix}patches",
+                source=f"{prefix}image",
+                batch=workload.batch,
+                sizes=size,
+                inputs=self.channels,
+                outputs=hidden,
+                kernel=patch,
+                stride=patch,
+                padded=(0, 0, 0),
+                dilation=(1, 1, 1),
+                bias=self.bias,
+                leaf=True,
+            )
+        ]
+        if self.class_tokens != 0:
+            shape = (self.class_tokens, hidden)
+            found.append(Learned(name=f"{prefix}class", shapes=(shape,)))
+        if self.positions != 0:
+            found.append(
+                Learned(
+                    name=f"{prefix}positions",
+                    shapes=((self.positions, hidden),),
+                    elements=inside.rows * hidden,
+                    lookup=not self.added,
+                )
+            )
+        if self.norm is not None:
+            source = f"{prefix}patches"
+            found.append(self.norm.operator(f"{prefix}norm", source, inside.rows, hidden))
+        return tuple(found)
+
+
+def patches_of(image: tuple[int, int], patch: tuple[int, int]) -> int:
+    """Return how many patches an image has."""
+    return prod(side // step for side, step in zip(image, patch, strict=True))
