@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from costsim.architectures.architecture import backward_flops, forward_flops
+from costsim.architectures.workload import Workload
 from costsim.training.job import Job
 from costsim.training.memory import Memory, memory
 from costsim.training.profile import Profile, profile
@@ -44,8 +46,10 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     """Evaluate every strategy for one step of `job`. Nothing is filtered."""
     profiled, kinds = profile(job, strategies)
     parts = [block.part for block in kinds]
-    held = stages(job.model.blocks(), strategies.pp, strategies.vp)
-    hidden = next(float(np.max(b.source.elements)) for b in job.model.blocks())
+    units = job.model.blocks()
+    held = stages(units, strategies.pp, strategies.vp)
+    hidden = float(units[0].source.elements)
+    model_flops, recompute_flops = _flops(job, strategies)
     chunks = [
         _Chunk.of(job, strategies.take(some), held.take(some), profiled.take(some), parts, hidden)
         for some in (slice(i, i + CHUNK) for i in range(0, max(len(strategies), 1), CHUNK))
@@ -60,8 +64,8 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
         memory=space,
         stages=held,
         sent_bytes=_joined([chunk.sent for chunk in chunks]),
-        model_flops=float(job.model.training_flops(1, job.sequence)) * job.global_batch,
-        recompute_flops=_recompute_flops(job, strategies),
+        model_flops=model_flops,
+        recompute_flops=recompute_flops,
         tokens_per_step=job.global_batch * job.sequence,
     )
 
@@ -122,13 +126,11 @@ def _sent(
     }
 
 
-def _recompute_flops(job: Job, strategies: Strategies) -> Column:
-    """FLOPs that recomputation adds to a step, over all devices."""
-    from costsim.architectures.architecture import forward_flops
-    from costsim.architectures.workload import Workload
-
+def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
+    """Return a step's FLOPs without recomputation, and what that adds to each strategy."""
     blocks = job.model.blocks(Workload(1, job.sequence))
     layers = tuple(block for block in blocks if block.part == "layer")
+    model = float(forward_flops(blocks) + backward_flops(blocks)) * job.global_batch
     full = float(forward_flops(layers)) * job.global_batch
     core = float(
         sum(
@@ -139,7 +141,8 @@ def _recompute_flops(job: Job, strategies: Strategies) -> Column:
             for work in operator.work("forward", job.software.execution)
         )
     ) * (job.global_batch if job.software.attention == "unfused" else 0)
-    return np.select([strategies.recompute == 1, strategies.recompute == 2], [core, full], 0.0)
+    added = np.select([strategies.recompute == 1, strategies.recompute == 2], [core, full], 0.0)
+    return model, added
 
 
 __all__ = ["TIME_PARTS", "Evaluation", "evaluate"]

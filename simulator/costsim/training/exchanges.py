@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,21 +61,27 @@ def tensor_parallel(
     """Return seconds (directions, blocks, rows) and bytes sent by a device (blocks, rows)."""
     seconds = np.zeros((2, len(kinds), len(tp)))
     sent = np.zeros((len(kinds), len(tp)))
-    width = job.recipe.activation_bytes
-    for index, block in enumerate(kinds):
-        for divided in (False, True):
-            mine = (sp > 0) == divided
-            if not mine.any():
-                continue
-            group = tp[mine]
+    if np.all(tp == 1):
+        return seconds, sent
+    for divided in (False, True):
+        mine = (sp > 0) == divided
+        if not mine.any():
+            continue
+        group = tp[mine]
+        calls: dict[Operation, list[tuple[int, int, np.ndarray]]] = defaultdict(list)
+        for index, block in enumerate(kinds):
             for exchange in tensor_exchanges(block, divided=divided):
-                whole = np.broadcast_to(np.asarray(exchange.elements * width, float), tp.shape)
-                size = whole[mine]
+                size = np.empty(len(tp))
+                size[:] = exchange.elements * job.recipe.activation_bytes
                 way = 0 if exchange.direction == "forward" else 1
-                seconds[way, index, mine] += collective_time_s(
-                    job.system, exchange.operation, size, group, 1.0
-                )
-                sent[index, mine] += WIRE[exchange.operation] * size * (group - 1) / group
+                calls[exchange.operation].append((way, index, size[mine]))
+        for operation, exchanged in calls.items():
+            sizes = np.array([size for *_, size in exchanged])
+            times = collective_time_s(job.system, operation, sizes, group, 1.0)
+            wires = WIRE[operation] * sizes * (group - 1) / group
+            for (way, index, _), time, wire in zip(exchanged, times, wires, strict=True):
+                seconds[way, index, mine] += time
+                sent[index, mine] += wire
     return seconds, sent
 
 

@@ -51,7 +51,9 @@ def data_parallel(
     # Strategies that differ in sharding and recomputation alone share their collectives.
     axes = [name for name in strategies.columns() if name not in ("zero", "recompute")]
     first, which = strategies.distinct(*axes)
-    few = _collectives(job, strategies.take(first), stages.take(first), profile.take(first))
+    few = _collectives(
+        job, strategies.take(first), stages.take(first), profile.take(first), strategies.zero
+    )
     reduced, scattered, gathered = (
         figure[which] for figure in (few.reduced_s, few.scattered_s, few.gathered_s)
     )
@@ -81,8 +83,9 @@ def data_parallel(
 
 
 def _collectives(
-    job: Job, strategies: Strategies, stages: Stages, profile: Profile
+    job: Job, strategies: Strategies, stages: Stages, profile: Profile, zero: np.ndarray
 ) -> _Collectives:
+    """Time the collectives that any of the ZeRO stages in `zero` needs."""
     recipe = job.recipe
     dense = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.weights))
     experts = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.expert_weights))
@@ -93,7 +96,9 @@ def _collectives(
     expert_stride = (strategies.ep * strategies.etp)[:, None]
     expert_group = np.maximum(group * stride / expert_stride, 1.0)
 
-    def time(operation: Operation, width: float) -> np.ndarray:
+    def time(operation: Operation, width: float, used: np.ndarray) -> np.ndarray:
+        if not used.any():
+            return np.zeros_like(dense)
         whole = collective_time_s(job.system, operation, dense * width, group, stride)
         if not experts.any():
             return whole
@@ -103,9 +108,9 @@ def _collectives(
 
     shard = (dense + experts) / group * recipe.reduced_bytes
     return _Collectives(
-        reduced_s=time("all_reduce", recipe.reduced_bytes),
-        scattered_s=time("reduce_scatter", recipe.reduced_bytes),
-        gathered_s=time("all_gather", recipe.gathered_bytes),
+        reduced_s=time("all_reduce", recipe.reduced_bytes, zero == 0),
+        scattered_s=time("reduce_scatter", recipe.reduced_bytes, zero > 0),
+        gathered_s=time("all_gather", recipe.gathered_bytes, zero > 0),
         between_s=collective_time_s(job.system, "all_reduce", shard, replicas, stride * group),
         ring_elements=dense * (group - 1) / group + experts * (expert_group - 1) / expert_group,
     )
