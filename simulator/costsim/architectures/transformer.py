@@ -7,7 +7,7 @@ from typing import Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.layers import NormStyle
+from costsim.architectures.layers import NormStyle, SubLayer
 from costsim.architectures.operators import (
     CrossEntropy,
     Embedding,
@@ -36,7 +36,8 @@ class Transformer:
     """A decoder as composed; `layers` are runs (layer, how many) from bottom to top.
 
     `positions` counts learned position embeddings (0 for rotary or ALiBi). `embedding_width` is
-    that of a narrower embedding that is projected to `hidden` and back (OPT-350M).
+    that of a narrower embedding that is projected to `hidden` and back (OPT-350M). `beside` is made
+    of the tokens beside their embedding, for all layers; `before_head` stands before the logits.
     """
 
     vocabulary: Number
@@ -46,6 +47,8 @@ class Transformer:
     embedding_width: Number | None = None
     embedding_norm: NormStyle | None = None
     final_norm: NormStyle | None = None
+    beside: SubLayer | None = None
+    before_head: SubLayer | None = None
     tied: bool = False
     head_bias: bool = False
     dropout: bool = False
@@ -84,6 +87,8 @@ class Transformer:
         ]
         if self.embedding_width is not None:
             found.append(Linear.of("embedding.project", "embedding.tokens", rows, width, hidden))
+        if self.beside is not None:
+            found.extend(self.beside.operators(workload, hidden, "embedding.tokens")[0])
         if self.positions:
             found.append(
                 Embedding(
@@ -112,6 +117,9 @@ class Transformer:
         if self.final_norm is not None:
             found.append(self.final_norm.operator("head.norm", source, rows, hidden))
             source = "head.norm"
+        if self.before_head is not None:
+            operators, source = self.before_head.operators(workload, hidden, source)
+            found.extend(operators)
         if self.embedding_width is not None:
             width = self.embedding_width
             found.append(Linear.of("head.project", source, rows, hidden, width))

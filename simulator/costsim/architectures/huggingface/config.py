@@ -195,12 +195,12 @@ class Config:
         return str(names[0]) if names else ""
 
     def indices(self, key: str) -> tuple[int, ...]:
-        """Return a list of layer numbers from 0; empty where it is missing or null."""
+        """Return a list of whole numbers, as of layers; empty where it is missing or null."""
         _, value = self._find((key,), None)
         found = cast("list[object]", value) if isinstance(value, list) else []
         whole = all(isinstance(item, int) and not isinstance(item, bool) for item in found)
         if not whole or not isinstance(value, list | None):
-            self.problem(key, f"must be a list of layer numbers, is {_shown(cast(object, value))}")
+            self.problem(key, f"must be a list of whole numbers, is {_shown(cast(object, value))}")
             return ()
         return tuple(cast(int, item) for item in found)
 
@@ -270,7 +270,12 @@ class Config:
         return found
 
     def _all_unknown(self, prefix: str) -> list[str]:
-        own = [f"{prefix}{key}" for key in self.values if key not in self.known | _NOTED]
+        known = self.known | _NOTED
+        own = [
+            f"{prefix}{key}"
+            for key in self.values
+            if key not in known and not str(key).endswith(_TOKENS)
+        ]
         inner = (part._all_unknown(f"{prefix}{key}.") for key, part in self.parts.items())
         return [*own, *(key for keys in inner for key in keys)]
 
@@ -299,6 +304,7 @@ class Config:
 Reader: TypeAlias = Callable[[Config], Description]
 """What a family's file provides for each of its model types."""
 
+_TOKENS = ("_token_id", "_token_ids", "_token_index")  # which ids of the vocabulary mean what
 _NOTED = frozenset(("architectures", "quantization_config", "auto_map"))
 
 

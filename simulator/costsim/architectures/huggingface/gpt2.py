@@ -32,4 +32,4 @@ def _gpt2(config: Config) -> Transformer:
     )
 
 
-READERS: dict[str, Reader] = {"gpt2": _gpt2}
+READERS: dict[str, Reader] = {"gpt2": _gpt2, "gpt-sw3": _gpt2}

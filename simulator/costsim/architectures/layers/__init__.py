@@ -5,7 +5,11 @@ from costsim.architectures.layers.latent_attention import LatentSelfAttention, S
 from costsim.architectures.layers.layer import Layer, Mixer, SubLayer
 from costsim.architectures.layers.mixture_of_experts import MixtureOfExperts
 from costsim.architectures.layers.norm import RMS, HeadNorm, NormStyle
+from costsim.architectures.layers.repeated import Run, Start
+from costsim.architectures.layers.routed_attention import RoutedAttention
 from costsim.architectures.layers.self_attention import SelfAttention
+from costsim.architectures.layers.token_inputs import TokenInput, TokenTable
+from costsim.architectures.layers.transform import Transform
 
 __all__ = [
     "RMS",
@@ -16,7 +20,13 @@ __all__ = [
     "Mixer",
     "MixtureOfExperts",
     "NormStyle",
+    "RoutedAttention",
+    "Run",
     "SelfAttention",
     "SparseIndex",
+    "Start",
     "SubLayer",
+    "TokenInput",
+    "TokenTable",
+    "Transform",
 ]

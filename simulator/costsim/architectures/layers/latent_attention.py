@@ -17,7 +17,7 @@ from costsim.architectures.operators import (
     Operator,
     Rotary,
 )
-from costsim.architectures.tensors import CacheTensor
+from costsim.architectures.tensors import CacheTensor, Storage
 from costsim.architectures.workload import Workload
 
 
@@ -28,6 +28,7 @@ class SparseIndex:
     heads: Number
     head_dim: Number
     selected: Number
+    float32_keys: bool = False  # in the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,4 +182,5 @@ class LatentSelfAttention:
         )
         if self.index is None:
             return found
-        return (*found, CacheTensor("index_key", held * self.index.head_dim))
+        storage: Storage = "float32" if self.index.float32_keys else "compute"
+        return (*found, CacheTensor("index_key", held * self.index.head_dim, storage))

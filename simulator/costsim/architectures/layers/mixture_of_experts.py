@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from costsim.algebra import Number
 from costsim.architectures.layers.feed_forward import FeedForward
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Experts, Linear, Operator, Routing
+from costsim.architectures.operators import Experts, Learned, Linear, Operator, Routing
 from costsim.architectures.workload import Workload
 
 
@@ -30,10 +30,12 @@ class MixtureOfExperts:
     correction: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
+    shared_gates: Number = 1  # one for the shared network, or one for each expert in it
     exhaustive: bool = False
     latent: Number | None = None
     latent_bias: bool = False
     output_norm: NormStyle | None = None
+    output_bias: bool = False  # of the sum
 
     def operators(
         self, workload: Workload, hidden: Number, source: str
@@ -86,7 +88,10 @@ class MixtureOfExperts:
             found.extend(self.shared.operators(workload, hidden, source)[0])
         if self.shared_gate:
             gate = "feed_forward.shared_gate"
-            found.append(Linear.of(gate, source, rows, hidden, 1, use="router"))
+            found.append(Linear.of(gate, source, rows, hidden, self.shared_gates, use="router"))
+        if self.output_bias:
+            bias = "feed_forward.output_bias"
+            found.append(Learned(name=bias, shapes=((hidden,),), elements=rows * hidden))
         if self.output_norm is not None:
             norm = self.output_norm.operator("feed_forward.output_norm", name, rows, hidden)
             return (*found, norm), norm.name

@@ -28,7 +28,8 @@ class SelfAttention:
     how far back a position sees. `fused_projection` models hold the three projections in one
     matrix. `keys_as_values` ones project keys alone; with `borrowed` keys and values, those of an
     earlier layer, there is neither projection nor cache. A `gate` scales the context by a sigmoid
-    of the input, each value or each head.
+    of the input, each value or each head. `differential` attention subtracts half of the heads from
+    the others, and scores once for each half of the values (Differential Transformer).
     """
 
     heads: Number
@@ -47,6 +48,7 @@ class SelfAttention:
     gate: Literal["values", "heads"] | None = None
     gate_bias: bool = False  # one a head
     gate_of_queries: bool = False  # projected with queries, and so with their biases
+    differential: bool = False
     keys_as_values: bool = False
     borrowed: bool = False
     cached_for_each_head: bool = False  # by the reference code, though groups of heads share them
@@ -111,9 +113,23 @@ class SelfAttention:
                 dropout=self.dropout,
                 float32_softmax=self.float32_softmax,
                 sinks=self.sinks,
+                passes=2 if self.differential else 1,
             )
         )
         context, width = "attention.context", self.heads * self.values
+        if self.differential:
+            found.append(
+                Elementwise(
+                    name="attention.difference",
+                    rows=rows,
+                    read=2 * width,
+                    written=width,
+                    holds=(Held(context, 2 * width),),
+                    scalars=4 * self.head_dim,  # whose products weigh the heads to subtract
+                    split="columns",
+                )
+            )
+            context = "attention.difference"
         if self.gate is not None:
             found.extend(
                 gated_context(self, rows, hidden, source, self.gate_of_queries and self.bias)

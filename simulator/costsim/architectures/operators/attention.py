@@ -33,6 +33,7 @@ class Attention(Operator):
     float32_softmax: bool = True
     pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
     sinks: bool = False
+    passes: int = 1  # times that scores are computed, where values come in as many parts
 
     def weights(self) -> tuple[Weight, ...]:
         if not self.sinks:
@@ -54,20 +55,19 @@ class Attention(Operator):
             # A rank meets every piece of keys and values once. Positions are dealt so that each
             # rank sees half of a causal mask, as it would of so many short sequences.
             batch, context = batch * self.pieces, exact_div(context, self.pieces)
-        return (
-            ScaledDotProduct(
-                batch=batch,
-                query_heads=self.query_heads,
-                kv_heads=self.kv_heads,
-                query_tokens=self.tokens,
-                kv_tokens=context,
-                head_dim=self.head_dim,
-                value_dim=self.value_dim,
-                causal=self.causal,
-                window=self.window,
-                direction=direction,
-            ),
+        work = ScaledDotProduct(
+            batch=batch,
+            query_heads=self.query_heads,
+            kv_heads=self.kv_heads,
+            query_tokens=self.tokens,
+            kv_tokens=context,
+            head_dim=self.head_dim,
+            value_dim=self.value_dim,
+            causal=self.causal,
+            window=self.window,
+            direction=direction,
         )
+        return (work,) * self.passes
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":

@@ -90,7 +90,8 @@ class LatentAttention(Attention):
         (work,) = Attention.work(self, direction, execution)
         assert isinstance(work, ScaledDotProduct)
         if self.selected is not None and execution.style == "fused":
-            work = replace(work, kv_tokens=minimum(self.context, self.selected), causal=False)
+            tokens = minimum(self.context, self.selected)
+            work = replace(work, batch=self.batch, kv_tokens=tokens, causal=False)
         if execution.latent == "absorbed":
             keys = self.latent_dim + self.rotary_dim
             work = replace(work, kv_heads=1, head_dim=keys, value_dim=self.latent_dim)

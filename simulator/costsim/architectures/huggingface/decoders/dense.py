@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.decoders.stack import (
     AFFINE,
     FULL,
+    HIDDEN,
+    LAYERS,
     SLIDING,
     attention,
     compose,
+    dropped,
     every,
+    kinds,
     network,
     switch,
     windowed,
     windows,
 )
-from costsim.architectures.layers import RMS, HeadNorm, NormStyle
+from costsim.architectures.layers import (
+    RMS,
+    HeadNorm,
+    Layer,
+    NormStyle,
+    Run,
+    Start,
+    Transform,
+)
 from costsim.architectures.transformer import Transformer
 
 
@@ -186,6 +200,85 @@ def _cohere(config: Config) -> Transformer:
     )
 
 
+def _diffllama(config: Config) -> Transformer:
+    """Read DiffLlama: differential attention."""
+    return compose(config, attention(config, differential=True), network(config))
+
+
+def _modernbert(config: Config) -> Transformer:
+    """Read ModernBERT's decoder: windows in two layers of three, no norm before the first."""
+    norm = NormStyle(bias=config.flag("norm_bias"))
+    config.ignore("initializer_cutoff_factor", "classifier_bias", "classifier_activation")
+    config.ignore("global_attn_every_n_layers", "deterministic_flash_attn", "sliding_window")
+    period = config.size("global_attn_every_n_layers", default=3)
+    local = config.optional_size("local_attention")
+    window = local // 2 if local else None
+    kind = kinds(
+        config, "layer_types", (FULL, SLIDING), lambda index: SLIDING if index % period else FULL
+    )
+    mixer = attention(config)
+    described = compose(
+        config,
+        windowed(mixer, [window if name == SLIDING else None for name in kind]),
+        network(config, fused_gate=True),
+        norm=norm,
+        embedding_norm=norm,
+        head_bias=config.flag("decoder_bias"),
+        before_head=Transform(
+            norm=norm,
+            bias=config.flag("classifier_bias"),
+            activation=config.text("classifier_activation"),
+        ),
+        dropout=dropped(config, "embedding_dropout", "mlp_dropout"),
+    )
+    # The norm of the embedding is what the first layer reads.
+    (first, count), *others = described.layers
+    assert isinstance(first, Layer)
+    bare = replace(first, bare_mixer=True)
+    rest = ((first, count - 1),) if count > 1 else ()
+    return replace(described, layers=((bare, 1), *rest, *others))
+
+
+def _gpt_neox_japanese(config: Config) -> Transformer:
+    """Read the Japanese GPT-NeoX, whose last layer alone has a bias in attention."""
+    layers = config.layers(*LAYERS)
+    mixer = attention(config, bias=False, fused_projection=True)
+    last = replace(mixer, output_bias=True)
+    width = config.size("intermediate_multiple_size") * config.size(*HIDDEN)
+    return compose(
+        config,
+        [mixer] * (layers - 1) + [last],
+        network(config, gated=False, bias=False, width=width),
+        norm=AFFINE,
+        dropout=dropped(config, "hidden_dropout"),
+    )
+
+
+def _hrm(config: Config) -> Transformer:
+    """Read HRM-Text: a low and a high stack that run in cycles, the first ones untrained.
+
+    `num_hidden_layers` counts runs of layers where `num_layers_per_stack` is written.
+    """
+    listed = config.layers(*LAYERS)
+    high, low = config.size("H_cycles"), config.size("L_cycles")
+    stack = config.optional_size("num_layers_per_stack") or listed
+    trained = config.sizes("L_bp_cycles", (2,))
+    trained = (1,) * max(0, high - len(trained)) + trained
+    config.ignore("prefix_lm")
+    bare = NormStyle(kind="rms", weight=False)
+    one = compose(config, attention(config, gate="values"), network(config), norm=bare)
+    ((layer, _),) = one.layers
+    assert isinstance(layer, Layer)
+    runs: list[tuple[Run, int]] = []
+    for cycle in range(high):
+        start = low - (trained[cycle] if cycle < len(trained) else 1)
+        for step in range(low):
+            again = bool(cycle or step)
+            runs.append((Run(layer=layer, again=again, detached=step < start), stack))
+        runs.append((Run(layer=layer, again=bool(cycle)), stack))
+    return replace(one, layers=tuple(runs), beside=Start(), final_norm=bare)
+
+
 def _glm(config: Config) -> Transformer:
     mixer = attention(config, output_bias=False)
     sandwich = config.text("model_type", default="") == "glm4"
@@ -211,12 +304,15 @@ READERS: dict[str, Reader] = {
     "cohere2": _cohere,
     "cwm": _plain,
     "ernie4_5": _ernie,
+    "diffllama": _diffllama,
     "exaone4": _exaone4,
     "glm": _glm,
     "glm4": _glm,
+    "gpt_neox_japanese": _gpt_neox_japanese,
     "granite": _plain,
     "granite_swa": _granite_swa,
     "helium": _helium,
+    "hrm_text": _hrm,
     "hunyuan_v1_dense": _hunyuan,
     "hyperclovax": _hyperclovax,
     "internlm3": _internlm3,
@@ -224,6 +320,7 @@ READERS: dict[str, Reader] = {
     "jais2": _jais2,
     "ministral": _plain,
     "ministral3": _plain,
+    "modernbert-decoder": _modernbert,
     "nanochat": _nanochat,
     "nemotron": _nemotron,
     "olmo": _olmo,

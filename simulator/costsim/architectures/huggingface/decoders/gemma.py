@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.decoders.stack import (
+    FULL,
+    LAYERS,
     attention,
     compose,
     every,
     network,
+    overridden,
+    switch,
     windowed,
     windows,
 )
-from costsim.architectures.layers import HeadNorm
+from costsim.architectures.layers import HeadNorm, Mixer, TokenInput, TokenTable
 from costsim.architectures.transformer import Transformer
+
+_GLOBAL_HEAD_DIM = 512  # the library's, of layers that see all
 
 
 def _gemma(config: Config) -> Transformer:
@@ -47,9 +55,66 @@ def _vaultgemma(config: Config) -> Transformer:
     return compose(config, windowed(attention(config), windows(config, every(2))), network(config))
 
 
+def _gemma4(config: Config) -> Transformer:
+    """Read Gemma 4: wide heads where all is seen, last layers that borrow keys and values.
+
+    Each layer may get an embedding of the tokens of its own.
+    """
+    layers = config.layers(*LAYERS)
+    config.require(
+        not switch(config, "enable_moe_block"),
+        "enable_moe_block",
+        "is true: experts beside the network are not supported yet",
+    )
+    config.ignore("num_experts", "top_k_experts", "moe_intermediate_size", "per_layer_config")
+    config.ignore("num_global_key_value_heads", "global_head_dim")
+    pattern = every(6)
+    seen = windows(config, lambda index: FULL if index == layers - 1 else pattern(index))
+    borrowing = layers - config.count("num_kv_shared_layers")
+    alike = config.flag("attention_k_eq_v")
+    mixer = attention(config, query_key_norm=HeadNorm())
+    groups = config.optional_size("num_global_key_value_heads", default=None) if alike else None
+    mixers: list[Mixer] = []
+    for index, window in enumerate(seen):
+        found = replace(mixer, window=window, borrowed=index >= borrowing)
+        if window is None:
+            found = replace(
+                found,
+                head_dim=overridden(config, index, "head_dim")
+                or config.size("global_head_dim", default=_GLOBAL_HEAD_DIM),
+                kv_heads=overridden(config, index, "num_key_value_heads")
+                or groups
+                or mixer.kv_heads,
+                keys_as_values=alike,
+            )
+        mixers.append(found)
+    dense = network(config)
+    wide = replace(dense, width=2 * dense.width) if config.flag("use_double_wide_mlp") else dense
+    inputs = config.count("hidden_size_per_layer_input") if _has_inputs(config) else 0
+    table = None
+    if inputs:
+        entries = config.size("vocab_size_per_layer_input")
+        table = TokenTable(vocabulary=entries, width=inputs, layers=layers)
+    return compose(
+        config,
+        mixers,
+        [wide if index >= borrowing else dense for index in range(layers)],
+        mixer_output_norm=True,
+        feed_forward_output_norm=True,
+        beside=table,
+        after=(TokenInput(width=inputs),) if inputs else (),
+    )
+
+
+def _has_inputs(config: Config) -> bool:
+    return config.knows("hidden_size_per_layer_input")
+
+
 READERS: dict[str, Reader] = {
     "gemma": _gemma,
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
+    "gemma4_text": _gemma4,
+    "gemma4_unified_text": _gemma4,
     "vaultgemma": _vaultgemma,
 }

@@ -8,18 +8,31 @@ from typing import Any
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.decoders.stack import (
     HEADS,
+    HIDDEN,
+    LAYERS,
+    SLIDING,
     compose,
     dropped,
     kinds,
     mixed,
     mixture,
     network,
+    overridden,
     switch,
 )
 from costsim.architectures.layers import RMS, LatentSelfAttention, SparseIndex
 from costsim.architectures.transformer import Transformer
 
 INDEXED = "indexed_attention"
+
+# The library's choice for the sliding layers of dots 3: field, key, width.
+_DOTS_WINDOW = 512
+_DOTS_SLIDING = {
+    "heads": ("num_attention_heads", 64),
+    "latent_dim": ("kv_lora_rank", 1024),
+    "key_dim": ("qk_nope_head_dim", 192),
+    "value_dim": ("v_head_dim", 128),
+}
 
 
 def latent(config: Config, **switches: Any) -> LatentSelfAttention:
@@ -31,7 +44,7 @@ def latent(config: Config, **switches: Any) -> LatentSelfAttention:
         query_latent_dim=config.optional_size("q_lora_rank"),
         key_dim=config.size("qk_nope_head_dim"),
         rotary_dim=config.size("qk_rope_head_dim"),
-        value_dim=config.size("v_head_dim"),
+        value_dim=config.optional_size("v_head_dim") or config.size(*HIDDEN) // config.size(*HEADS),
         bias=switch(config, "attention_bias"),
         dropout=dropped(config, "attention_dropout"),
         **switches,
@@ -48,10 +61,8 @@ def _axk1(config: Config) -> Transformer:
 
 
 def _networks(config: Config, **switches: Any) -> list[Any]:
-    if config.knows("first_k_dense_replace"):
-        first = config.count("first_k_dense_replace")
-    else:
-        first = 1
+    key = "first_k_dense_replace"
+    first = config.count(key) if config.knows(key) else 1
     period = config.size("moe_layer_freq", default=1)
     experts = mixture(config, **switches)
     return mixed(
@@ -62,7 +73,9 @@ def _networks(config: Config, **switches: Any) -> list[Any]:
     )
 
 
-def _youtu(config: Config) -> Transformer:
+def _dense(config: Config) -> Transformer:
+    """Read Youtu and MiniCPM 3."""
+    config.ignore("scale_emb", "scale_depth", "dim_model_base")
     return compose(config, latent(config), network(config))
 
 
@@ -92,14 +105,53 @@ def _sparse(config: Config) -> Transformer:
     return compose(config, mixers, _networks(config))
 
 
+def _dots3(config: Config) -> Transformer:
+    """Read dots 3: gated layers that an indexer serves, others with a window and wider latents."""
+    layers = config.layers(*LAYERS)
+    window = config.optional_size("sliding_window") or _DOTS_WINDOW
+    config.ignore("sliding_window_size", "use_dsa", "use_sliding_window", "mlp_bias")
+    seen = kinds(
+        config,
+        "layer_types",
+        (INDEXED, SLIDING),
+        lambda index: INDEXED if index < 2 or index % 4 == 1 else SLIDING,
+    )
+    index = SparseIndex(
+        heads=config.size("index_n_heads"),
+        head_dim=config.size("index_head_dim"),
+        selected=config.size("index_topk"),
+        float32_keys=True,
+    )
+    mixer = latent(config, rotary_norm=True, gate="heads")
+    mixers = [
+        replace(mixer, index=index)
+        if kind == INDEXED
+        else replace(mixer, window=window, **_sliding_sizes(config, layer))
+        for layer, kind in enumerate(seen)
+    ]
+    shared = config.size("shared_experts_intermediate_size", "moe_shared_expert_intermediate_size")
+    always = shared * config.count("n_shared_experts")
+    return compose(config, mixers[:layers], _networks(config, shared_width=always))
+
+
+def _sliding_sizes(config: Config, layer: int) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for field, (key, default) in _DOTS_SLIDING.items():
+        given = overridden(config, layer, key)
+        found[field] = given or config.size(f"swa_{key}", default=default)
+    return found
+
+
 READERS: dict[str, Reader] = {
     "axk1": _axk1,
     "deepseek_v2": _deepseek,
     "deepseek_v3": _deepseek,
     "deepseek_v32": _sparse,
+    "dots3_note_text": _dots3,
     "glm4_moe_lite": _deepseek,
     "glm_moe_dsa": _sparse,
     "kimi_k2": _deepseek,
     "mistral4": _deepseek,
-    "youtu": _youtu,
+    "minicpm3": _dense,
+    "youtu": _dense,
 }

@@ -16,6 +16,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     SLIDING,
     attention,
     compose,
+    dropped,
     every,
     kinds,
     mixed,
@@ -24,10 +25,10 @@ from costsim.architectures.huggingface.decoders.stack import (
     windowed,
     windows,
 )
-from costsim.architectures.layers import HeadNorm, MixtureOfExperts, NormStyle
+from costsim.architectures.layers import HeadNorm, MixtureOfExperts, NormStyle, RoutedAttention
 from costsim.architectures.transformer import Transformer
 
-_SANDWICH = {"mixer_output_norm": True, "feed_forward_output_norm": True}
+_SANDWICH: dict[str, Any] = {"mixer_output_norm": True, "feed_forward_output_norm": True}
 
 
 def _mixtral(config: Config) -> Transformer:
@@ -60,8 +61,8 @@ def _olmoe(config: Config) -> Transformer:
     """Read OLMoE and FlexOlmo, which normalizes outputs alone."""
     mixer = attention(config, query_key_norm=HeadNorm(whole=True))
     flex = config.text("model_type", default="") == "flex_olmo"
-    after = {"bare_mixer": True, "bare_feed_forward": True, **_SANDWICH} if flex else {}
-    return compose(config, mixer, mixture(config), **after)
+    after = _SANDWICH if flex else {}
+    return compose(config, mixer, mixture(config), bare_mixer=flex, bare_feed_forward=flex, **after)
 
 
 def _minimax_m2(config: Config) -> Transformer:
@@ -290,11 +291,10 @@ def _llama4(config: Config) -> Transformer:
     chunk = config.optional_size("attention_chunk_size")
     bare = HeadNorm(style=NormStyle(kind="rms", weight=False))
     mixer = attention(config, query_key_norm=bare if config.flag("use_qk_norm") else None)
-    rotary = config.values.get("no_rope_layers")
-    rotated = rotary if isinstance(rotary, list) and len(rotary) == layers else None
+    rotated = config.indices("no_rope_layers")
 
     def kind(index: int) -> str:
-        if rotated is not None:
+        if len(rotated) == layers:
             return CHUNKED if rotated[index] else FULL
         return every(period, FULL, CHUNKED)(index)
 
@@ -307,6 +307,52 @@ def _llama4(config: Config) -> Transformer:
     dense = network(config, width=config.size("intermediate_size_mlp"))
     routed = listed if config.present("moe_layers") else range(step - 1, layers, step)
     return compose(config, mixers, [experts if i in routed else dense for i in range(layers)])
+
+
+def _aria(config: Config) -> Transformer:
+    return compose(config, attention(config), mixture(config))
+
+
+def _flint(config: Config) -> Transformer:
+    """Read Flint: sinks in every layer; the first, every fourth and the last see all."""
+    last = config.layers(*LAYERS) - 1
+    mixer = attention(config, query_key_norm=HeadNorm(), sinks=True)
+    seen = windows(
+        config, lambda index: FULL if index < 2 or index % 4 == 1 or index == last else SLIDING
+    )
+    period = config.size("decoder_sparse_step")
+    dense = config.indices("mlp_only_layers") if config.present("mlp_only_layers") else (0, 1)
+    experts = mixture(config, shared_width=config.size("shared_expert_intermediate_size"))
+    return compose(config, windowed(mixer, seen), _by_step(config, period, dense, experts))
+
+
+def _granitemoe_swa(config: Config) -> Transformer:
+    """Read Granite's mixture with sinks: every fourth layer, the first among them, sees all."""
+    always = config.count("shared_intermediate_size")
+    experts = mixture(config, shared_width=always, fused_shared_gate=True)
+    seen = windows(config, lambda index: SLIDING if index % 4 else FULL)
+    return compose(config, windowed(attention(config, sinks=True), seen), experts)
+
+
+def _mellum(config: Config) -> Transformer:
+    config.ignore("mtp_layer_types", "mtp_mlp_layer_types")
+    mixer = attention(config, query_key_norm=HeadNorm())
+    fed = mixed(config, lambda index: True, network(config), mixture(config))
+    return compose(config, windowed(mixer, windows(config, every(1))), fed)
+
+
+def _jetmoe(config: Config) -> Transformer:
+    """Read JetMoE: routed experts in attention too."""
+    config.ignore("num_attention_heads", "head_dim")
+    experts = mixture(config, output_bias=True)
+    mixer = RoutedAttention(
+        experts=experts.experts,
+        top_k=experts.top_k,
+        kv_heads=config.size("num_key_value_heads"),
+        head_dim=config.size("kv_channels"),
+        dropout=dropped(config, "attention_dropout"),
+    )
+    return compose(config, mixer, experts)
 
 
 def _dbrx(config: Config) -> Transformer:
@@ -338,6 +384,7 @@ def _dbrx(config: Config) -> Transformer:
 
 READERS: dict[str, Reader] = {
     "afmoe": _afmoe,
+    "aria_text": _aria,
     "beam": _beam,
     "cohere2_moe": _cohere2_moe,
     "dbrx": _dbrx,
@@ -345,15 +392,19 @@ READERS: dict[str, Reader] = {
     "ernie4_5_moe": _ernie_moe,
     "exaone_moe": _exaone_moe,
     "flex_olmo": _olmoe,
+    "flint": _flint,
     "glm4_moe": _glm4_moe,
     "gpt_oss": _gpt_oss,
     "granitemoe": _granitemoe,
+    "granitemoe_swa": _granitemoe_swa,
     "granitemoeshared": _granitemoe,
     "hunyuan_v1_moe": _hunyuan_moe,
     "hy_v3": _hy_v3,
+    "jetmoe": _jetmoe,
     "kolibri1": _kolibri,
     "laguna": _laguna,
     "llama4_text": _llama4,
+    "mellum": _mellum,
     "mimo_v2_flash": _mimo,
     "minimax_m2": _minimax_m2,
     "minimax_m3_vl_text": _minimax_m3,

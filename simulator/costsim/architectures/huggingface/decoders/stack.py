@@ -47,8 +47,8 @@ n_group topk_group topk_method norm_topk_prob routed_scaling_factor route_scale 
 router_aux_loss_coef aux_loss_alpha seq_aux output_router_logits router_jitter_noise
 router_scaling_factor moe_routed_scaling_factor router_z_loss_coef ep_size moe_router_use_sigmoid
 moe_router_logit_softcapping moe_apply_router_weight_on_input enable_moe_fp32_combine
-router_dtype input_jitter_noise expert_selection_fn shared_expert_combination_strategy aux_loss_coef moe_norm_min
-num_nextn_predict_layers num_mtp_layers moe_layer_freq
+router_dtype input_jitter_noise expert_selection_fn shared_expert_combination_strategy
+aux_loss_coef moe_norm_min num_nextn_predict_layers num_mtp_layers moe_layer_freq
 """
 _IDLE = """
 pretraining_tp mup_enabled swiglu_alpha swiglu_limit attn_scale attn_temperature_tuning floor_scale
@@ -57,7 +57,8 @@ n_ctx clip_qkv summary_type summary_use_proj summary_activation summary_proj_to_
 summary_first_dropout scale_attn_weights attention_softmax_in_fp32
 scale_attention_softmax_in_fp32 embedding_scale layer_rope_theta _sliding_window_pattern
 use_bidirectional_attention layerdrop activation_dropout lambda_std_dev classifier_dropout
-multi_query num_key_value_heads embedding_initializer_range num_kv_heads attention_head_type use_sliding_window max_window_layers
+multi_query num_key_value_heads num_kv_heads embedding_initializer_range attention_head_type
+use_sliding_window max_window_layers
 """
 
 
@@ -166,6 +167,20 @@ def kinds(
     return named
 
 
+def overridden(config: Config, index: int, key: str) -> int | None:
+    """Return the value of `key` that `per_layer_config` has for a layer."""
+    given = config.values.get("per_layer_config")
+    if not isinstance(given, dict):
+        return None
+    table = config.nested("per_layer_config")
+    name = next((name for name in table.values if name.isdecimal() and int(name) == index), None)
+    if name is None:
+        return None
+    found = table.nested(name)
+    found.ignore("num_key_value_heads")
+    return found.optional_size(key, default=None)
+
+
 def every(period: int, kind: str = FULL, otherwise: str = SLIDING) -> Callable[[int], str]:
     """Return a pattern whose every `period`-th layer is of `kind`."""
     return lambda index: otherwise if (index + 1) % period else kind
@@ -219,6 +234,8 @@ def compose(
     embedding_norm: NormStyle | None = None,
     final_norm: NormStyle | bool | None = True,
     head_bias: bool = False,
+    beside: SubLayer | None = None,
+    before_head: SubLayer | None = None,
     dropout: bool = False,
     vocabulary: int | None = None,
     **switches: Any,
@@ -245,6 +262,8 @@ def compose(
         final_norm=norm if final_norm is True else final_norm or None,
         tied=config.flag("tie_word_embeddings") if tied is None else tied,
         head_bias=head_bias,
+        beside=beside,
+        before_head=before_head,
         dropout=dropout,
         context_limit=config.optional_size(*POSITIONS),
     )
