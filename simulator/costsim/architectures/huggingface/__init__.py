@@ -14,6 +14,7 @@ from costsim.architectures.huggingface import (
     bart,
     bert,
     bloom,
+    deberta,
     decoders,
     gpt2,
     gpt_neox,
@@ -23,6 +24,7 @@ from costsim.architectures.huggingface import (
     rotary_encoders,
     speech,
     t5,
+    vision,
     vision_language,
 )
 from costsim.architectures.huggingface.config import Config, Reader
@@ -39,9 +41,11 @@ _FAMILIES = (
     hybrids,
     bert,
     rotary_encoders,
+    deberta,
     bart,
     t5,
     speech,
+    vision,
     vision_language,
 )
 
