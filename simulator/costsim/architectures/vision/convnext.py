@@ -19,8 +19,12 @@ class ConvNext(ImageNet):
     """Channels of each stage."""
     patch: int = 4
     """Side of a patch."""
+    function: str = "gelu"
+    """Activation function."""
+    layer_scale: bool = True
+    """Whether what a block adds is scaled, channel by channel."""
     response_norm: bool = False
-    """Version 2: responses are normalized inside the network, instead of a scale after it."""
+    """Version 2: responses are normalized inside the network, usually instead of that."""
 
     def build(self, net: Net) -> None:
         net.block("stem", partial(self._stem, net), part="stem")
@@ -45,11 +49,11 @@ class ConvNext(ImageNet):
             net.depthwise(7, bias=True)
             net.layer_norm()
             net.linear(4 * width, split="column")
-            net.activation("gelu")
+            net.activation(self.function)
             if self.response_norm:
                 net.learned("response_norm", (4 * width,), (4 * width,), scales=True)
             net.linear(width, split="row")
-            if not self.response_norm:
+            if self.layer_scale:
                 net.learned("layer_scale", (width,), scales=True)
 
         net.residual(branch)

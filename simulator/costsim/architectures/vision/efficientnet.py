@@ -37,7 +37,7 @@ class EfficientNet(InvertedNet):
                 stride=stride,
                 width=fitted(width * self.width_scale),
                 depth=ceil(depth * self.depth_scale),
-                squeeze=4,
+                squeeze=0.25,
                 function="silu",
             )
             for expansion, kernel, stride, width, depth in rows
@@ -107,7 +107,7 @@ class EfficientNetV2(InvertedNet):
                 width=width,
                 depth=depth,
                 fused=index < 3,
-                squeeze=4,
+                squeeze=0.25,
                 function="silu",
             )
             for index, (expansion, stride, width, depth) in enumerate(_SIZES[self.size])

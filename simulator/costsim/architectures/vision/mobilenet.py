@@ -23,6 +23,8 @@ class MobileNetV1(ImageNet):
     """Channels that no layer falls below."""
     function: str = "relu6"
     """Activation function."""
+    padding: Literal["half", "same"] = "half"
+    """Half a window at each end, or as much as keeps size / stride, more of it at the far end."""
 
     def build(self, net: Net) -> None:
         net.block("stem", partial(self._stem, net), part="stem")
@@ -33,14 +35,18 @@ class MobileNetV1(ImageNet):
             net.block(f"separable{number}", separable)
         net.block("head", partial(mean_head, net, self.classes), part="head")
 
+    @property
+    def _padding(self) -> Literal["same"] | None:
+        return "same" if self.padding == "same" else None
+
     def _scaled(self, width: int) -> int:
-        return fitted(round(width * self.width_scale), 8, self.lowest_width)
+        return max(int(width * self.width_scale), self.lowest_width)
 
     def _stem(self, net: Net) -> None:
-        net.convolution_norm(self._scaled(32), 3, 2, "same", function=self.function)
+        net.convolution_norm(self._scaled(32), 3, 2, self._padding, function=self.function)
 
     def _separable(self, net: Net, width: int, stride: int) -> None:
-        net.depthwise(3, stride, "same")
+        net.depthwise(3, stride, self._padding)
         net.channel_norm()
         net.activation(self.function)
         net.convolution_norm(width, function=self.function)
@@ -131,7 +137,7 @@ class MobileNetV3(InvertedNet):
                 inner=inner,
                 width=width,
                 stride=stride,
-                squeeze=4 if squeeze else None,
+                squeeze=0.25 if squeeze else None,
                 squeezed="inner",
                 function="hardswish" if hard else "relu",
             )

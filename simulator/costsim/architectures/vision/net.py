@@ -6,7 +6,8 @@ and their sum. Sizes follow by themselves, in whichever numbers they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias, cast
@@ -31,6 +32,7 @@ from costsim.architectures.operators import (
 from costsim.architectures.operators.convolution import strided
 from costsim.architectures.operators.eager import FUNCTIONS
 from costsim.architectures.operators.maps import Distances
+from costsim.architectures.operators.wrapping import Detached
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import FUSED
 from costsim.errors import SpecError
@@ -129,23 +131,29 @@ class Net:
         dilation: Extent = 1,
         bias: bool = False,
         transposed: bool = False,
+        padded: Extent | None = None,
         split: Literal["column", "row", "channels"] | None = None,
     ) -> None:
-        """Convolve. `padding` is of each end; None is half the kernel, `same` keeps size/stride."""
+        """Convolve. `padding` is of each end; None is half the kernel, `same` keeps size/stride.
+
+        `padded` is of both ends together, where they differ.
+        """
         x = self.x
         kernels, strides = self._each(kernel), self._each(stride)
         dilations = self._each(dilation)
         spans = tuple(d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True))
-        if padding is None:
-            padded = tuple(2 * (span // 2) for span in spans)
+        if padded is not None:
+            ends = self._each(padded)
+        elif padding is None:
+            ends = tuple(2 * (span // 2) for span in spans)
         elif padding == "same":
             wanted = (
                 (ceil_div(n, s) - 1) * s + span - n
                 for n, s, span in zip(x.sizes, strides, spans, strict=True)
             )
-            padded = tuple(maximum(total, 0) for total in wanted)
+            ends = tuple(maximum(total, 0) for total in wanted)
         else:
-            padded = tuple(2 * each for each in self._each(padding))
+            ends = tuple(2 * end for end in self._each(padding))
         operator = Convolution(
             name=self.name("convolution"),
             source=x.name,
@@ -155,7 +163,7 @@ class Net:
             outputs=outputs,
             kernel=kernels,
             stride=strides,
-            padded=padded,
+            padded=ends,
             dilation=dilations,
             groups=groups,
             bias=bias,
@@ -176,6 +184,7 @@ class Net:
         *,
         bias: bool = False,
         dilation: Extent = 1,
+        padded: Extent | None = None,
     ) -> None:
         """Convolve each channel by itself."""
         channels = self.x.channels
@@ -188,6 +197,7 @@ class Net:
             groups=channels,
             bias=bias,
             dilation=dilation,
+            padded=padded,
             split=split,
         )
 
@@ -243,12 +253,20 @@ class Net:
         *,
         groups: Number = 1,
         dilation: Extent = 1,
+        padded: Extent | None = None,
         function: str | None = "relu",
         split: Literal["column", "row", "channels"] | None = None,
     ) -> None:
         """Convolve without bias, normalize by batch, and apply `function` if there is one."""
         self.convolution(
-            outputs, kernel, stride, padding, groups=groups, dilation=dilation, split=split
+            outputs,
+            kernel,
+            stride,
+            padding,
+            groups=groups,
+            dilation=dilation,
+            padded=padded,
+            split=split,
         )
         self.channel_norm()
         if function is not None:
@@ -455,8 +473,9 @@ class Net:
         tokens: Number | None = None,
         context: Number | None = None,
         value_dim: Number | None = None,
+        causal: bool = False,
     ) -> None:
-        """Attend: queries, keys and values are what was projected; all positions see all.
+        """Attend: queries, keys and values are what was projected.
 
         Args:
             heads: of queries, keys and values alike.
@@ -465,6 +484,7 @@ class Net:
             tokens: queries of each part; all positions if not given.
             context: keys of each part; as many as `tokens` if not given.
             value_dim: width of a value; `head_dim` if not given.
+            causal: whether positions see only those before them.
         """
         x = self.x
         queries = x.positions if tokens is None else tokens
@@ -480,7 +500,7 @@ class Net:
                 context=queries if context is None else context,
                 head_dim=head_dim,
                 value_dim=width,
-                causal=False,
+                causal=causal,
                 float32_softmax=False,
             )
         )
@@ -494,10 +514,47 @@ class Net:
         self.activation(function)
         self.linear(outputs, bias=bias, split="row")
 
-    def learned(
-        self, kind: str, *shapes: tuple[Number, ...], applied: bool = True, scales: bool = False
+    def gated_feed_forward(
+        self, width: Number, function: str = "silu", *, bias: bool = True
     ) -> None:
-        """Add learned tensors to the map, multiply it with them, or place them before it."""
+        """Widen twice by one matrix, multiply what a function makes of one half, and come back."""
+        outputs = self.x.channels
+        self.linear(2 * width, bias=bias, split="column", runs=2)
+        x, name = self.x, self.name(function)
+        self.add(
+            Elementwise(
+                name=name,
+                rows=self.batch * x.positions,
+                read=2 * width,
+                written=width,
+                holds=(Held(x.name, 2 * width),),
+                function=function if function in FUNCTIONS else None,
+                gated=True,
+                split="columns",
+            )
+        )
+        self.x = replace(x, name=name, channels=width)
+        self.linear(outputs, bias=bias, split="row")
+
+    def detached(self, build: Step) -> None:
+        """Build what the loss does not depend on; the map stays as it is."""
+        x, before = self.x, len(self._operators)
+        build()
+        self._operators[before:] = [Detached.around(op) for op in self._operators[before:]]
+        self.x = x
+
+    def learned(
+        self,
+        kind: str,
+        *shapes: tuple[Number, ...],
+        applied: bool = True,
+        scales: bool = False,
+        lookup: bool = False,
+    ) -> None:
+        """Add learned tensors to the map, multiply it with them, or place them before it.
+
+        Some frameworks count a table of positions as an embedding (`lookup`).
+        """
         x = self.x
         elements = self.batch * x.positions * x.channels if applied else 0
         name = self.name(kind)
@@ -507,6 +564,7 @@ class Net:
                 shapes=shapes,
                 elements=elements,
                 multiplies=x.name if scales else None,
+                lookup=lookup,
             )
         )
         self.x = replace(x, name=name, leaf=False) if applied else replace(x, leaf=False)
@@ -518,12 +576,24 @@ class Net:
         windows: Number = 1,
         tokens: Number | None = None,
         bias: bool = True,
+        key_bias: bool = True,
         output_bias: bool = True,
+        causal: bool = False,
     ) -> None:
-        """Project to queries, keys and values, attend within each window, and project back."""
-        channels = self.x.channels
-        self.linear(3 * channels, bias=bias, split="column", units=heads, runs=3)
-        self.attention(heads, exact_div(channels, heads), windows=windows, tokens=tokens)
+        """Project to queries, keys and values, attend within each window, and project back.
+
+        Keys need no bias of their own where the softmax cancels it (`key_bias`).
+        """
+        x, channels = self.x, self.x.channels
+        joint = key_bias or not bias
+        if not joint:
+            self.linear(channels, bias=False, split="column", units=heads)
+            self.x = x
+        runs = 3 if joint else 2
+        self.linear(runs * channels, bias=bias, split="column", units=heads, runs=runs)
+        self.attention(
+            heads, exact_div(channels, heads), windows=windows, tokens=tokens, causal=causal
+        )
         self.linear(channels, bias=output_bias, split="row")
 
     def distances(self, name: str, places: Number, keys: Number, entries: Number) -> None:
@@ -544,12 +614,21 @@ class Net:
     # Who passes through
 
     def apart(self, times: Number, channels: Number, build: Step) -> None:
-        """Build on `times` maps of `channels` for each map: heads that are treated alike."""
-        x, batch = self.x, self.batch
-        self.batch, self.x = batch * times, replace(x, channels=channels, split=None)
-        build()
-        self.batch, made = batch, self.x
+        """Build on `times` maps of `channels` for each map: heads, or places treated alike."""
+        with self.multiplied(times):
+            x = self.x
+            self.x = replace(x, channels=channels, split=None)
+            build()
+            made = self.x
         self.x = replace(made, channels=times * made.channels, split=x.split)
+
+    @contextmanager
+    def multiplied(self, times: Number) -> Generator[None]:
+        """Let `times` as many maps pass."""
+        batch = self.batch
+        self.batch = batch * times
+        yield
+        self.batch = batch
 
     def once(self, start: Map, build: Step) -> Map:
         """Return what is made of `start` once for the whole batch; the map stays as it is."""
@@ -563,7 +642,9 @@ class Net:
     # The end
 
     def classify(self, classes: Number, *, bias: bool = True) -> None:
-        """Project to `classes` logits and compare them with the labels."""
+        """Project to `classes` logits and compare them with the labels; not for 0 classes."""
+        if classes == 0:
+            return
         self.linear(classes, bias=bias, head=True)
         self.loss()
 
@@ -595,6 +676,11 @@ def each(extent: Extent, dimensions: int) -> tuple[Number, ...]:
     if isinstance(extent, tuple):
         return cast("tuple[Number, ...]", extent)
     return (extent,) * dimensions
+
+
+def scaled(channels: Number, ratio: float) -> Number:
+    """Return `ratio` times as many channels, rounded down."""
+    return channels * int(ratio) if ratio == int(ratio) else int(channels * ratio)
 
 
 def _keeps_output(operator: Elementwise) -> bool:

@@ -24,12 +24,17 @@ class RegNet(ImageNet):
     """Channels of squeeze-and-excitation over those that the block reads; null for X."""
     stem_width: int = 32
     """Channels of the first convolution."""
+    function: str = "relu"
+    """Activation function."""
+    shrink_first_stage: bool = True
+    """Whether the first stage has a stride too."""
 
     def build(self, net: Net) -> None:
-        stem = partial(net.convolution_norm, self.stem_width, 3, 2)
+        stem = partial(net.convolution_norm, self.stem_width, 3, 2, function=self.function)
         net.block("stem", stem, part="stem")
         for number, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
-            net.block(f"stage{number}.first", partial(self._bottleneck, net, width, 2))
+            stride = 2 if number > 1 or self.shrink_first_stage else 1
+            net.block(f"stage{number}.first", partial(self._bottleneck, net, width, stride))
             net.block(f"stage{number}", partial(self._bottleneck, net, width, 1), depth - 1)
         net.block("head", partial(mean_head, net, self.classes), part="head")
 
@@ -38,8 +43,8 @@ class RegNet(ImageNet):
         groups = max(1, width // self.group_width)
 
         def branch() -> None:
-            net.convolution_norm(width)
-            net.convolution_norm(width, 3, stride, groups=groups)
+            net.convolution_norm(width, function=self.function)
+            net.convolution_norm(width, 3, stride, groups=groups, function=self.function)
             if self.squeeze_ratio is not None:
                 net.squeeze_excite(round(self.squeeze_ratio * inputs))
             net.convolution_norm(width, function=None)
@@ -47,4 +52,4 @@ class RegNet(ImageNet):
         projects = stride != 1 or inputs != width
         shortcut = partial(net.convolution_norm, width, 1, stride, function=None)
         net.residual(branch, shortcut if projects else None)
-        net.activation("relu")
+        net.activation(self.function)

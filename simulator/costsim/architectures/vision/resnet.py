@@ -26,6 +26,8 @@ class ResNet(ImageNet):
     """Groups of channels of the 3×3 convolutions of bottlenecks."""
     stem_width: int = 64
     """Channels of the first convolution."""
+    function: str = "relu"
+    """Activation function."""
     stride_first: bool = False
     """Whether a bottleneck's first convolution has the stride, instead of its 3×3."""
     shrink_first_stage: bool = False
@@ -44,12 +46,12 @@ class ResNet(ImageNet):
         net.block("head", partial(mean_head, net, self.classes), part="head")
 
     def _stem(self, net: Net) -> None:
-        net.convolution_norm(self.stem_width, 7, 2)
+        net.convolution_norm(self.stem_width, 7, 2, function=self.function)
         net.pool("max", 3, 2, 1)
 
     def _basic(self, net: Net, width: int, inner: int, stride: int) -> None:
         def branch() -> None:
-            net.convolution_norm(width, 3, stride)
+            net.convolution_norm(width, 3, stride, function=self.function)
             net.convolution_norm(width, 3, function=None)
 
         self._residual(net, branch, width, stride)
@@ -58,8 +60,8 @@ class ResNet(ImageNet):
         first, second = (stride, 1) if self.stride_first else (1, stride)
 
         def branch() -> None:
-            net.convolution_norm(inner, 1, first)
-            net.convolution_norm(inner, 3, second, groups=self.groups)
+            net.convolution_norm(inner, 1, first, function=self.function)
+            net.convolution_norm(inner, 3, second, groups=self.groups, function=self.function)
             net.convolution_norm(width, 1, function=None)
 
         self._residual(net, branch, width, stride)
@@ -68,7 +70,7 @@ class ResNet(ImageNet):
         projects = stride != 1 or net.x.channels != width
         shortcut = partial(net.convolution_norm, width, 1, stride, function=None)
         net.residual(branch, shortcut if projects else None)
-        net.activation("relu")
+        net.activation(self.function)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

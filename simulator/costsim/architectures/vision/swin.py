@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
 from costsim.algebra import Number, ceil_div, minimum
 from costsim.architectures.vision.description import ImageNet
-from costsim.architectures.vision.net import Map, Net
+from costsim.architectures.vision.net import Map, Net, scaled
 
 BIAS_NETWORK = 512  # inner width of the network that makes version 2's position biases
 
@@ -27,8 +27,18 @@ class Swin(ImageNet):
     """Sides of a patch."""
     window: tuple[int, ...] = (7, 7)
     """Sides of a window, in positions."""
-    feed_forward_ratio: int = 4
+    feed_forward_ratio: float = 4
     """Inner width of feed-forward networks over that of the stage."""
+    function: str = "gelu"
+    """Activation function of feed-forward networks."""
+    query_key_value_bias: bool = True
+    """Whether projections to queries, keys and values have biases."""
+    key_bias: bool = True
+    """Whether that to keys has, where the others do."""
+    positions: bool = False
+    """Whether there is a table of positions besides the biases."""
+    final_norm: bool = True
+    """Whether a norm follows the last stage."""
     fits: bool = False
     """Whether a window larger than the map shrinks to it, instead of the map being padded."""
     version: int = 1
@@ -43,8 +53,14 @@ class Swin(ImageNet):
         net.block("head", partial(self._head, net), part="head")
 
     def _stem(self, net: Net) -> None:
+        x = net.x  # padded to whole patches
+        whole = (ceil_div(n, p) * p for n, p in zip(x.sizes, self.patch, strict=True))
+        net.x = replace(x, sizes=tuple(whole))
         net.convolution(self.hidden, self.patch, self.patch, 0, bias=True)
         net.layer_norm()
+        if self.positions:
+            native = prod(n // p for n, p in zip(self.image, self.patch, strict=True))
+            net.learned("positions", (native, self.hidden))
 
     def _merge(self, net: Net) -> None:
         *frames, height, width = net.x.sizes
@@ -67,7 +83,7 @@ class Swin(ImageNet):
         def feed() -> None:
             if self.version == 1:
                 net.layer_norm()
-            net.feed_forward(self.feed_forward_ratio * net.x.channels)
+            net.feed_forward(scaled(net.x.channels, self.feed_forward_ratio), self.function)
             if self.version == 2:
                 net.layer_norm()
 
@@ -80,7 +96,13 @@ class Swin(ImageNet):
         windows = tuple(ceil_div(n, w) for n, w in zip(sizes, window, strict=True))
         net.reshape(channels, tuple(n * w for n, w in zip(windows, window, strict=True)))  # padded
         self._position_bias(net, heads)
-        net.self_attention(heads, windows=prod(windows), tokens=prod(window))
+        net.self_attention(
+            heads,
+            windows=prod(windows),
+            tokens=prod(window),
+            bias=self.query_key_value_bias,
+            key_bias=self.key_bias,
+        )
         net.reshape(channels, sizes)
 
     def shown_window(self, sizes: tuple[Number, ...]) -> tuple[Number, ...]:
@@ -105,7 +127,8 @@ class Swin(ImageNet):
         net.learned("score_scale", (heads, 1, 1), applied=False)
 
     def _head(self, net: Net) -> None:
-        net.layer_norm()
+        if self.final_norm:
+            net.layer_norm()
         net.mean()
         net.flatten()
         net.classify(self.classes)
