@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--leave-out", action="store_true")
+    parser.add_argument("--residuals", type=Path, help="ratios left out, for accuracy.py")
     arguments = parser.parse_args()
     runs = [r for r in read_runs(arguments.runs).runs if r.text.get("family") == "llm-dense"]
     known = constants()
@@ -327,6 +328,11 @@ def main() -> None:
             y = fit(model, name, x)
             everything += model.predicted(y, lambda run, name=name: source(run) == name)
         left = table(everything)
+        if arguments.residuals:
+            lines = [
+                f"{run.id},{predicted / measured:.6g}" for run, predicted, measured in everything
+            ]
+            arguments.residuals.write_text("\n".join(["id,ratio", *lines]) + "\n")
     for name, (count, median, p90, bias) in inside.items():
         out = left.get(name)
         print(

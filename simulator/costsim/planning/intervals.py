@@ -5,7 +5,28 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from costsim.hardware.systems import System
 from costsim.resources import data_folder
+from costsim.training.losses import is_measured
+
+REGIMES = ("sheet_only", "large_scale", "small_step", "known")
+"""Kinds of estimates that err differently; the first that fits counts."""
+
+_LARGE_DEVICES = 2048
+_SMALL_STEP_S = 0.5
+
+
+def regime(system: System, devices: int, step_time_s: float) -> str:
+    """Return the regime of an estimate: one of `REGIMES`.
+
+    `sheet_only` devices are of a class on which no step was measured; at `large_scale` the slowest
+    of thousands of devices decides; a `small_step` is bound by the host.
+    """
+    if not is_measured(system):
+        return "sheet_only"
+    if devices > _LARGE_DEVICES:
+        return "large_scale"
+    return "small_step" if step_time_s < _SMALL_STEP_S else "known"
 
 
 @cache
@@ -19,16 +40,17 @@ def _residuals() -> dict[str, Any]:
     return loaded
 
 
-def _interval(quantity: str, value: float) -> tuple[float, float]:
-    row = _residuals()[quantity]
-    return value * row["low_ratio"], value * row["high_ratio"]
+def step_time_interval(step_time_s: float, system: System, devices: int) -> tuple[float, float]:
+    """Return the seconds between which the measured step time falls in 8 of 10 cases.
 
-
-def step_time_interval(step_time_s: float) -> tuple[float, float]:
-    """Return the seconds between which the measured step time falls in 8 of 10 cases."""
-    return _interval("step_time_s", step_time_s)
+    A regime of which too few runs were measured has the interval of all.
+    """
+    row = _residuals()["step_time_s"]
+    row = row["regimes"].get(regime(system, devices, step_time_s), row)
+    return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 
 def memory_interval(memory_bytes: float) -> tuple[float, float]:
     """Return the bytes between which the measured peak memory falls in 8 of 10 cases."""
-    return _interval("memory_bytes_per_device", memory_bytes)
+    row = _residuals()["memory_bytes_per_device"]
+    return memory_bytes * row["low_ratio"], memory_bytes * row["high_ratio"]

@@ -55,3 +55,8 @@ def losses(system: System) -> Losses:
     table = _table()
     name = class_of(system.accelerator.architecture)
     return Losses(**{**table["generic"], **table["classes"].get(name, {})})
+
+
+def is_measured(system: System) -> bool:
+    """Return whether whole steps were measured on the class of `system`'s accelerator."""
+    return class_of(system.accelerator.architecture) in _table()["classes"]

@@ -78,7 +78,7 @@ def _entries(run: Run, prediction: Prediction) -> list[Entry]:
     found: list[Entry] = []
     step_s, memory_bytes = prediction.step_time_s, prediction.memory_bytes
     if prediction.configuration.complete:
-        low, high = step_time_interval(step_s)
+        low, high = step_time_interval(step_s, job.system, job.system.count)
         measured = measured_step_time_s(run, prediction)
         found.append(Entry(run, "step_time_s", step_s, low, high, measured, reason))
         low, high = memory_interval(memory_bytes)
@@ -126,7 +126,7 @@ def _totals(run: Run, prediction: Prediction, reason: str) -> list[Entry]:
     def hours(step_s: float) -> float:
         return steps * step_s / kept.ratio * devices / _HOUR_S
 
-    low, high = step_time_interval(prediction.step_time_s)
+    low, high = step_time_interval(prediction.step_time_s, job.system, devices)
     device_hours = hours(prediction.step_time_s)
     accelerator = job.system.accelerator
     found = [

@@ -213,9 +213,8 @@ def _kind(columns: list[str], file: str) -> Kind:
         raise SpecError(f"columns named twice: {listed}", location=location)
     present = set(columns)
     scores = {kind: len(present & set(needed)) / len(needed) for kind, needed in REQUIRED.items()}
-    marked = [kind for kind, needed in REQUIRED.items() if needed[0] in present]
-    kinds: list[Kind] = marked or [*REQUIRED]
-    kind: Kind = max(kinds, key=lambda name: scores[name])
+    marked: list[Kind] = [kind for kind, needed in REQUIRED.items() if needed[0] in present]
+    kind: Kind = max(marked or REQUIRED, key=lambda name: scores[name])
     if scores[kind] < 0.5:
         raise SpecError(
             "the columns are those of no kind of runs",
