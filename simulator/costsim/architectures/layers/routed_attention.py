@@ -21,7 +21,7 @@ from costsim.architectures.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedAttention:
-    """Each token's `top_k` of `experts` make `kv_heads` queries each, over common keys and values."""
+    """Each token's `top_k` of `experts` make `kv_heads` queries, over common keys and values."""
 
     experts: Number
     top_k: Number
