@@ -24,10 +24,12 @@ from costsim.architectures.huggingface import (
     rotary_encoders,
     speech,
     t5,
+    uncommon_encoders,
     vision,
     vision_language,
 )
 from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.fallback import traced_reference
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
@@ -41,6 +43,7 @@ _FAMILIES = (
     hybrids,
     bert,
     rotary_encoders,
+    uncommon_encoders,
     deberta,
     bart,
     t5,
@@ -65,6 +68,8 @@ def read_config(
 ) -> Architecture:
     """Return the architecture that a `config.json` describes.
 
+    A model type without a reader is traced, where transformers is installed and knows it.
+
     Args:
         values: the mapping, with missing keys left to the library's defaults.
         document: the file that it stands in, for the places of errors.
@@ -77,7 +82,11 @@ def read_config(
     """
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in READERS:
-        raise unsupported(values, document.locate((*path, "model_type")), sorted(READERS))
+        location = document.locate((*path, "model_type"))
+        traced = traced_reference(values, location, name=name, source=source)
+        if traced is None:
+            raise unsupported(values, location, sorted(READERS))
+        return traced
     config = Config(values, document, path)
     description = READERS[model_type](config)
     return Architecture(name, description, source=source, notes=config.notes())

@@ -71,13 +71,14 @@ def shape(config: Config) -> Shape:
         f"{heads} heads do not divide a width of {hidden}",
     )
     config.ignore(*_TASKS.split())
+    acts = config.knows("hidden_act") or config.knows("activation")
     return Shape(
         vocabulary=config.size("vocab_size"),
         hidden=hidden,
         layers=config.layers("num_hidden_layers", "n_layers"),
         heads=heads,
         feed_forward=config.size("intermediate_size", "hidden_dim", "d_inner"),
-        activation=config.text("hidden_act", "activation"),
+        activation=config.text("hidden_act", "activation") if acts else "gelu",
         dropout=config.rate("hidden_dropout_prob", "dropout", "hidden_dropout", default=0.1) > 0,
         attention_dropout=config.rate(
             "attention_probs_dropout_prob", "attention_dropout", default=0.1
@@ -147,7 +148,8 @@ def tied(config: Config) -> bool:
 
 def is_bare(config: Config) -> bool:
     """Return whether the config names the model without a head."""
-    return config.class_name().endswith("Model")
+    name = config.class_name()
+    return name.endswith("Model") and not name.endswith("LMHeadModel")
 
 
 def assemble(
@@ -174,8 +176,12 @@ def bert_like(
     kin: Kin,
     *more_tables: Table,
     layer: Callable[[Config, Shape], StackLayer] | None = None,
+    tie: bool = True,
 ) -> Encoder:
-    """Read a member of the family; `layer` makes its layer where that is not BERT's."""
+    """Read a member of the family; `layer` makes its layer where that is not BERT's.
+
+    Without `tie` scores are taken with a matrix of their own whatever the config says.
+    """
     found = shape(config)
     one = encoder_layer(found, pre_norm=kin.pre_norm) if layer is None else layer(config, found)
     stack = Stack(
@@ -189,4 +195,4 @@ def bert_like(
         layers=((one, found.layers),),
         norm=LAYER_NORM if kin.pre_norm else None,
     )
-    return assemble(config, kin, stack, masked_head(found, tied=tied(config)))
+    return assemble(config, kin, stack, masked_head(found, tied=tied(config) and tie))
