@@ -50,6 +50,13 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
         "fp8",
         "bf16",
     ),
+    "unknown software to compare with": (
+        [],
+        "compare:\n  - {name: old, software: megatron-2020}\n",
+        (13, 28),
+        "megatron-2020",
+        "megatron-2022",
+    ),
     "fewest without deadline": ([("16\n", "fewest\n")], "", (10, 12), "deadline", "limits"),
 }
 

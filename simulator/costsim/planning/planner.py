@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from costsim.planning.resolving import Resolved, resolve
 from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
 from costsim.planning.search import Search, pareto, search
 from costsim.training.job import Job
+from costsim.training.software import software
 from costsim.training.space import Choices, divisors, limits_of
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
@@ -113,6 +115,8 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
 
 def _compared(choice: Comparison, job: Job, costing: Costing, found: Search) -> Candidate:
     """Return the fastest strategy that matches, marked where it does not fit."""
+    if choice.software is not None:
+        job = replace(job, software=software(choice.software))
     unfused = job.software.attention == "unfused"
     counts = sorted({int(c) for c in found.evaluation.strategies.devices})
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def resolve(read: Read) -> Resolved:
     problems: list[Problem] = []
     found: dict[str, Any] = {}
 
-    def attempt(name: str, path: tuple[str, ...], action: Callable[[], Any]) -> None:
+    def attempt(name: str, path: tuple[str | int, ...], action: Callable[[], Any]) -> None:
         try:
             found[name] = action()
         except CostsimError as error:
@@ -61,6 +62,9 @@ def resolve(read: Read) -> Resolved:
     workload = scenario.workload
     attempt("precision", ("workload", "precision"), lambda: precision(workload.precision))
     attempt("software", ("workload", "software"), lambda: software(workload.software))
+    for place, choice in enumerate(scenario.compare):
+        if choice.software is not None:
+            attempt("compared", ("compare", place, "software"), partial(software, choice.software))
     attempt(
         "optimizer",
         ("workload", "optimizer"),

@@ -103,6 +103,8 @@ class Comparison(StrategyChoices):
 
     name: str
     """What the report calls it."""
+    software: str | None = None
+    """Profile of the framework, where it is another than the workload's."""
 
 
 class ListPrice(Spec):

@@ -348,10 +348,13 @@ def _candidates(plan: Plan) -> Table:
         Column("Memory", "bytes"),
         Column("MFU", "ratio"),
     )
+    several = len({candidate.devices for candidate in plan.candidates}) > 1
     rows = tuple(
         (
             candidate.label,
-            f"{candidate.devices:,}: {division(candidate.strategy)}",
+            f"{candidate.devices:,}: {division(candidate.strategy)}"
+            if several
+            else division(candidate.strategy),
             details(candidate.strategy),
             candidate.value("days") * _DAY_S,
             candidate.value("cost_usd"),
