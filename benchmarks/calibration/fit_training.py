@@ -66,6 +66,7 @@ def constants() -> list[Constant]:
         Constant("losses", "generic", "sustained_ratio", 0.85, 0.1),
         Constant("losses", "generic", "sustained_narrow_ratio", 0.95, 0.1),
         Constant("losses", "generic", "sustained_attention_ratio", 0.85, 0.1),
+        Constant("losses", "generic", "routing_ratio", 1.2, 0.2),
         Constant("losses", "generic", "contention_ratio", 0.15, 0.5),
         Constant("losses", "generic", "straggler_ratio", 0.01, 0.7),
     ]
@@ -316,7 +317,9 @@ def main() -> None:
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--residuals", type=Path, help="ratios left out, for accuracy.py")
     arguments = parser.parse_args()
-    runs = [r for r in read_runs(arguments.runs).runs if r.text.get("family") == "llm-dense"]
+    runs = [
+        r for r in read_runs(arguments.runs).runs if r.text.get("family") in ("llm-dense", "moe")
+    ]
     known = constants()
     model = Model(prepare(runs, predict(runs)), known)
     x = fit(model)

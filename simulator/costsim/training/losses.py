@@ -27,6 +27,8 @@ class Losses:
         sustained_narrow_ratio: the same of products in 8 bits and fewer, which draw less power,
             and whose operands other kernels quantize on their way.
         sustained_attention_ratio: the same of attention.
+        routing_ratio: time of the products and passes of a layer of experts over that of its
+            kernels with equal shares: padding, permutation, experts in demand.
         contention_ratio: time that a hidden transfer adds to the computation it hides behind.
         straggler_ratio: k of 1 + k·(L/(L + 1))·√L, what L = log₂(nodes) doublings of the machine
             add by waiting for the slowest.
@@ -35,6 +37,7 @@ class Losses:
     sustained_ratio: float
     sustained_narrow_ratio: float
     sustained_attention_ratio: float
+    routing_ratio: float
     contention_ratio: float
     straggler_ratio: float
 

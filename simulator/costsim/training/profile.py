@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costsim.architectures.block import Block
+from costsim.architectures.operators import Experts
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.hardware.blocks import Formats, block_times
@@ -37,6 +38,7 @@ class Profile:
 
     which: np.ndarray
     layer: np.ndarray
+    routed: np.ndarray  # (blocks,): whether it has experts
     parts_s: np.ndarray
     core_s: np.ndarray  # (blocks, combinations): the forward time of attention proper
     tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
@@ -83,6 +85,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
         Profile(
             which=which,
             layer=np.array([block.part == "layer" for block in kinds]),
+            routed=np.array([_is_routed(block) for block in kinds]),
             parts_s=times.seconds,
             core_s=times.core_s,
             tensor_s=tensor_s,
@@ -105,6 +108,10 @@ def activation_bytes(activations: Sequence[Activation], compute_bytes: float) ->
     """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
     widths = {"float32": 4, "mask": 1, "index": 8}
     return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+
+
+def _is_routed(block: Block) -> bool:
+    return any(isinstance(operator, Experts) for operator in block.operators)
 
 
 def _kept(

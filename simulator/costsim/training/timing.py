@@ -147,7 +147,10 @@ def _pass(
             software.passes_ratio,
         ]
     )
-    parts = [staged(profiled.parts_s[way, part]) * slowdown[part] for part in range(len(PARTS))]
+    # Where experts share out the tokens, products and passes take longer; attention does not.
+    unequal = np.where(profiled.routed, lost.routing_ratio, 1.0)[:, None]
+    single_s = profiled.parts_s * np.stack([unequal, np.ones_like(unequal), unequal])[None]
+    parts = [staged(single_s[way, part]) * slowdown[part] for part in range(len(PARTS))]
     if way == 1 and not software.fuses_accumulation:
         parts[_MEMORY] = parts[_MEMORY] + _accumulation_s(job, strategies, held, profiled)
     core = staged(profiled.core_s) * slowdown[_ATTENTION]
@@ -157,7 +160,7 @@ def _pass(
     again = np.zeros_like(core)
     if full.any():
         for part in range(len(PARTS)):
-            again = again + staged(profiled.parts_s[0, part] * layer) * slowdown[part] * full
+            again = again + staged(single_s[0, part] * layer) * slowdown[part] * full
         tensor = tensor + staged(profiled.tensor_s[0] * layer) * full
     again = again + core * selective
     exposed = tensor * (1 - software.overlap_tensor_ratio * (1 - lost.contention_ratio))

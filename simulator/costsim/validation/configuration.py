@@ -44,6 +44,7 @@ class Axes:
     vp: int | None
     dp: int | None
     cp: int | None
+    ep: int | None
     micro_batch: int | None
     zero: int | None
     replicas: int
@@ -152,7 +153,8 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
     if vp is None and (pp == 1 or not kind.interleaves):
         vp = 1
     micro_batch = stated("micro_batch")
-    return Axes(tp, pp, vp, dp, cp, micro_batch, zero, replicas, _recompute(run))
+    ep = stated("ep") if "experts" in run.number else 1
+    return Axes(tp, pp, vp, dp, cp, ep, micro_batch, zero, replicas, _recompute(run))
 
 
 def _sharding(

@@ -99,7 +99,7 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
 
 
 def _open(axes: Axes) -> tuple[str, ...]:
-    names = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "zero", "recompute")
+    names = ("tp", "pp", "vp", "dp", "cp", "ep", "micro_batch", "zero", "recompute")
     return tuple(name for name in names if getattr(axes, name) is None)
 
 
@@ -118,6 +118,7 @@ def _filled(job: Job, axes: Axes) -> Strategy:
         vp=axes.vp or 1,
         dp=axes.dp or 1,
         cp=axes.cp or 1,
+        ep=axes.ep or 1,
         micro_batch=axes.micro_batch or 1,
         sp=_sequence_parallel(job, tp, recompute),
         zero=axes.zero or 0,
@@ -140,7 +141,7 @@ def _search(job: Job, axes: Axes) -> _Found | None:
     recompute: tuple[Recompute, ...] = RECOMPUTE if unfused else ("none", "full")
     if axes.recompute is not None:
         recompute = (axes.recompute,)
-    if axes.tp and axes.pp and axes.cp and axes.dp and axes.micro_batch:
+    if axes.tp and axes.pp and axes.cp and axes.dp and axes.ep and axes.micro_batch:
         # The division stands, whether or not it is one that the search would think of.
         zero = (0, 1) if axes.zero is None else (axes.zero,)
         chunks = _interleavings(job, axes) if axes.vp is None else (axes.vp,)
@@ -213,6 +214,7 @@ def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
         vp=only(axes.vp),
         dp=only(axes.dp),
         cp=only(axes.cp) or (1,),
+        ep=only(axes.ep),
         micro_batch=only(axes.micro_batch),
         zero=only(axes.zero),
         recompute=recompute,

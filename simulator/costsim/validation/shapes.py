@@ -11,6 +11,7 @@ from costsim.architectures.catalog import load_model
 from costsim.architectures.decoder import decoder
 from costsim.architectures.transformer import Transformer
 from costsim.errors import CostsimError
+from costsim.validation.mixtures import mixture
 from costsim.validation.runs import Run
 
 Shape = tuple[tuple[str, int], ...]
@@ -27,15 +28,13 @@ _LEARNED = 4096  # tokens up to which plain decoders are taken to learn their po
 def architecture_of(run: Run) -> Architecture | str:
     """Return the architecture of a row, or why there is none."""
     family = run.text.get("family", "llm-dense")
-    if family != "llm-dense":
+    if family not in ("llm-dense", "moe"):
         return f"no architecture of family `{family}` yet"
     sizes = {
         name: int(run.number[name])
-        for name in ("layers", "hidden", "ffn", "heads", "kv_heads", "vocab")
+        for name in ("layers", "hidden", "ffn", "heads", "kv_heads", "vocab", "experts", "top_k")
         if name in run.number
     }
-    if "experts" in run.number and run.number["experts"] > 1:
-        return "no architecture of mixtures of experts yet"
     parameters = run.number.get("params_B")
     name = run.text.get("model", "")
     named = _catalogued(name)
@@ -46,6 +45,11 @@ def architecture_of(run: Run) -> Architecture | str:
         return "shape unknown: " + ", ".join(f"`{key}` is empty" for key in missing)
     if sizes["heads"] % sizes.get("kv_heads", sizes["heads"]):
         return f"{sizes['heads']} `heads` do not divide into {sizes['kv_heads']} `kv_heads`"
+    if sizes.get("experts", 1) > 1:
+        if "ffn" not in sizes:
+            return "shape unknown: `ffn` is empty"
+        active = run.number.get("active_params_B")
+        return mixture(tuple(sorted(sizes.items())), parameters, active, name or run.id)
     sequence = int(run.number.get("seq_len", 2048))
     return _nearest(tuple(sorted(sizes.items())), parameters, sequence, name or run.id)
 
