@@ -15,6 +15,7 @@ from costsim.errors import Problem, SpecError, suggestion
 MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a net
 
 MAX_DEPTH = 10_000  # likewise, of layers
+_DEPTHS = ("depth", "depths", "layers", "joint_layers", "transformers", "middle_transformers")
 
 # name → its module and class, imported on use
 FAMILIES: Mapping[str, tuple[str, str]] = {
@@ -40,6 +41,10 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "swin": ("swin", "Swin"),
     "maxvit": ("maxvit", "MaxVit"),
     "mvit": ("mvit", "MultiscaleVit"),
+    "unet": ("unet", "UNet"),
+    "autoencoder": ("unet", "Autoencoder"),
+    "dit": ("dit", "DiffusionTransformer"),
+    "mmdit": ("dit", "MultimodalDiffusionTransformer"),
 }
 
 
@@ -94,7 +99,7 @@ def _checked(family: type[ImageNet], fields: Mapping[str, Any], document: Docume
             problem(field, "is no field of this family", suggestion(field, known))
     for name, field in known.items():
         if name in fields:
-            largest = MAX_DEPTH if name in ("depths", "layers") else MAX_SIZE
+            largest = MAX_DEPTH if name in _DEPTHS else MAX_SIZE
             complaint = _complaint(get_type_hints(family)[name], fields[name], largest)
             if complaint:
                 problem(name, complaint)

@@ -320,6 +320,22 @@ class Net:
         )
         self.x = replace(x, name=name, sizes=sizes)
 
+    def enlarge(self, factor: Number) -> None:
+        """Repeat every position `factor` times along each dimension."""
+        x = self.x
+        sizes = tuple(size * factor for size in x.sizes)
+        name, positions = self.name("enlargement"), prod(sizes)
+        self.add(
+            Elementwise(
+                name=name,
+                rows=self.batch * positions,
+                read=x.channels,
+                written=x.channels,
+                split=x.split,
+            )
+        )
+        self.x = replace(x, name=name, sizes=sizes)
+
     def reshape(self, channels: Number, sizes: Sizes) -> None:
         """See the same values as another map: flattened, or patches joined to channels."""
         self.x = replace(self.x, channels=channels, sizes=sizes)
@@ -594,6 +610,19 @@ class Net:
         self.attention(
             heads, exact_div(channels, heads), windows=windows, tokens=tokens, causal=causal
         )
+        self.linear(channels, bias=output_bias, split="row")
+
+    def cross_attention(
+        self, heads: Number, head_dim: Number, context: Map, *, output_bias: bool = True
+    ) -> None:
+        """Attend from the map to another one; the projections in have no biases."""
+        channels, inner, sizes = self.x.channels, heads * head_dim, self.x.sizes
+        self.linear(inner, bias=False, split="column", units=heads)
+        query, self.x = self.x, context
+        self.linear(2 * inner, bias=False, split="column", units=heads, runs=2)
+        self.x = query
+        self.attention(heads, head_dim, context=context.positions)
+        self.reshape(inner, sizes)
         self.linear(channels, bias=output_bias, split="row")
 
     def distances(self, name: str, places: Number, keys: Number, entries: Number) -> None:
