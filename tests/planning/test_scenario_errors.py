@@ -53,7 +53,7 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
     "unknown software to compare with": (
         [],
         "compare:\n  - {name: old, software: megatron-2020}\n",
-        (13, 28),
+        (13, 27),
         "megatron-2020",
         "megatron-2022",
     ),
