@@ -19,6 +19,7 @@ from costsim.errors import CostsimError, suggestion
 COMMANDS = {
     "plan": "Find the best way to run a scenario, and what it costs.",
     "estimate": "Estimate one model on one system.",
+    "compress": "Show what compression recipes make of a model.",
     "explain": "Show the formula, the numbers and the sources behind a quantity.",
     "models": "List the model catalog, or describe one model.",
     "hardware": "List the hardware catalog, or describe one device or system.",

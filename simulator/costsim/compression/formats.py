@@ -29,7 +29,8 @@ class Format:
     Attributes:
         name: as recipes call it.
         bits: of one element.
-        kernels: formats of `costsim.hardware.kernels` that its products may run in, best first.
+        kernels: formats of `costsim.hardware.kernels` that its products may run in, best first;
+            none where no kernel is modelled.
         scope: what shares a scale.
         group: elements that share one, where the scope counts them.
         scale_bits: of one scale.
@@ -273,7 +274,7 @@ FORMATS: dict[str, Format] = {
         Format(
             name="int4-w4a4",
             bits=4,
-            kernels=("int4",),
+            kernels=(),  # none is modelled
             scope="channel",
             scale_bits=16,
             activation_bits=4,

@@ -80,7 +80,9 @@ class Pattern:
     @property
     def native(self) -> bool:
         """Whether there are matrix units that multiply the pattern."""
-        return (self.kept, self.of) == (2, 4) and self.values.kernels[0] in _SPARSE_KERNELS
+        return (self.kept, self.of) == (2, 4) and bool(
+            set(self.values.kernels[:1]) & set(_SPARSE_KERNELS)
+        )
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -88,13 +90,14 @@ class Pattern:
 
     def index_bytes(self, shape: tuple[Number, ...]) -> Number:
         """Return bytes of the indices."""
-        return ceil_div(self._values(shape) * (self.of - 1).bit_length(), 8)
+        return ceil_div(self.kept_values(shape) * (self.of - 1).bit_length(), 8)
 
     def value_bytes(self, shape: tuple[Number, ...]) -> Number:
         """Return bytes of the values that stay."""
-        return ceil_div(self._values(shape) * self.values.bits, 8)
+        return ceil_div(self.kept_values(shape) * self.values.bits, 8)
 
-    def _values(self, shape: tuple[Number, ...]) -> Number:
+    def kept_values(self, shape: tuple[Number, ...]) -> Number:
+        """Return how many values stay; rows are padded to whole runs of `of`."""
         rows, columns = self.values.matrix(shape)
         return rows * ceil_div(columns, self.of) * self.kept
 

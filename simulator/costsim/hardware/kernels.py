@@ -144,6 +144,11 @@ class KernelModel:
         Raises:
             UnknownNameError: if it has them for none; says why of the last.
         """
+        if not kernels:
+            raise UnknownNameError(
+                f"no kernel is modelled on {self.accelerator.name} for these weights and inputs",
+                hint="quantize weights alone (awq-int4), or inputs to 8 bits too (int8, fp8)",
+            )
         for dtype in kernels[:-1]:
             form = self.format(dtype)
             if not form.sparse and any(

@@ -1,0 +1,105 @@
+"""What a recipe takes to make: tokens through models, and what a teacher said, stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costsim.architectures import Architecture
+from costsim.compression.steps import AdaptStep, DistillStep, QuantizeStep, Step
+
+_LOGIT_BYTES = 2  # cached in 16 bits
+_ID_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A run: `forward_tokens` that pass through `model`, `training_tokens` that it learns from.
+
+    A `teacher` passes each of `teacher_tokens` once forward. `stored_bytes` are what it said, kept
+    on disk. `frozen` runs train adapters alone.
+    """
+
+    what: str
+    model: Architecture
+    forward_tokens: float = 0.0
+    training_tokens: float = 0.0
+    teacher: Architecture | None = None
+    teacher_tokens: float = 0.0
+    stored_bytes: float = 0.0
+    frozen: bool = False
+
+    def flops(self, sequence: int = 2048) -> float:
+        """Return FLOPs of the run, linear in its tokens, in sequences of `sequence` tokens.
+
+        A training token passes forward and backward through the student, and forward through the
+        teacher: of a step alone, teacher forward + student forward and backward.
+        """
+        length = min(sequence, self.model.context_limit or sequence)
+        found = self.forward_tokens / length * self.model.forward_flops(1, length)
+        found += self.training_tokens / length * self.model.training_flops(1, length)
+        if self.teacher is not None:
+            seen = min(sequence, self.teacher.context_limit or sequence)
+            found += self.teacher_tokens / seen * self.teacher.forward_flops(1, seen)
+        return found
+
+
+def making_of(
+    step: Step, *, before: Architecture, after: Architecture, original: Architecture
+) -> list[Making]:
+    """Return the runs of a step: calibration of the model as it was, training afterwards."""
+    found: list[Making] = []
+    if step.calibration_tokens:
+        seen = step.calibration_tokens * step.calibration_passes
+        found.append(Making(f"calibrate {step_name(step)}", before, forward_tokens=seen))
+    if not step.training_tokens:
+        return found
+    if not isinstance(step, DistillStep):
+        frozen = isinstance(step, AdaptStep)
+        found.append(
+            Making(
+                f"train after {step_name(step)}",
+                after,
+                training_tokens=step.training_tokens,
+                frozen=frozen,
+            )
+        )
+        return found
+    from costsim.architectures import load_model
+
+    teacher = original if step.teacher is None else load_model(step.teacher)
+    tokens, cached = step.training_tokens, step.logits == "cached"
+    distinct = tokens / step.epochs
+    found.append(
+        Making(
+            "distill",
+            after,
+            training_tokens=tokens,
+            teacher=teacher,
+            teacher_tokens=distinct if cached else tokens,
+            stored_bytes=distinct * logit_bytes(teacher, step.top_logits) if cached else 0.0,
+        )
+    )
+    return found
+
+
+def logit_bytes(teacher: Architecture, top_logits: int | None) -> int:
+    """Return bytes of a token's cached logits: all of them, or the largest with their ids."""
+    if top_logits is not None:
+        return top_logits * (_LOGIT_BYTES + _ID_BYTES)
+    return _LOGIT_BYTES * vocabulary(teacher)
+
+
+def vocabulary(model: Architecture) -> int:
+    """Return how many classes the head scores: columns of its last matrix."""
+    from costsim.architectures.operators import CrossEntropy
+
+    for block in reversed(model.blocks()):
+        for operator in reversed(block.operators):
+            if isinstance(operator, CrossEntropy):
+                return int(operator.classes)
+    return 0
+
+
+def step_name(step: Step) -> str:
+    """Return what a step is called in a report."""
+    return step.format if isinstance(step, QuantizeStep) else str(getattr(step, "kind", "step"))
