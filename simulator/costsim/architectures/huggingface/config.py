@@ -194,7 +194,7 @@ class Config:
         names = cast("list[object]", named) if isinstance(named, list) else []
         return str(names[0]) if names else ""
 
-    def listed(self, key: str) -> tuple[int, ...]:
+    def indices(self, key: str) -> tuple[int, ...]:
         """Return a list of whole numbers, as of layers; empty where it is missing or null."""
         _, value = self._find((key,), None)
         found = cast("list[object]", value) if isinstance(value, list) else []

@@ -110,7 +110,7 @@ def _qwen3_moe(config: Config) -> Transformer:
 
 
 def _qwen_layers(config: Config) -> tuple[int, tuple[int, ...]]:
-    return config.size("decoder_sparse_step"), config.listed("mlp_only_layers")
+    return config.size("decoder_sparse_step"), config.indices("mlp_only_layers")
 
 
 def _by_step(
@@ -291,7 +291,7 @@ def _llama4(config: Config) -> Transformer:
     chunk = config.optional_size("attention_chunk_size")
     bare = HeadNorm(style=NormStyle(kind="rms", weight=False))
     mixer = attention(config, query_key_norm=bare if config.flag("use_qk_norm") else None)
-    rotated = config.listed("no_rope_layers")
+    rotated = config.indices("no_rope_layers")
 
     def kind(index: int) -> str:
         if len(rotated) == layers:
@@ -301,7 +301,7 @@ def _llama4(config: Config) -> Transformer:
     seen = kinds(config, "layer_types", (FULL, CHUNKED), kind)
     mixers = [replace(mixer, window=chunk if kind == CHUNKED else None) for kind in seen]
     step = config.size("interleave_moe_layer_step")
-    listed = config.listed("moe_layers")
+    listed = config.indices("moe_layers")
     width = config.size("intermediate_size")
     experts = mixture(config, width=width, shared_width=width, exhaustive=True)
     dense = network(config, width=config.size("intermediate_size_mlp"))
@@ -321,7 +321,7 @@ def _flint(config: Config) -> Transformer:
         config, lambda index: FULL if index < 2 or index % 4 == 1 or index == last else SLIDING
     )
     period = config.size("decoder_sparse_step")
-    dense = config.listed("mlp_only_layers") if config.present("mlp_only_layers") else (0, 1)
+    dense = config.indices("mlp_only_layers") if config.present("mlp_only_layers") else (0, 1)
     experts = mixture(config, shared_width=config.size("shared_expert_intermediate_size"))
     return compose(config, windowed(mixer, seen), _by_step(config, period, dense, experts))
 
