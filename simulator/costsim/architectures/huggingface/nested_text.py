@@ -39,7 +39,7 @@ def _qwen3(config: Config) -> Transformer:
 
 
 def _qwen3_moe(config: Config) -> Transformer:
-    dense = config.listed("mlp_only_layers")
+    dense = config.indices("mlp_only_layers")
     step = config.size("decoder_sparse_step")
     config.ignore("sliding_window")
     networks = mixed(

@@ -6,6 +6,7 @@ from costsim.architectures.huggingface.config import Reader
 from costsim.architectures.huggingface.hybrids import (
     delta,
     griffin,
+    inkling,
     jamba,
     kimi,
     lfm,
@@ -20,7 +21,7 @@ from costsim.architectures.huggingface.hybrids import (
 
 _FAMILIES = (
     *(mamba, jamba, mamba_hybrids, nemotron_h, zamba, delta, kimi, lfm),
-    *(griffin, minimax, rwkv, xlstm),
+    *(griffin, inkling, minimax, rwkv, xlstm),
 )
 
 READERS: dict[str, Reader] = {

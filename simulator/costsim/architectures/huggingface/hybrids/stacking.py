@@ -35,7 +35,8 @@ def layer_kinds(
     """Return the kind of every layer: as the first of `keys` lists it, or as `otherwise` says."""
     config.ignore(*keys)
     key = next((key for key in keys if config.present(key)), keys[0])
-    named = kinds(config, key, (*choices, *_OLDER), otherwise)
+    older = tuple(name for name, kind in _OLDER.items() if kind in choices)
+    named = kinds(config, key, (*choices, *older), otherwise)
     return tuple(_OLDER.get(name, name) for name in named)
 
 
@@ -106,6 +107,6 @@ def stacked(
         layers=tuple((layer, sum(1 for _ in run)) for layer, run in groupby(layers)),
         embedding_norm=embedding_norm,
         final_norm=norm,
-        tied=config.flag(tied, "tie_word_embeddings"),
+        tied=config.knows("tie_word_embeddings") and config.flag(tied, "tie_word_embeddings"),
         context_limit=config.optional_size(*limits) if limited else None,
     )
