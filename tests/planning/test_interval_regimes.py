@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from costsim.hardware import load_hardware
+from costsim.planning.intervals import memory_interval, regime, step_time_interval
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "step_s", "expected"),
+    [
+        ("nvidia-h100-sxm5-80gb", 64, 5.0, "known"),
+        ("nvidia-h100-sxm5-80gb", 64, 0.1, "small_step"),
+        ("nvidia-h100-sxm5-80gb", 8192, 5.0, "large_scale"),
+        ("amd-mi300x", 8, 5.0, "sheet_only"),
+    ],
+)
+def test_the_regime_of_an_estimate(device: str, devices: int, step_s: float, expected: str) -> None:
+    assert regime(load_hardware(device), devices, step_s) == expected
+
+
+@pytest.mark.parametrize("device", ["nvidia-h100-sxm5-80gb", "amd-mi300x", "google-tpu-v6e"])
+@pytest.mark.parametrize("devices", [8, 4096])
+@pytest.mark.parametrize("step_s", [0.01, 10.0])
+def test_an_interval_scales_with_its_estimate(device: str, devices: int, step_s: float) -> None:
+    low, high = step_time_interval(step_s, load_hardware(device), devices)
+    assert 0.3 * step_s < low < high < 4 * step_s
+
+
+def test_memory_may_be_more_or_less() -> None:
+    low, high = memory_interval(10e9)
+    assert low < 10.5e9
+    assert high > 10e9
