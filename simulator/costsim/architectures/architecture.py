@@ -50,7 +50,10 @@ class Architecture:
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
-        return self.description.blocks(workload or _usual(self.description) or Workload(1, 1))
+        if workload is not None:
+            return self.description.blocks(workload)
+        at_rest = getattr(self.description, "blocks_at_rest", None)
+        return self.description.blocks(Workload(1, 1)) if at_rest is None else at_rest()
 
     @property
     def parameters(self) -> int:

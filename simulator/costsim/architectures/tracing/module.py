@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -28,7 +28,12 @@ from costsim.architectures.tracing.polynomial import (
     degree_of,
     interpolated,
 )
-from costsim.architectures.tracing.recorder import Recorder, TooLongError
+from costsim.architectures.tracing.recorder import (
+    Recorder,
+    TooLongError,
+    modules_of,
+    parameters_of,
+)
 from costsim.architectures.tracing.running import fake_copy, fake_inputs, record
 from costsim.architectures.workload import Workload
 from costsim.errors import SpecError
@@ -56,7 +61,7 @@ def traced(
     sequence_dims: Dims,
 ) -> Architecture:
     """Trace a module once and return its architecture; see `costsim.from_torch`."""
-    if not isinstance(module, nn.Module):
+    if not isinstance(cast(object, module), nn.Module):
         raise SpecError(f"a PyTorch module is needed, not a {type(module).__name__}")
     example = Example.of(arguments, keywords, batch_dims, sequence_dims)
     tracer = Tracer(module, example)
@@ -179,23 +184,36 @@ class Tracer:
                 raise self._failure(batch, tokens, error, recorder.where) from error
             module = copy.deepcopy(self.module)
             recorder = Recorder(module)
-            with torch.random.fork_rng(devices=[]):
+            with cast(Any, torch.random).fork_rng(devices=[]):
                 record(recorder, module, self.example.arguments, self.example.keywords)
             self.run = True
         except Exception as error:  # whatever the module's own code raises
             raise self._failure(batch, tokens, error, recorder.where) from error
+        return self._grouped(module, recorder)
+
+    def at_rest(self) -> Groups:
+        """Return what the module holds, and what it does where that is known.
+
+        A module that cannot be run has parameters all the same.
+        """
+        try:
+            return next(iter(self.known.values()), None) or self.groups(
+                self.example.batch, self.example.tokens
+            )
+        except SpecError:
+            return self._grouped(self.module, Recorder(self.module))
+
+    def _grouped(self, module: nn.Module, recorder: Recorder) -> Groups:
         return groups_of(
             recorder.sites.values(),
             _weights(module, recorder.lookups, self._active(module)),
-            [path for path, _ in module.named_modules()],
+            [path for path, _ in modules_of(module)],
         )
 
     def _active(self, module: nn.Module) -> dict[str, tuple[int, int]]:
         """Return the path of each module of experts with how many of how many a token uses."""
         return {
-            path: self.experts[inner]
-            for path, inner in module.named_modules()
-            if inner in self.experts
+            path: self.experts[inner] for path, inner in modules_of(module) if inner in self.experts
         }
 
     def _failure(self, batch: int, tokens: int, error: Exception, where: str = "") -> SpecError:
@@ -222,6 +240,11 @@ class TracedModel:
         """The inputs that the module was given."""
         example = self.tracer.example
         return Workload(example.batch, max(example.tokens, 1))
+
+    def blocks_at_rest(self) -> tuple[Block, ...]:
+        """Return the blocks as they are whatever passes through them."""
+        groups = self.tracer.at_rest()
+        return blocks_of(groups, merged([groups]))
 
     def blocks(self, workload: Workload) -> tuple[Block, ...]:
         """Return the blocks of the module as it works on `workload`.
@@ -264,8 +287,9 @@ def _weights(
 ) -> dict[str, list[Weight]]:
     """Return the parameters by the path of the module that holds them, shared ones tied."""
     first: dict[int, str] = {}
+    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     found: dict[str, list[Weight]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
+    for name, parameter in parameters_of(module, shared=True):
         path = name.rpartition(".")[0]
         owner = first.setdefault(id(parameter), name)
         elements = parameter.numel()
@@ -275,7 +299,7 @@ def _weights(
             elements,
             tied_to=None if owner == name else owner,
             matrix=parameter.dim() >= 2,
-            lookup=owner == name and owner in lookups,
+            lookup=owner == name and (owner in lookups or id(parameter) in tables),
             active_elements=None if used is None else elements * used[0] // used[1],
             shapes=(tuple(parameter.shape),),
         )

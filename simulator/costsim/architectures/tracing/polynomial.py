@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, cast
 
 from costsim.algebra import Number
@@ -78,7 +79,7 @@ def _number(values: Sequence[Any], points: Sequence[int], at: Number) -> Number:
     for order in range(1, len(points)):
         table = [
             (right - left) / (points[index + order] - points[index])
-            for index, (left, right) in enumerate(zip(table, table[1:], strict=False))
+            for index, (left, right) in enumerate(pairwise(table))
         ]
         basis = basis * (at - points[order - 1])
         total = _sum(total, table[0], basis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from costsim.architectures.tracing.kernels import FORMULAS, FREE, GATHERS, LOOKU
 from costsim.architectures.work import Direction, Gemm, GroupedGemm, Work
 
 _TORCH = str(Path(torch.__file__).parent)
+_AUTOGRAD, _ENGINE = cast(Any, torch.autograd), cast(Any, torch)._C
 
 
 class TooLongError(Exception):
@@ -87,13 +88,13 @@ class Recorder(TorchDispatchMode):
             experts: modules whose products with the weights of one expert stand for all experts,
                 with how many a token is sent to, of how many. May grow while recording.
         """
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.limit = limit
-        self.experts = {} if experts is None else experts
-        self.names = {id(inner): path for path, inner in module.named_modules()}
+        self.experts: Mapping[nn.Module, tuple[int, int]] = {} if experts is None else experts
+        self.names = {id(inner): path for path, inner in modules_of(module)}
         self.parameters = {
             _storage(parameter): name
-            for name, parameter in module.named_parameters()
+            for name, parameter in parameters_of(module)
             if parameter.numel()
         }
         self.main_dtype = _main_dtype(module)
@@ -115,7 +116,7 @@ class Recorder(TorchDispatchMode):
         return self._stack[-1][0]
 
     @contextmanager
-    def following(self) -> Iterator[None]:
+    def following(self) -> Generator[None]:
         """Follow the calls of modules, and what autograd saves of them."""
 
         def enter(module: nn.Module, inputs: Any) -> None:
@@ -191,7 +192,7 @@ class Recorder(TorchDispatchMode):
         path, call, module = self._stack[-1]
         site = self._site(path, call, unweighted=product and not weighted)
         site.weighted |= product and weighted
-        number = torch.autograd._get_sequence_nr() - 1  # of the node made for this operation
+        number = _AUTOGRAD._get_sequence_nr() - 1  # of the node made for this operation
         _, experts = self.experts.get(module, (0, 0)) if product and weighted else (0, 0)
         node = Node(site, weighted, _line() if product else "", experts)
         if product:
@@ -202,7 +203,7 @@ class Recorder(TorchDispatchMode):
         return node
 
     def _backward_node(self, product: bool) -> Node:
-        running: Any = torch._C._current_autograd_node()
+        running: Any = _ENGINE._current_autograd_node()
         number = -1 if running is None else running._sequence_nr()
         node = self._nodes.get(number, self._last)
         if node is None:
@@ -233,6 +234,16 @@ class Recorder(TorchDispatchMode):
                 size += self._longer.get(storage, 0)
             kept[kind] = kept.get(kind, 0) + size // width
         return tensor
+
+
+def modules_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return every module in `module`, itself included, with its path; shared ones once."""
+    return list(cast(Any, module).named_modules())
+
+
+def parameters_of(module: nn.Module, *, shared: bool = False) -> list[tuple[str, nn.Parameter]]:
+    """Return every parameter with its name; `shared` ones under each of their names."""
+    return list(module.named_parameters(remove_duplicate=not shared))
 
 
 def _named(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
@@ -268,7 +279,7 @@ def _line() -> str:
 
     It tells the turns of a loop, which are one kind of work, from unlike work of one size.
     """
-    frame: Any = sys._getframe(4)
+    frame: Any = cast(Any, sys)._getframe(4)
     while frame is not None and frame.f_code.co_filename.startswith(_TORCH):
         frame = frame.f_back
     return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,6 +1,6 @@
 """Models without a reader: the reference implementation of Hugging Face transformers, traced.
 
-The class that a `config.json` names is built with fake tensors, so it has no weights and computes
+The class that a `config.json` names is built without storage, so it has no weights and computes
 nothing, with eager attention, and shown inputs of its kind: token ids, an image of the model's own
 size, a second of sound, half a minute of mel frames. Experts stand in for themselves: the library's
 loop over them depends on where tokens are sent, so each is sent its equal share.
@@ -11,12 +11,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from importlib import import_module
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from costsim.architectures.architecture import DEFAULT_SEQUENCE, Architecture
 from costsim.architectures.tracing.inputs import Example
@@ -60,10 +60,9 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
         Exception: whatever the library raises for values that make no model.
     """
     transformers = _transformers()
-    _register_experts(transformers)
+    _register_experts()
     given = {key: value for key, value in values.items() if key not in ("model_type", "auto_map")}
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode:
+    with torch.device("meta"):
         config = transformers.AutoConfig.for_model(values["model_type"], **given)
         module = _build(transformers, config)
         module.eval().requires_grad_(True)
@@ -81,9 +80,7 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
 def _transformers() -> Any:
     # Nothing is fetched: a model is described by its config alone.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import transformers
-
-    return transformers
+    return import_module("transformers")
 
 
 def _build(transformers: Any, config: Any) -> nn.Module:
@@ -108,11 +105,9 @@ def _with_experts(module: nn.Module) -> nn.Module:
     return module
 
 
-def _register_experts(transformers: Any) -> None:
-    from transformers.integrations import moe
-
-    del transformers
-    cast(Any, moe).ALL_EXPERTS_FUNCTIONS.register(_EXPERTS, _experts)
+def _register_experts() -> None:
+    moe: Any = import_module("transformers.integrations.moe")
+    moe.ALL_EXPERTS_FUNCTIONS.register(_EXPERTS, _experts)
 
 
 def _experts(module: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
@@ -174,16 +169,15 @@ def _context(config: Any) -> int:
 def _image(config: Any) -> tuple[int, int, int]:
     """Return channels, height and width of the image that a model is made for."""
     vision = getattr(config, "vision_config", None) or config
-    size = getattr(vision, "image_size", None) or IMAGE_SIDE
-    height, width = size if isinstance(size, list | tuple) else (size, size)
+    size: Any = getattr(vision, "image_size", None) or IMAGE_SIDE
+    height, width = (size, size) if isinstance(size, int) else size
     channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", None) or 3
     return int(channels), int(height), int(width)
 
 
 def _sound(config: Any) -> tuple[int, int]:
     """Return mel bins and frames, in the order in which a model takes them."""
-    bins = getattr(config, "num_mel_bins", None)
-    if bins is not None and not hasattr(config, "input_feat_per_channel"):
-        return int(bins), 2 * int(getattr(config, "max_source_positions", MEL_FRAMES // 2))
-    bins = getattr(config, "input_feat_per_channel", 80)
-    return int(getattr(config, "max_source_positions", MEL_FRAMES)), int(bins)
+    frames = 2 * int(getattr(config, "max_source_positions", MEL_FRAMES // 2))
+    if hasattr(config, "input_feat_per_channel"):
+        return frames, int(config.input_feat_per_channel)
+    return int(getattr(config, "num_mel_bins", 80)), frames

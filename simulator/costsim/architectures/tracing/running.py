@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -63,7 +64,7 @@ def record(
             outputs = module(*arguments, **keywords)
         results = [value for value in _results(outputs) if value.requires_grad]
         if results:
-            total = torch.stack([value.sum().real.float() for value in results]).sum()
+            total: Any = torch.stack([value.sum().real.float() for value in results]).sum()
             recorder.direction = "backward"
             try:
                 with recorder:
@@ -73,9 +74,13 @@ def record(
 
 
 @contextmanager
-def _plain_kernels() -> Iterator[None]:
+def _plain_kernels() -> Generator[None]:
     """Keep PyTorch from kernels that hide what they compute (whole RNNs, encoder layers)."""
     backends: Any = torch.backends
+    # PyTorch logs what fails in fake mode before it raises it.
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     fast, mkldnn = backends.mha.get_fastpath_enabled(), backends.mkldnn.enabled
     backends.mha.set_fastpath_enabled(False)
     backends.mkldnn.enabled = False
@@ -84,12 +89,13 @@ def _plain_kernels() -> Iterator[None]:
     finally:
         backends.mkldnn.enabled = mkldnn
         backends.mha.set_fastpath_enabled(fast)
+        log.setLevel(level)
 
 
 def _results(outputs: Any) -> list[Tensor]:
     """Return what a module is trained on: its loss or logits where it names them, else all."""
     for name in ("loss", "logits"):
-        value = outputs.get(name) if isinstance(outputs, Mapping) else None
+        value = cast(Any, outputs).get(name) if isinstance(outputs, Mapping) else None
         if isinstance(value, Tensor):
             return [value]
     leaves: list[Any] = cast(Any, pytree).tree_leaves(outputs)
