@@ -18,6 +18,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from costsim.architectures.huggingface.config import NEUTRAL, WITHOUT_EFFECT
 
+DERIVED = ("layer_types", "mlp_layer_types", "indexer_types")  # from the number of layers
+
 
 def defaults(model_type: str) -> dict[str, Any]:
     """Return the plain defaults of a model type's config, without keys that change no cost."""
@@ -49,7 +51,7 @@ def parts(model_type: str) -> dict[str, Any]:
             for key, value in values.items()
             if derived.get(key) != value or base.get(key, value) is None
         }
-        idle = {*WITHOUT_EFFECT, *NEUTRAL} - {"model_type"}
+        idle = {*WITHOUT_EFFECT, *NEUTRAL, *DERIVED} - {"model_type"}
         kept = {key: changed[key] for key in changed if key not in idle and plain(changed[key])}
         found[name] = {"model_type": own, **kept}
     return found

@@ -50,11 +50,19 @@ class Filter:
         """Channels after the gate."""
         return self.outputs // 2 if self.gated else self.outputs
 
+    def operators(
+        self, workload: Workload, hidden: Number, source: str
+    ) -> tuple[tuple[Operator, ...], str]:
+        """Return its operators as a sub-layer of a stream `hidden` wide."""
+        name = "convolution"
+        found = self.steps(name, source, workload.batch, workload.tokens, hidden, leaf=False)
+        return found, f"{name}.activation"
+
     def length(self, length: Number) -> Number:
         """Return how many positions it makes of `length`."""
         return strided(length, self.kernel, self.stride, self.padded)
 
-    def operators(
+    def steps(
         self, name: str, source: str, batch: Number, length: Number, inputs: Number, *, leaf: bool
     ) -> tuple[Operator, ...]:
         """Return convolution, norm and activation."""
@@ -151,7 +159,7 @@ class SoundStem:
         source = f"{prefix}input"
         for index, one in enumerate(self.filters):
             name = f"{prefix}filter.{index}"
-            found.extend(one.operators(name, source, batch, length, channels, leaf=index == 0))
+            found.extend(one.steps(name, source, batch, length, channels, leaf=index == 0))
             source, length, channels = f"{name}.activation", one.length(length), one.channels
         rows = batch * length
         if self.projection_norm:
@@ -179,7 +187,7 @@ class SoundStem:
         beside, seen = source, length
         for index, one in enumerate(self.around):
             name = f"{prefix}around.{index}"
-            found.extend(one.operators(name, beside, batch, seen, hidden, leaf=False))
+            found.extend(one.steps(name, beside, batch, seen, hidden, leaf=False))
             beside, seen = f"{name}.activation", length // self.squeeze
         inside = self.inside(workload)
         if self.table is not None:
@@ -195,3 +203,77 @@ class SoundStem:
         if self.norm is not None:
             found.append(self.norm.operator(f"{prefix}norm", source, inside.rows, hidden))
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectrogramStem:
+    """Filters over mel bands and frames as over an image, each halving both; a dense layer."""
+
+    bands: Number
+    frames: Number
+    channels: tuple[Number, ...]
+    bias: bool = False  # of the dense layer
+
+    def inside(self, workload: Workload) -> Workload:
+        """Return what passes through the layers."""
+        length = self.frames
+        for _ in self.channels:
+            length = strided(length, 3, 2, 2)
+        return replace(workload, tokens=length, context=None, generates=False)
+
+    def operators(
+        self, workload: Workload, hidden: Number, prefix: str = ""
+    ) -> tuple[Operator, ...]:
+        """Return the filters and the dense layer."""
+        found: list[Operator] = []
+        source, inputs, sizes = f"{prefix}input", 1, (self.bands, self.frames)
+        for index, outputs in enumerate(self.channels):
+            one = Convolution(
+                name=f"{prefix}filter.{index}",
+                source=source,
+                batch=workload.batch,
+                sizes=sizes,
+                inputs=inputs,
+                outputs=outputs,
+                kernel=(3, 3),
+                stride=(2, 2),
+                padded=(2, 2),
+                dilation=(1, 1),
+                bias=True,
+                leaf=index == 0,
+            )
+            found.append(one)
+            source, inputs = one.name, outputs
+            height, width = one.output_sizes
+            sizes = (height, width)
+        inside = self.inside(workload)
+        width = inputs * sizes[0]
+        name = f"{prefix}projection"
+        found.append(Linear.of(name, source, inside.rows, width, hidden, bias=self.bias))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryStem:
+    """A few learned vectors as a stream, whose layers look at `seen` vectors of another."""
+
+    queries: Number
+    seen: Number
+    norm: NormStyle | None = None
+
+    def inside(self, workload: Workload) -> Workload:
+        """Return what passes through the layers."""
+        return replace(
+            workload, tokens=self.queries, context=None, source_tokens=self.seen, generates=False
+        )
+
+    def operators(
+        self, workload: Workload, hidden: Number, prefix: str = ""
+    ) -> tuple[Operator, ...]:
+        """Return the vectors, and their norm."""
+        rows = workload.batch * self.queries
+        name = f"{prefix}queries"
+        learned = Learned(name=name, shapes=((1, self.queries, hidden),), elements=rows * hidden)
+        if self.norm is None:
+            return (learned,)
+        return (learned, self.norm.operator(f"{prefix}norm", name, rows, hidden))

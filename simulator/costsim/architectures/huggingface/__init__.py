@@ -22,6 +22,7 @@ from costsim.architectures.huggingface import (
     llama,
     opt,
     rotary_encoders,
+    sound_language,
     speech,
     t5,
     uncommon_encoders,
@@ -50,6 +51,7 @@ _FAMILIES = (
     speech,
     vision,
     vision_language,
+    sound_language,
 )
 
 READERS: dict[str, Reader] = {

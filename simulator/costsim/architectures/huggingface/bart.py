@@ -13,6 +13,7 @@ from costsim.architectures.layers import FeedForward, MixtureOfExperts, NormStyl
 from costsim.architectures.layers.branches import Branches, residual_layer
 from costsim.architectures.layers.cross_attention import CrossAttention
 from costsim.architectures.layers.layer import SubLayer
+from costsim.architectures.layers.sliding_chunks import SlidingChunks
 from costsim.architectures.layers.tables import Table
 from costsim.architectures.stacks import Head, Stack, Stem, TextStem
 
@@ -229,6 +230,59 @@ def _nllb_moe(config: Config) -> EncoderDecoder:
     )
 
 
+def _led(config: Config) -> EncoderDecoder:
+    """The encoder sees windows, computed in chunks; its table of positions is a longer one."""
+    encoder = side(config, "encoder")
+    windows = config.sizes("attention_window", (512,))
+    windows = windows * encoder.layers if len(windows) == 1 else windows
+    config.require(
+        len(windows) == encoder.layers,
+        "attention_window",
+        f"names {len(windows)} layers, `encoder_layers` says {encoder.layers}",
+    )
+    config.allow("is_encoder_decoder")
+    config.ignore(*_IDLE.split())
+    vocabulary, decoder = config.size("vocab_size"), side(config, "decoder")
+    read = config.size("max_encoder_position_embeddings")
+    written = config.size("max_decoder_position_embeddings")
+    layers = tuple(
+        (
+            encoder.layer(
+                (
+                    "mixer",
+                    SlidingChunks(heads=encoder.heads, head_dim=encoder.head_dim, window=window),
+                ),
+                ("feed_forward", encoder.network()),
+                pre_norm=False,
+            ),
+            sum(1 for _ in run),
+        )
+        for window, run in groupby(windows)
+    )
+
+    def stem(positions: int, tied_to: str | None) -> TextStem:
+        tables = (Table("positions", positions, shared=True),)
+        return TextStem(
+            vocabulary=vocabulary,
+            tables=tables,
+            norm=LAYER_NORM,
+            tied_to=tied_to,
+            dropout=encoder.dropout,
+        )
+
+    tied = config.flag("tie_word_embeddings", default=True)
+    return EncoderDecoder(
+        encoder=Stack(hidden=encoder.hidden, stem=stem(read, None), layers=layers),
+        decoder=Stack(
+            hidden=decoder.hidden,
+            stem=stem(written, ENCODER_TOKENS),
+            layers=((decoder.decoder_layer(pre_norm=False), decoder.layers),),
+        ),
+        head=Head(vocabulary=vocabulary, tied_to=ENCODER_TOKENS if tied else None),
+        context_limit=written,
+    )
+
+
 def _of(kin: Kin) -> Reader:
     return lambda config: _family(config, kin)
 
@@ -296,6 +350,7 @@ READERS: dict[str, Reader] = {
     "blenderbot-small": _of(Kin(embedding_norm=True)),
     "fsmt": _fsmt,
     "nllb-moe": _nllb_moe,
+    "led": _led,
     "seamless_m4t": _seamless,
     "seamless_m4t_v2": _seamless,
 }

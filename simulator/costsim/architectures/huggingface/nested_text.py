@@ -15,6 +15,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     windows,
 )
 from costsim.architectures.layers import HeadNorm
+from costsim.architectures.layers.conditioned import Conditioned
 from costsim.architectures.transformer import Transformer
 
 
@@ -72,6 +73,16 @@ def _plain(config: Config) -> Transformer:
     )
 
 
+_DELAY_RANK = 32  # of the network over the delay, in the library's code
+
+
+def _voxtral_realtime(config: Config) -> Transformer:
+    """Mistral's layers, but what networks read is scaled by how far the text lags the sound."""
+    mixers = windowed(attention(config), windows(config))
+    delayed = Conditioned(inner=network(config), rank=_DELAY_RANK)
+    return compose(config, mixers, delayed, tied=_tied(config))
+
+
 READERS: dict[str, Reader] = {
     "qwen2_vl_text": _qwen2,
     "qwen2_5_vl_text": _qwen2,
@@ -82,4 +93,5 @@ READERS: dict[str, Reader] = {
     "glm_ocr_text": _glm,
     "paddleocr_vl_text": _plain,
     "granite_docling_text": _plain,
+    "voxtral_realtime_text": _voxtral_realtime,
 }

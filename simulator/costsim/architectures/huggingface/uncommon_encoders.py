@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from costsim.algebra import Number
 from costsim.architectures.architecture import Description
@@ -32,6 +33,7 @@ from costsim.architectures.layers.grouped_channels import GroupedAttention, Grou
 from costsim.architectures.layers.landmark_attention import LandmarkAttention
 from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.shifted_attention import ShiftedAttention, Shortened
+from costsim.architectures.layers.sliding_chunks import SlidingChunks
 from costsim.architectures.layers.span_attention import SpanAttention
 from costsim.architectures.layers.tables import Table
 from costsim.architectures.multimodal import (
@@ -386,6 +388,34 @@ def _mobilebert(config: Config) -> Description:
     return Multimodal(text=encoder, parts=(rest,))
 
 
+def chunk_windows(config: Config, layers: int) -> tuple[int, ...]:
+    """Return the window of each layer; one number is that of all."""
+    found = config.sizes("attention_window", (512,))
+    found = found * layers if len(found) == 1 else found
+    config.require(
+        len(found) == layers, "attention_window", f"names {len(found)} layers of {layers}"
+    )
+    return found
+
+
+def _longformer(config: Config) -> Encoder:
+    found = shape(config)
+    config.ignore("onnx_export", "sep_token_id")
+    windows = chunk_windows(config, found.layers)
+    runs = [(window, sum(1 for _ in run)) for window, run in groupby(windows)]
+    layers = tuple(
+        (
+            with_network(
+                SlidingChunks(heads=found.heads, head_dim=found.head_dim, window=window), found
+            ),
+            count,
+        )
+        for window, count in runs
+    )
+    encoder = bert_like(config, Kin(), layer=lambda config, found: layers[0][0])
+    return replace(encoder, stack=replace(encoder.stack, layers=layers))
+
+
 READERS: dict[str, Reader] = {
     "mpnet": _mpnet,
     "fnet": _fnet,
@@ -399,4 +429,5 @@ READERS: dict[str, Reader] = {
     "esm": _esm,
     "luke": _luke,
     "mobilebert": _mobilebert,
+    "longformer": _longformer,
 }
