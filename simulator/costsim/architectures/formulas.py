@@ -23,7 +23,7 @@ from costsim.architectures.symbols import (
     symbol,
     symbolized,
 )
-from costsim.architectures.workload import FUSED, Workload
+from costsim.architectures.workload import FUSED, REFERENCE, Workload
 from costsim.errors import UnknownNameError, suggestion
 
 NARAYANAN = "Narayanan et al. 2021 (arXiv 2104.04473), section 5.1 and appendix"
@@ -71,19 +71,23 @@ def _active(model: Architecture, batch: Number, tokens: Number, dtype: str) -> l
     return _by_block(model, None, totals.active_parameters)
 
 
+def _flops(blocks: tuple[Block, ...]) -> Number:
+    return totals.forward_flops(blocks, REFERENCE)
+
+
 def _forward(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
-    return _by_block(model, Workload(batch, tokens), totals.forward_flops)
+    return _by_block(model, Workload(batch, tokens), _flops)
 
 
 def _training(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
     def both(blocks: tuple[Block, ...]) -> Number:
-        return totals.forward_flops(blocks) + totals.backward_flops(blocks)
+        return _flops(blocks) + totals.backward_flops(blocks, REFERENCE)
 
     return _by_block(model, Workload(batch, tokens), both)
 
 
 def _decode(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:
-    return _by_block(model, Workload.generation(batch, tokens), totals.forward_flops)
+    return _by_block(model, Workload.generation(batch, tokens), _flops)
 
 
 def _activations(model: Architecture, batch: Number, tokens: Number, dtype: str) -> list[Term]:

@@ -26,6 +26,13 @@ LETTERS: Mapping[str, tuple[str, str]] = {
     "positions": ("P", "learned positions"),
     "embedding_width": ("e", "width of the token embedding"),
     "window": ("w", "positions that attention sees"),
+    "experts": ("x", "routed experts of a layer"),
+    "top_k": ("t", "routed experts that a token passes"),
+    "latent_dim": ("c", "width of the latent that keys and values are made of"),
+    "query_latent_dim": ("q", "width of the latent that queries are made of"),
+    "key_dim": ("n", "width of a head's keys without positions"),
+    "rotary_dim": ("r", "width of a head's keys with positions"),
+    "value_dim": ("v", "width of a head's values"),
 }
 """Field of a description → its letter and meaning. A number in another field stays a number."""
 
