@@ -205,7 +205,7 @@ def _esmc(config: Config) -> Encoder:
     return Encoder(stack=stack, head=None if is_bare(config) else head)
 
 
-def modernbert_stack(config: Config) -> tuple[Stack, NormStyle]:
+def _modernbert_stack(config: Config) -> tuple[Stack, NormStyle]:
     """Return ModernBERT's stack: windows in most layers, no norm before the first."""
     sizes = _sizes(config)
     norm = NormStyle(bias=config.flag("norm_bias"))
@@ -230,8 +230,9 @@ def modernbert_stack(config: Config) -> tuple[Stack, NormStyle]:
     return Stack(hidden=sizes.hidden, stem=stem, layers=tuple(layers), norm=norm), norm
 
 
-def _modernbert(config: Config) -> Encoder:
-    stack, norm = modernbert_stack(config)
+def modernbert(config: Config) -> Encoder:
+    """Return ModernBERT, bare or with its head."""
+    stack, norm = _modernbert_stack(config)
     vocabulary = config.size("vocab_size")
     transform = Transform(
         width=stack.hidden,
@@ -248,7 +249,7 @@ def _modernbert(config: Config) -> Encoder:
     return Encoder(stack=stack, head=None if is_bare(config) else head)
 
 
-def ultrabert_stack(config: Config) -> Stack:
+def _ultrabert_stack(config: Config) -> Stack:
     """Return UltraBERT's stack: windows in two layers of three."""
     sizes = _sizes(config)
     window = config.size("sliding_window")
@@ -261,7 +262,7 @@ def ultrabert_stack(config: Config) -> Stack:
     return Stack(hidden=sizes.hidden, stem=stem, layers=layers, norm=RMS)
 
 
-def ultrabert_head(config: Config, stack: Stack, tied_to: str | None) -> Head:
+def _ultrabert_head(config: Config, stack: Stack, tied_to: str | None) -> Head:
     """Return its head: down to a narrower width and up again, then the scores."""
     width = config.size("prediction_head_size")
     return Head(
@@ -272,9 +273,10 @@ def ultrabert_head(config: Config, stack: Stack, tied_to: str | None) -> Head:
     )
 
 
-def _ultrabert(config: Config) -> Encoder:
-    stack = ultrabert_stack(config)
-    head = ultrabert_head(config, stack, TOKENS if tied(config) else None)
+def ultrabert(config: Config) -> Encoder:
+    """Return UltraBERT, bare or with its head."""
+    stack = _ultrabert_stack(config)
+    head = _ultrabert_head(config, stack, TOKENS if tied(config) else None)
     return Encoder(stack=stack, head=None if is_bare(config) else head)
 
 
@@ -367,7 +369,7 @@ READERS: dict[str, Reader] = {
     "jina_embeddings_v3": _jina,
     "eurobert": _eurobert,
     "esmc": _esmc,
-    "modernbert": _modernbert,
-    "ultrabert": _ultrabert,
+    "modernbert": modernbert,
+    "ultrabert": ultrabert,
     "neomme": _neomme,
 }

@@ -10,11 +10,14 @@ from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeAlias
 
 from costsim.architectures.architecture import Description
+from costsim.architectures.encoder import Encoder
 from costsim.architectures.huggingface.bart import Side, side
 from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.encoders import TOKENS
 from costsim.architectures.huggingface.nested_text import READERS as NESTED
+from costsim.architectures.huggingface.rotary_encoders import modernbert, ultrabert
 from costsim.architectures.huggingface.towers import TOWERS, Seen, merged_by
-from costsim.architectures.layers import RMS
+from costsim.architectures.layers import RMS, NormStyle
 from costsim.architectures.layers.tables import Table
 from costsim.architectures.multimodal import (
     LAYER_NORM,
@@ -292,6 +295,39 @@ def _voxtral(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return _two(inputs, hidden, bias=False)
 
 
+def _bert_of(
+    config: Config, read: Callable[[Config], Encoder], *, norm: NormStyle | None
+) -> Multimodal:
+    """Return an encoder that sees; scores are taken as the whole model's config says."""
+    name = config.class_name()
+    config.ignore(
+        *_IDLE.split(), "classifier_pooling", "classifier_bias", "initializer_cutoff_factor"
+    )
+    encoder = read(config.nested("text_config"))
+    seen = _seen(config)
+    merge, hidden = config.size("pixel_shuffle_factor"), encoder.stack.hidden
+    head = encoder.head
+    if head is not None:
+        head = replace(head, tied_to=TOKENS if config.flag("tie_word_embeddings") else None)
+    if name.endswith("Model"):
+        head = None
+    steps: tuple[Step, ...] = (
+        Dense(inputs=merge**2 * seen.width, outputs=hidden, bias=False),
+        *((Normalized(width=hidden, style=norm),) if norm else ()),
+    )
+    positions = max(1, seen.tokens // merge**2)
+    projector = Chain(name="projector", positions=positions, steps=steps)
+    return Multimodal(text=replace(encoder, head=head), parts=(*seen.parts, projector))
+
+
+def _modernvbert(config: Config) -> Multimodal:
+    return _bert_of(config, modernbert, norm=None)
+
+
+def _ultravbert(config: Config) -> Multimodal:
+    return _bert_of(config, ultrabert, norm=RMS)
+
+
 READERS: dict[str, Reader] = {
     "gemma3": _of(_gemma),
     "shieldgemma2": _of(_gemma),
@@ -328,6 +364,8 @@ READERS: dict[str, Reader] = {
     "glm46v": _of(_none),
     "glmga": _of(_none),
     "glm_ocr": _of(_none),
+    "modernvbert": _modernvbert,
+    "ultravbert": _ultravbert,
     "qwen2_audio": _hears(_linear),
     "voxtral": _hears(_voxtral),
     "qwen2_5_omni_thinker": _hears(_none, sees=True),
