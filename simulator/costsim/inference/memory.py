@@ -1,0 +1,139 @@
+"""What a device of a replica holds: weights, what is left for the cache, what a request takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.operators import Attention, Experts, LatentAttention, Linear
+from costsim.architectures.workload import Shard, Workload
+from costsim.hardware.decode import CACHE_BYTES
+from costsim.hardware.kernels import FORMATS
+from costsim.hardware.systems import System
+from costsim.inference.engines import Engine
+from costsim.inference.layout import Array, Layouts, Quantization
+
+_HALF, _SINGLE = 2.0, 4.0  # bytes of an element of activations, and of logits
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudget:
+    """The arithmetic by which an engine sizes its cache at start-up, on one device.
+
+    vLLM and SGLang take a share of the whole memory, of which the cache gets what weights, other
+    allocations and the activations of the largest step leave: total · ratio - weights - other -
+    activations. TensorRT-LLM gives the cache a share of what is free. Captured graphs lie outside.
+    """
+
+    total_bytes: float
+    memory_ratio: float
+    weights_bytes: float
+    other_bytes: float
+    activation_bytes: float
+    memory_of: Literal["total", "free"] = "total"
+
+    @property
+    def cache_bytes(self) -> float:
+        """Bytes left for the cache; below zero where the model does not fit."""
+        held = self.weights_bytes + self.other_bytes + self.activation_bytes
+        if self.memory_of == "free":
+            return (self.total_bytes - held) * self.memory_ratio
+        return self.total_bytes * self.memory_ratio - held
+
+    @property
+    def fits(self) -> bool:
+        """Whether anything is left for a cache."""
+        return self.cache_bytes > 0
+
+    def blocks(self, block_bytes: float) -> int:
+        """Return how many whole blocks the cache has."""
+        return max(0, math.floor(self.cache_bytes / block_bytes))
+
+
+def cache_budget(
+    system: System,
+    model: Architecture,
+    layouts: Layouts,
+    quantization: Quantization,
+    engine: Engine,
+) -> Array:
+    """Return bytes that `engine` gives the cache on a device of each layout; negative = no fit."""
+    total = np.full(len(layouts), system.accelerator.memory_usable_bytes)
+    held = weight_bytes(model, layouts, quantization) + engine.other_bytes
+    held = held + activation_bytes(model, layouts, engine)
+    if engine.memory_of == "free":
+        return (total - held) * engine.memory_ratio
+    return total * engine.memory_ratio - held
+
+
+def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> Array:
+    """Return bytes of activations alive at once in the largest step that `engine` allows.
+
+    Of its tokens the residual stream, its norm, and what enters and leaves the widest product of a
+    layer; of its requests the logits in fp32, as they are profiled before the cache is sized.
+    """
+    shard = layouts.shard()
+    tokens = float(engine.max_batched_tokens)
+    widest, logits = np.zeros(len(layouts)), np.zeros(len(layouts))
+    blocks = model.blocks(Workload(1.0, 1.0))
+    hidden = float(blocks[-1].source.elements)
+    for block in blocks:
+        for op in block.shard(shard).operators:
+            if isinstance(op, Experts):
+                both = float(op.top_k) * (op.hidden + op.ups * op.width)
+                widest = np.maximum(widest, both * op.experts / op.chosen_from)
+            elif isinstance(op, Linear) and op.use == "head":
+                logits = np.maximum(logits, op.outputs)
+            elif isinstance(op, Linear):
+                widest = np.maximum(widest, op.outputs + op.inputs)
+    requests = np.minimum(engine.max_sequences, tokens)
+    return _HALF * tokens * (2.0 * hidden + widest) + _SINGLE * requests * logits
+
+
+def weight_bytes(model: Architecture, layouts: Layouts, quantization: Quantization) -> Array:
+    """Return bytes of weights on one device of each layout; stages are taken as equal."""
+    shard = layouts.shard()
+    wide = FORMATS[quantization.other].weight_bytes
+    total = np.zeros(len(layouts))
+    for block in model.blocks(Workload(1.0, 1.0)):
+        for operator in block.shard(shard).operators:
+            narrow = quantization.weight_bytes(operator)
+            for weight in operator.weights():
+                each = narrow if weight.matrix and not weight.lookup else wide
+                total += float(block.count) * weight.stored_elements * each
+    return total / layouts.pp
+
+
+def cache_bytes(
+    model: Architecture, layouts: Layouts, quantization: Quantization, tokens: Array
+) -> Array:
+    """Return bytes that a request of `tokens` positions keeps on one device of its attention rank.
+
+    Heads of keys and values divide over tp ranks as far as there are any; a latent is held by all.
+    """
+    element = CACHE_BYTES[quantization.cache]
+    total = np.zeros(np.broadcast_shapes(np.shape(tokens), (len(layouts),)))
+    for tensor, count in model.description.cache(1.0, np.asarray(tokens, dtype=np.float64)):
+        each = 4.0 if tensor.storage == "float32" else element
+        total = total + count * tensor.elements * each
+    return total * held_share(model, layouts) / layouts.pp
+
+
+def held_share(model: Architecture, layouts: Layouts) -> Array:
+    """Return the share of a request's cache that one tp rank holds."""
+    whole, held = 0.0, np.zeros(len(layouts))
+    for block in model.blocks(Workload(1.0, 1.0)):
+        for op in block.operators:
+            if isinstance(op, LatentAttention):
+                width = float(op.latent_dim + op.rotary_dim) * float(block.count)
+                whole, held = whole + width, held + width
+            elif isinstance(op, Attention):
+                local = op.shard(Shard(tp=layouts.tp))
+                width = float(op.head_dim + op.value_dim) * float(block.count)
+                whole = whole + width * float(op.kv_heads)
+                held = held + width * np.asarray(local.kv_heads, dtype=np.float64)
+    return held / whole if whole else 1.0 / layouts.tp
