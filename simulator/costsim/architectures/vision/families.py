@@ -91,7 +91,7 @@ def _checked(family: type[ImageNet], fields: Mapping[str, Any], document: Docume
     problems: list[Problem] = []
 
     def problem(field: str, message: str, hint: str | None = None) -> None:
-        place = document.locate(("vision", field))
+        place = document.locate(("vision", field), key=field not in known)
         problems.append(Problem(f"`{field}` {message}", place, hint))
 
     for field in fields:

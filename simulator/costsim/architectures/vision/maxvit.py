@@ -67,10 +67,11 @@ class MaxVit(ImageNet):
     def _attend(self, net: Net, kind: str) -> None:
         width, sizes, tokens = net.x.channels, net.x.sizes, self.window * self.window
         heads = exact_div(width, self.head_dim)
+        net.rearrange(width, sizes)
         net.layer_norm()
         net.learned(f"{kind}_bias", ((2 * self.window - 1) ** 2, heads), applied=False)
         net.self_attention(heads, windows=exact_div(net.x.positions, tokens), tokens=tokens)
-        net.reshape(width, sizes)
+        net.rearrange(width, sizes)
 
     def _feed(self, net: Net) -> None:
         net.layer_norm()

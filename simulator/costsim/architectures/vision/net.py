@@ -340,6 +340,14 @@ class Net:
         """See the same values as another map: flattened, or patches joined to channels."""
         self.x = replace(self.x, channels=channels, sizes=sizes)
 
+    def rearrange(self, channels: Number, sizes: Sizes) -> None:
+        """Copy the same values into another order: windows, tokens one after another."""
+        x = self.x
+        name = self.name("rearrangement")
+        rows = self.batch * prod(sizes)
+        self.add(Elementwise(name=name, rows=rows, read=channels, written=channels, split=x.split))
+        self.x = replace(x, name=name, channels=channels, sizes=sizes)
+
     def flatten(self) -> None:
         """See a map as one vector."""
         self.reshape(self.x.channels * self.x.positions, ())

@@ -65,7 +65,7 @@ class Swin(ImageNet):
     def _merge(self, net: Net) -> None:
         *frames, height, width = net.x.sizes
         channels = net.x.channels
-        net.reshape(4 * channels, (*frames, ceil_div(height, 2), ceil_div(width, 2)))
+        net.rearrange(4 * channels, (*frames, ceil_div(height, 2), ceil_div(width, 2)))
         if self.version == 1:
             net.layer_norm()
         net.linear(2 * channels, bias=False)
@@ -94,7 +94,8 @@ class Swin(ImageNet):
         sizes, channels = net.x.sizes, net.x.channels
         window = self.shown_window(sizes)
         windows = tuple(ceil_div(n, w) for n, w in zip(sizes, window, strict=True))
-        net.reshape(channels, tuple(n * w for n, w in zip(windows, window, strict=True)))  # padded
+        padded = tuple(n * w for n, w in zip(windows, window, strict=True))
+        net.rearrange(channels, padded)  # shifted, padded and cut to windows
         self._position_bias(net, heads)
         net.self_attention(
             heads,
@@ -103,7 +104,7 @@ class Swin(ImageNet):
             bias=self.query_key_value_bias,
             key_bias=self.key_bias,
         )
-        net.reshape(channels, sizes)
+        net.rearrange(channels, sizes)
 
     def shown_window(self, sizes: tuple[Number, ...]) -> tuple[Number, ...]:
         """Return the window on a map of `sizes`."""
