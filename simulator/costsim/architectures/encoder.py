@@ -20,20 +20,20 @@ class Pooler:
     Neither masked language modelling nor a loss of the hidden states depends on it.
     """
 
-    width: Number
+    outputs: Number
     activation: str = "tanh"
 
     def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
         """Return its two operators."""
         dense = Linear.of(
-            "pooler.dense", "input.first", workload.batch, hidden, self.width, bias=True
+            "pooler.dense", "input.first", workload.batch, hidden, self.outputs, bias=True
         )
         activation = Elementwise(
             name="pooler.activation",
             rows=workload.batch,
-            read=self.width,
-            written=self.width,
-            holds=(Held("pooler.dense", self.width),),
+            read=self.outputs,
+            written=self.outputs,
+            holds=(Held("pooler.dense", self.outputs),),
             function=self.activation,
         )
         return (Detached.around(dense), Detached.around(activation))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import cast
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
@@ -32,11 +32,12 @@ class PatchStem:
     norm: NormStyle | None = None
 
     def _image(self, workload: Workload) -> tuple[Number, Number]:
-        given: Any = workload.image
-        if given is None:
+        if workload.image is None:
             return self.image
-        sides: Any = given if isinstance(given, tuple) else (given, given)
-        return sides[-2], sides[-1]
+        if not isinstance(workload.image, tuple):
+            return workload.image, workload.image
+        *_, height, width = cast("tuple[Number, ...]", workload.image)
+        return height, width
 
     def _patches(self, workload: Workload) -> Number:
         height, width = self._image(workload)

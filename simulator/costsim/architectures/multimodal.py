@@ -40,17 +40,17 @@ class Dense:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalized:
-    """A norm of `width` values."""
+    """A norm of `size` values."""
 
-    width: Number
+    size: Number
     style: NormStyle = LAYER_NORM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activated:
-    """An activation function of `width` values."""
+    """An activation function of `size` values."""
 
-    width: Number
+    size: Number
     function: str = "gelu"
 
 
@@ -91,14 +91,14 @@ def _operator(step: Step, name: str, source: str, rows: Number) -> Operator:
         case Dense():
             return Linear.of(name, source, rows, step.inputs, step.outputs, bias=step.bias)
         case Normalized():
-            return step.style.operator(name, source, rows, step.width)
+            return step.style.operator(name, source, rows, step.size)
         case Activated():
             return Elementwise(
                 name=name,
                 rows=rows,
-                read=step.width,
-                written=step.width,
-                holds=(Held(source, step.width),),
+                read=step.size,
+                written=step.size,
+                holds=(Held(source, step.size),),
                 function=step.function,
             )
         case Tensors():
@@ -111,7 +111,7 @@ def _width(steps: Sequence[Step]) -> Number:
             case Dense():
                 return step.inputs
             case Normalized() | Activated():
-                return step.width
+                return step.size
             case Tensors():
                 continue
     return 0

@@ -88,7 +88,8 @@ class TextStem:
             width=width if self.token_width is None else self.token_width,
         )
         found: list[Operator] = [tokens if self.tied_to is None else Reused.around(tokens)]
-        found.extend(table.operator(name, workload, width) for table in self.tables)
+        for table in self.tables:
+            found.extend(table.operators(name, workload, width))
         source, wide = name, hidden if self.norm_last else width
         project = Linear.of(f"{name}.project", name, rows, width, hidden, bias=self.projection_bias)
         if self.norm_last and projected:
@@ -112,7 +113,7 @@ class TextStem:
 class Transform:
     """What a head does before it scores the vocabulary: dense, activation, norm."""
 
-    width: Number
+    outputs: Number
     bias: bool = True
     dense: bool = True
     activation: str = "gelu"
@@ -126,7 +127,7 @@ class Transform:
         if self.dense:
             found.append(
                 Linear.of(
-                    "head.transform", source, rows, hidden, self.width, bias=self.bias, use="head"
+                    "head.transform", source, rows, hidden, self.outputs, bias=self.bias, use="head"
                 )
             )
             source = "head.transform"
@@ -134,15 +135,15 @@ class Transform:
             Elementwise(
                 name="head.activation",
                 rows=rows,
-                read=self.width,
-                written=self.width,
-                holds=(Held(source, self.width),),
+                read=self.outputs,
+                written=self.outputs,
+                holds=(Held(source, self.outputs),),
                 function=self.activation,
             )
         )
         source = "head.activation"
         if self.norm is not None:
-            found.append(self.norm.operator("head.transform_norm", source, rows, self.width))
+            found.append(self.norm.operator("head.transform_norm", source, rows, self.outputs))
             source = "head.transform_norm"
         return tuple(found), source
 
@@ -173,7 +174,7 @@ class Head:
         if self.transform is not None:
             inner, source = self.transform.operators(rows, hidden, source)
             found.extend(inner)
-            width = self.transform.width
+            width = self.transform.outputs
         if self.rank is not None:
             found.append(
                 Linear.of(

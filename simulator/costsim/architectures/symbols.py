@@ -157,11 +157,19 @@ class _Namer:
         return found
 
     def run(self, runs: int, index: int, count: int) -> Expr:
-        return self._named("layers", index + 1 if runs > 1 else 0, count)
+        """Name a number of layers by its run; stacks of other depths go on counting."""
+        own = index + 1 if runs > 1 else 0
+        while self.table.get(self._symbol("layers", own), Meaning("", count)).value != count:
+            own += 1
+        return self._named("layers", own, count)
+
+    def _symbol(self, field: str, index: int) -> Symbol:
+        letter, _ = LETTERS[field]
+        return symbol(f"{letter}_{index}" if index else letter)
 
     def _named(self, field: str, index: int, value: int) -> Symbol:
-        letter, meaning = LETTERS[field]
-        found = symbol(f"{letter}_{index}" if index else letter)
+        _, meaning = LETTERS[field]
+        found = self._symbol(field, index)
         text = f"{meaning}, kind {index}" if index else meaning
         self.table[found] = Meaning(text, value)
         return found

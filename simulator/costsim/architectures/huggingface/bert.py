@@ -95,7 +95,7 @@ def _roc_bert(config: Config) -> Encoder:
         token_width=found.hidden,
         embedding_width=joined if joins else None,
         tables=tuple(
-            replace(table, width=found.hidden) if table.width is None else table
+            replace(table, columns=found.hidden) if table.columns is None else table
             for table in tables(config, _BERT, *more)
         ),
         norm=LAYER_NORM,
@@ -117,7 +117,7 @@ def _electra(config: Config) -> Encoder:
     kin = Kin(pooler=False)
     found = shape(config)
     width = config.size("embedding_size")
-    return _factorized(config, kin, found, width, Transform(width=width, norm=LAYER_NORM))
+    return _factorized(config, kin, found, width, Transform(outputs=width, norm=LAYER_NORM))
 
 
 def _rembert(config: Config) -> Encoder:
@@ -125,7 +125,7 @@ def _rembert(config: Config) -> Encoder:
     found = shape(config)
     width = config.size("input_embedding_size")
     output = config.size("output_embedding_size")
-    transform = Transform(width=output, activation=found.activation, norm=LAYER_NORM)
+    transform = Transform(outputs=output, activation=found.activation, norm=LAYER_NORM)
     return _factorized(config, kin, found, width, transform)
 
 
@@ -136,7 +136,7 @@ def _roformer(config: Config) -> Encoder:
     positions = config.size("max_position_embeddings")
     config.ignore("rotary_value")
     angles = Table("angles", positions, found.head_dim, shared=True)  # fixed, yet parameters
-    transform = Transform(width=width, activation=found.activation, norm=LAYER_NORM)
+    transform = Transform(outputs=width, activation=found.activation, norm=LAYER_NORM)
     one = encoder_layer(found, rotary=True)
     return _factorized(config, kin, found, width, transform, angles, layer=one)
 
@@ -147,7 +147,7 @@ def _albert(config: Config) -> Encoder:
     width = config.size("embedding_size")
     groups = config.size("num_hidden_groups")
     inner = config.size("inner_group_num")
-    transform = Transform(width=width, activation=found.activation, norm=LAYER_NORM)
+    transform = Transform(outputs=width, activation=found.activation, norm=LAYER_NORM)
     config.require(
         found.layers % groups == 0,
         "num_hidden_groups",

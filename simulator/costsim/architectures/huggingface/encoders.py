@@ -128,7 +128,7 @@ def tables(config: Config, kin: Kin, *more: Table) -> tuple[Table, ...]:
 def masked_head(found: Shape, *, width: Number | None = None, tied: bool = True) -> Head:
     """Return dense, activation, norm and scores: the head of masked language modelling."""
     transform = Transform(
-        width=found.hidden if width is None else width,
+        outputs=found.hidden if width is None else width,
         activation=found.activation,
         norm=LAYER_NORM,
     )
@@ -166,7 +166,7 @@ def assemble(
     return Encoder(
         stack=stack,
         head=None if bare else head,
-        pooler=(pooler or Pooler(width=stack.hidden)) if pooled else None,
+        pooler=(pooler or Pooler(outputs=stack.hidden)) if pooled else None,
         context_limit=None,
     )
 

@@ -199,7 +199,7 @@ def _esmc(config: Config) -> Encoder:
     )
     head = Head(
         vocabulary=sizes.vocabulary,
-        transform=Transform(width=sizes.hidden, norm=LAYER_NORM),
+        transform=Transform(outputs=sizes.hidden, norm=LAYER_NORM),
         bias=True,
     )
     return Encoder(stack=stack, head=None if is_bare(config) else head)
@@ -235,7 +235,7 @@ def modernbert(config: Config) -> Encoder:
     stack, norm = _modernbert_stack(config)
     vocabulary = config.size("vocab_size")
     transform = Transform(
-        width=stack.hidden,
+        outputs=stack.hidden,
         bias=config.flag("classifier_bias"),
         activation=config.text("classifier_activation"),
         norm=norm,
@@ -267,7 +267,7 @@ def _ultrabert_head(config: Config, stack: Stack, tied_to: str | None) -> Head:
     width = config.size("prediction_head_size")
     return Head(
         vocabulary=config.size("vocab_size"),
-        transform=Transform(width=width, bias=False),
+        transform=Transform(outputs=width, bias=False),
         rank=stack.hidden,
         tied_to=tied_to,
     )
@@ -353,9 +353,9 @@ def _neomme(config: Config) -> Multimodal:
         name="patches",
         positions=1,
         steps=(
-            Normalized(width=pixels),
+            Normalized(size=pixels),
             Dense(inputs=pixels, outputs=inner, bias=False),
-            Activated(width=inner),
+            Activated(size=inner),
             Dense(inputs=inner, outputs=hidden),
         ),
     )

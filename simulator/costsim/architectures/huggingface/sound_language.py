@@ -69,7 +69,8 @@ def _conformer(config: Config) -> tuple[Part, ...]:
     )
     table = Table("distances", 2 * reach + 1, head_dim, whole=True)
     convolution = ConvolutionModule(
-        width=config.size("conv_expansion_factor") * hidden, kernel=config.size("conv_kernel_size")
+        channels=config.size("conv_expansion_factor") * hidden,
+        kernel=config.size("conv_kernel_size"),
     )
     last = network("second")
     layer = Branches(
@@ -154,7 +155,7 @@ def _qwen3_asr(config: Config) -> Multimodal:
         positions=FRAMES // 8,
         steps=(
             Dense(inputs=found.hidden, outputs=found.hidden),
-            Activated(width=found.hidden),
+            Activated(size=found.hidden),
             Dense(inputs=found.hidden, outputs=output),
         ),
     )
@@ -203,7 +204,7 @@ def _voxtral_realtime(config: Config) -> Multimodal:
         positions=FRAMES // 2 // merge,
         steps=(
             Dense(inputs=merge * width, outputs=hidden, bias=False),
-            Activated(width=hidden),
+            Activated(size=hidden),
             Dense(inputs=hidden, outputs=hidden, bias=False),
         ),
     )
@@ -257,7 +258,7 @@ def _vibevoice(config: Config) -> Multimodal:
         heard, width = _tokenizer(config.nested(f"{name}_tokenizer_encoder_config"), name)
         steps = (
             Dense(inputs=width, outputs=hidden),
-            Normalized(width=hidden, style=RMS),
+            Normalized(size=hidden, style=RMS),
             Dense(inputs=hidden, outputs=hidden),
         )
         parts.extend((*heard, Chain(name=f"projector.{name}", positions=225, steps=steps)))

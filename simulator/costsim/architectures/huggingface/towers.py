@@ -112,9 +112,9 @@ def pooled(width: int, tokens: int, feed_forward: int) -> tuple[Chain, Chain]:
         Tensors(shapes=((1, 1, width),)),
         Dense(inputs=width, outputs=width),
         Dense(inputs=width, outputs=width),
-        Normalized(width=width),
+        Normalized(size=width),
         Dense(inputs=width, outputs=feed_forward),
-        Activated(width=feed_forward),
+        Activated(size=feed_forward),
         Dense(inputs=feed_forward, outputs=width),
     )
     return keys, Chain(name="vision.pooling", positions=1, steps=steps)
@@ -256,9 +256,9 @@ def _llama4(config: Config) -> Seen:
         positions=tokens // merge**2,
         steps=(
             Dense(inputs=sizes.feed_forward, outputs=width, bias=False),
-            Activated(width=width),
+            Activated(size=width),
             Dense(inputs=width, outputs=output, bias=False),
-            Activated(width=output),
+            Activated(size=output),
         ),
     )
     parts = (tower(stem, **sizes.options()), adapter)
@@ -300,14 +300,14 @@ def _qwen(
     merged = merge**2 * sizes.hidden
     network: tuple[Step, ...] = (
         Dense(inputs=merged, outputs=merged),
-        Activated(width=merged),
+        Activated(size=merged),
         Dense(inputs=merged, outputs=width),
     )
     tokens = patches_of(sizes.image, sizes.patch) // merge**2
     merger = Chain(
         name="vision.merger",
         positions=tokens,
-        steps=(Normalized(width=sizes.hidden, style=norm), *network),
+        steps=(Normalized(size=sizes.hidden, style=norm), *network),
     )
     parts: tuple[Part, ...] = (seen, merger)
     if deep:
@@ -318,7 +318,7 @@ def _qwen(
                 Chain(
                     name=f"vision.merger.{index}",
                     positions=tokens,
-                    steps=(Normalized(width=merged), *network),
+                    steps=(Normalized(size=merged), *network),
                 )
                 for index in read
             ),
@@ -379,9 +379,9 @@ def _glm(config: Config, *, positions: bool, query_key_norm: bool) -> Seen:
         steps=(
             Dense(inputs=merge**2 * sizes.hidden, outputs=width),
             Dense(inputs=width, outputs=width, bias=False),
-            Normalized(width=width),
+            Normalized(size=width),
             Dense(inputs=width, outputs=2 * merger_width, bias=False),
-            Activated(width=merger_width, function="silu"),
+            Activated(size=merger_width, function="silu"),
             Dense(inputs=merger_width, outputs=width, bias=False),
         ),
     )

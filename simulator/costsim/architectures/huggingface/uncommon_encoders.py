@@ -148,7 +148,7 @@ def _convbert(config: Config) -> Encoder:
     stack = Stack(
         hidden=found.hidden, stem=stem, layers=((with_network(mixer, found), found.layers),)
     )
-    transform = Transform(width=width, norm=LAYER_NORM)
+    transform = Transform(outputs=width, norm=LAYER_NORM)
     head = Head(
         vocabulary=found.vocabulary,
         transform=transform,
@@ -322,7 +322,7 @@ def _luke(config: Config) -> Description:
         steps=(
             Tensors(shapes=((entities, width), (positions, hidden), (types, hidden)), lookup=True),
             *((Dense(inputs=width, outputs=hidden, bias=False),) if width != hidden else ()),
-            Normalized(width=hidden),
+            Normalized(size=hidden),
         ),
     )
     parts = [tables_]
@@ -332,8 +332,8 @@ def _luke(config: Config) -> Description:
     if not is_bare(config):
         steps = (
             Dense(inputs=hidden, outputs=width),
-            Activated(width=width),
-            Normalized(width=width),
+            Activated(size=width),
+            Normalized(size=width),
             Tensors(shapes=((entities,),)),
         )
         parts.append(Chain(name="entities.head", positions=1, steps=steps))
@@ -365,13 +365,13 @@ def _mobilebert(config: Config) -> Description:
         vocabulary=vocabulary,
         embedding_width=neighbours * width,
         token_width=width,
-        tables=tuple(replace(table, width=hidden) for table in tables(config, Kin())),
+        tables=tuple(replace(table, columns=hidden) for table in tables(config, Kin())),
         norm=LAYER_NORM,
         norm_last=True,
         projected=neighbours > 1 or width != hidden,
     )
     stack = Stack(hidden=hidden, stem=stem, layers=((layer, config.layers("num_hidden_layers")),))
-    transform = Transform(width=hidden, activation=config.text("hidden_act"), norm=LAYER_NORM)
+    transform = Transform(outputs=hidden, activation=config.text("hidden_act"), norm=LAYER_NORM)
     head = Head(
         vocabulary=vocabulary,
         transform=transform,

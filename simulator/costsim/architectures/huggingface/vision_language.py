@@ -128,15 +128,15 @@ def _two(
     middle = hidden if inner is None else inner
     network: tuple[Step, ...] = (
         Dense(inputs=inputs, outputs=middle, bias=bias),
-        Activated(width=middle),
+        Activated(size=middle),
         Dense(inputs=middle, outputs=hidden, bias=bias),
     )
-    return (Normalized(width=inputs), *network) if norm else network
+    return (Normalized(size=inputs), *network) if norm else network
 
 
 def _gemma(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return (
-        Normalized(width=seen.width, style=RMS),
+        Normalized(size=seen.width, style=RMS),
         Dense(inputs=seen.width, outputs=hidden, bias=False),
     )
 
@@ -177,7 +177,7 @@ def _cohere(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     merge = config.size("downsample_factor")
     return (
         Dense(inputs=merge**2 * seen.width, outputs=inner),
-        Activated(width=inner, function="silu"),
+        Activated(size=inner, function="silu"),
         Dense(inputs=inner // 2, outputs=hidden),
     )
 
@@ -190,14 +190,14 @@ def _internvl(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
 def _merged(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     """Norm of each patch, then dense over several and dense to the text: Kimi, PaddleOCR."""
     inputs = 4 * seen.width
-    return (Normalized(width=seen.width), *_two(inputs, hidden, inner=inputs))
+    return (Normalized(size=seen.width), *_two(inputs, hidden, inner=inputs))
 
 
 def _mistral(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     merge = config.size("spatial_merge_size")
     bias = config.flag("multimodal_projector_bias")
     return (
-        Normalized(width=seen.width, style=RMS),
+        Normalized(size=seen.width, style=RMS),
         Dense(inputs=merge**2 * seen.width, outputs=seen.width, bias=False),
         *_two(seen.width, hidden, bias=bias),
     )
@@ -313,7 +313,7 @@ def _bert_of(
         head = None
     steps: tuple[Step, ...] = (
         Dense(inputs=merge**2 * seen.width, outputs=hidden, bias=False),
-        *((Normalized(width=hidden, style=norm),) if norm else ()),
+        *((Normalized(size=hidden, style=norm),) if norm else ()),
     )
     positions = max(1, seen.tokens // merge**2)
     projector = Chain(name="projector", positions=positions, steps=steps)

@@ -20,9 +20,9 @@ from costsim.architectures.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolutionModule:
-    """h → 2·width, gated to width, filtered by `kernel` positions, normalized, back to h."""
+    """h → 2·channels, gated to channels, filtered by `kernel` positions, normalized, back to h."""
 
-    width: Number
+    channels: Number
     kernel: Number
     bias: bool = True
     filter_bias: bool = False
@@ -32,7 +32,7 @@ class ConvolutionModule:
         self, workload: Workload, hidden: Number, source: str
     ) -> tuple[tuple[Operator, ...], str]:
         """Return the operators that turn `source` into the module's output, and its name."""
-        rows, width = workload.rows, self.width
+        rows, width = workload.rows, self.channels
         gated, filtered, normed = "convolution.gated", "convolution.filter", "convolution.norm"
         norm: Operator = ChannelNorm(
             name=normed,
