@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import cast
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
 from costsim.architectures.operators import Convolution, Learned, Operator
+from costsim.architectures.vision.net import each
 from costsim.architectures.workload import Workload
 
 
@@ -34,9 +34,7 @@ class PatchStem:
     def _image(self, workload: Workload) -> tuple[Number, Number]:
         if workload.image is None:
             return self.image
-        if not isinstance(workload.image, tuple):
-            return workload.image, workload.image
-        *_, height, width = cast("tuple[Number, ...]", workload.image)
+        *_, height, width = each(workload.image, 2)
         return height, width
 
     def _patches(self, workload: Workload) -> Number:
