@@ -83,13 +83,13 @@ def test_a_missing_column_is_one_error(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_runs_of_other_kinds_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "serving.csv"
+    path = tmp_path / "vision.csv"
     path.write_text(
-        "id,config,accelerator_id,input_tokens,output_tokens,tpot_ms\n"
-        "a,x.json,nvidia-h100-sxm5-80gb,1024,128,9.5\n",
+        "id,model,mode,accelerator_id,batch,gmacs,samples_per_s\n"
+        "a,resnet50,infer,nvidia-rtx-3090,256,4.1,2500\n",
         encoding="utf-8",
     )
     assert main(["validate", str(path), "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["status"] == "unsupported"
-    assert "inference runs" in row["reason"]
+    assert "vision runs" in row["reason"]

@@ -7,23 +7,28 @@ from costsim.planning.intervals import memory_interval, regime, step_time_interv
 
 
 @pytest.mark.parametrize(
-    ("device", "devices", "step_s", "expected"),
+    ("device", "devices", "host_ratio", "expected"),
     [
-        ("nvidia-h100-sxm5-80gb", 64, 5.0, "known"),
-        ("nvidia-h100-sxm5-80gb", 64, 0.1, "small_step"),
-        ("nvidia-h100-sxm5-80gb", 8192, 5.0, "large_scale"),
-        ("amd-mi300x", 8, 5.0, "sheet_only"),
+        ("nvidia-h100-sxm5-80gb", 64, 0.0, "known"),
+        ("nvidia-h100-sxm5-80gb", 64, 0.4, "host_bound"),
+        ("nvidia-h100-sxm5-80gb", 8192, 0.0, "large_scale"),
+        ("amd-mi300x", 8, 0.0, "sheet_only"),
     ],
 )
-def test_the_regime_of_an_estimate(device: str, devices: int, step_s: float, expected: str) -> None:
-    assert regime(load_hardware(device), devices, step_s) == expected
+def test_the_regime_of_an_estimate(
+    device: str, devices: int, host_ratio: float, expected: str
+) -> None:
+    assert regime(load_hardware(device), devices, host_ratio) == expected
 
 
 @pytest.mark.parametrize("device", ["nvidia-h100-sxm5-80gb", "amd-mi300x", "google-tpu-v6e"])
 @pytest.mark.parametrize("devices", [8, 4096])
 @pytest.mark.parametrize("step_s", [0.01, 10.0])
-def test_an_interval_scales_with_its_estimate(device: str, devices: int, step_s: float) -> None:
-    low, high = step_time_interval(step_s, load_hardware(device), devices)
+@pytest.mark.parametrize("host_ratio", [0.0, 0.5])
+def test_an_interval_scales_with_its_estimate(
+    device: str, devices: int, step_s: float, host_ratio: float
+) -> None:
+    low, high = step_time_interval(step_s, load_hardware(device), devices, host_ratio)
     assert 0.3 * step_s < low < high < 4 * step_s
 
 

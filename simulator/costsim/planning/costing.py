@@ -63,7 +63,8 @@ class Costing:
         devices, steps = strategy.devices, self.steps(evaluation)
         kept = self.goodput(evaluation, row)
         step_s = float(evaluation.step_time_s[row])
-        fast, slow = step_time_interval(step_s, self.resolved.system, devices)
+        host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
+        fast, slow = step_time_interval(step_s, self.resolved.system, devices, host_ratio)
 
         def run(seconds: float) -> dict[str, float]:
             days = seconds * steps / kept.ratio / _DAY_S

@@ -9,24 +9,25 @@ from costsim.hardware.systems import System
 from costsim.resources import data_folder
 from costsim.training.losses import is_measured
 
-REGIMES = ("sheet_only", "large_scale", "small_step", "known")
+REGIMES = ("sheet_only", "large_scale", "host_bound", "known")
 """Kinds of estimates that err differently; the first that fits counts."""
 
 _LARGE_DEVICES = 2048
-_SMALL_STEP_S = 0.5
+_HOST_BOUND_RATIO = 0.05
 
 
-def regime(system: System, devices: int, step_time_s: float) -> str:
+def regime(system: System, devices: int, host_ratio: float) -> str:
     """Return the regime of an estimate: one of `REGIMES`.
 
     `sheet_only` devices are of a class on which no step was measured; at `large_scale` the slowest
-    of thousands of devices decides; a `small_step` is bound by the host.
+    of thousands of devices decides; `host_bound` steps wait for the host for a share `host_ratio`
+    of their time that matters.
     """
     if not is_measured(system):
         return "sheet_only"
     if devices > _LARGE_DEVICES:
         return "large_scale"
-    return "small_step" if step_time_s < _SMALL_STEP_S else "known"
+    return "host_bound" if host_ratio > _HOST_BOUND_RATIO else "known"
 
 
 @cache
@@ -40,13 +41,11 @@ def _residuals() -> dict[str, Any]:
     return loaded
 
 
-def step_time_interval(step_time_s: float, system: System, devices: int) -> tuple[float, float]:
-    """Return the seconds between which the measured step time falls in 8 of 10 cases.
-
-    A regime of which too few runs were measured has the interval of all.
-    """
-    row = _residuals()["step_time_s"]
-    row = row["regimes"].get(regime(system, devices, step_time_s), row)
+def step_time_interval(
+    step_time_s: float, system: System, devices: int, host_ratio: float
+) -> tuple[float, float]:
+    """Return the seconds between which the measured step time falls in 8 of 10 cases."""
+    row = _residuals()["step_time_s"]["regimes"][regime(system, devices, host_ratio)]
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 

@@ -9,11 +9,13 @@ benchmarks/calibration/fit_training.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.calibration import class_of
+from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
 from costsim.resources import data_folder
 
@@ -54,10 +56,33 @@ def _table() -> dict[str, Any]:
 
 
 def losses(system: System) -> Losses:
-    """Return the losses of the class of `system`'s accelerator, or those of all classes."""
+    """Return the losses of the class of `system`'s accelerator.
+
+    A class on which no step was measured has those of all classes, and sustains no more products
+    than its rated power pays for.
+    """
     table = _table()
-    name = class_of(system.accelerator.architecture)
-    return Losses(**{**table["generic"], **table["classes"].get(name, {})})
+    own = table["classes"].get(class_of(system.accelerator.architecture))
+    if own is not None:
+        return Losses(**own)
+    generic = Losses(**table["generic"])
+    wide_per_j: float = table["power"]["flops_per_j"]
+    wide = _paid_ratio(system.accelerator, "bf16", wide_per_j)
+    narrow = _paid_ratio(system.accelerator, "fp8", 2 * wide_per_j)  # half the bits, half the work
+    return replace(
+        generic,
+        sustained_ratio=min(generic.sustained_ratio, wide),
+        sustained_narrow_ratio=min(generic.sustained_narrow_ratio, narrow),
+    )
+
+
+def _paid_ratio(accelerator: Accelerator, dtype: str, flops_per_j: float) -> float:
+    """Return the rate that rated power pays for over that of products timed alone, at most 1."""
+    peak = accelerator.peaks_flops_per_s.get(dtype)
+    if peak is None or accelerator.tdp_w is None:
+        return 1.0
+    alone = peak * load_kernel_model(accelerator).gemm_constants(dtype).compute_ratio
+    return min(1.0, flops_per_j * accelerator.tdp_w / alone)
 
 
 def is_measured(system: System) -> bool:

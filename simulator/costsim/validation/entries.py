@@ -21,6 +21,9 @@ UNITS = {
     "memory_gb_per_gpu": "GB",
     "gpu_hours": "h",
     "energy_mwh": "MWh",
+    "ttft_ms": "ms",
+    "tpot_ms": "ms",
+    "output_tokens_per_s": "tokens/s",
 }
 _GIGA = 1e9
 _HOUR_S = 3600.0
@@ -78,7 +81,7 @@ def _entries(run: Run, prediction: Prediction) -> list[Entry]:
     found: list[Entry] = []
     step_s, memory_bytes = prediction.step_time_s, prediction.memory_bytes
     if prediction.configuration.complete:
-        low, high = step_time_interval(step_s, job.system, job.system.count)
+        low, high = _interval(prediction)
         measured = measured_step_time_s(run, prediction)
         found.append(Entry(run, "step_time_s", step_s, low, high, measured, reason))
         low, high = memory_interval(memory_bytes)
@@ -110,6 +113,11 @@ def _entries(run: Run, prediction: Prediction) -> list[Entry]:
     return found
 
 
+def _interval(prediction: Prediction) -> tuple[float, float]:
+    system = prediction.configuration.job.system
+    return step_time_interval(prediction.step_time_s, system, system.count, prediction.host_ratio)
+
+
 def _totals(run: Run, prediction: Prediction, reason: str) -> list[Entry]:
     """Return device-hours and energy of a whole run, interruptions and checkpoints included."""
     job = prediction.configuration.job
@@ -126,7 +134,7 @@ def _totals(run: Run, prediction: Prediction, reason: str) -> list[Entry]:
     def hours(step_s: float) -> float:
         return steps * step_s / kept.ratio * devices / _HOUR_S
 
-    low, high = step_time_interval(prediction.step_time_s, job.system, devices)
+    low, high = _interval(prediction)
     device_hours = hours(prediction.step_time_s)
     accelerator = job.system.accelerator
     found = [

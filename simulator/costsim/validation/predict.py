@@ -25,7 +25,8 @@ class Prediction:
     """What is predicted for one row: seconds a step and bytes a device, of which strategy.
 
     `filled` lists the axes of the strategy that the row left to the search; `share` is of layers
-    that are recomputed as the strategy says, where the search found fewer than all enough.
+    that are recomputed as the strategy says, where the search found fewer than all enough;
+    `host_ratio` the share of a step that waits for the host.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class Prediction:
     strategy: Strategy
     step_time_s: float
     memory_bytes: float
+    host_ratio: float
     filled: tuple[str, ...] = ()
     share: float = 1.0
 
@@ -49,6 +51,7 @@ class _Found:
     strategy: Strategy
     step_time_s: float
     memory_bytes: float
+    host_ratio: float
     share: float = 1.0
 
 
@@ -74,6 +77,7 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
                     evaluation.strategies.row(row),
                     float(evaluation.step_time_s[row]),
                     float(evaluation.memory_bytes[row]),
+                    _host_ratio(evaluation, row),
                 )
         searched: dict[Axes, _Found | None] = {}
         for index, configuration, strategy in whole:
@@ -92,10 +96,15 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
                     found.strategy,
                     found.step_time_s,
                     found.memory_bytes,
+                    found.host_ratio,
                     _open(axes),
                     found.share,
                 )
     return results
+
+
+def _host_ratio(evaluation: Evaluation, row: int) -> float:
+    return float(evaluation.time_parts_s["host"][row] / evaluation.step_time_s[row])
 
 
 def _open(axes: Axes) -> tuple[str, ...]:
@@ -166,6 +175,7 @@ def _search(job: Job, axes: Axes) -> _Found | None:
         evaluation.strategies.row(best),
         float(evaluation.step_time_s[best]),
         float(evaluation.memory_bytes[best]),
+        _host_ratio(evaluation, best),
     )
     if axes.recompute is None and found.strategy.recompute == "full" and fits.any():
         return _in_part(job, evaluation, found, capacity)
@@ -187,6 +197,7 @@ def _in_part(job: Job, evaluation: Evaluation, full: _Found, capacity: float) ->
         full.strategy,
         time_s + share * (full.step_time_s - time_s),
         memory_bytes + share * (full.memory_bytes - memory_bytes),
+        full.host_ratio,
         share,
     )
 
