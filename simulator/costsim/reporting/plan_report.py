@@ -6,56 +6,37 @@ import hashlib
 import json
 from importlib.metadata import version
 
-import numpy as np
-
-from costsim.architectures.workload import Shard, Workload
 from costsim.costs.budget import Line
-from costsim.hardware.blocks import Formats
-from costsim.hardware.kernels import load_kernel_model
-from costsim.hardware.roofline import operator_figures
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.search import describe, details, division, pareto
+from costsim.planning.search import describe, details, division
 from costsim.reporting.model import (
     Answer,
-    Axis,
-    Bar,
     Column,
-    HeatMap,
     KeyFigure,
     KeyFigures,
     Kind,
     Note,
     NoteKind,
-    Point,
     Provenance,
     Quantity,
     Report,
-    Roofline,
-    RooflinePoint,
-    Scatter,
     Section,
     Source,
-    StackedBars,
     Table,
     Tree,
     TreeLine,
 )
-from costsim.training.evaluate import TIME_PARTS
-from costsim.training.memory import MEMORY_PARTS
+from costsim.reporting.plan_charts import (
+    TIME_NAMES,
+    divisions,
+    memory_bars,
+    roofline,
+    space,
+    time_bars,
+)
 from costsim.units import format_bytes, format_duration, format_usd
 
 _DAY_S = 86_400
-_CLOUD = 300  # points of the scatter besides the frontier
-_TIME_NAMES = {
-    "matrix": "matrix products",
-    "memory_bound": "element-wise",
-    "data_parallel": "data parallel",
-    "tensor_parallel": "tensor parallel",
-    "context_parallel": "context parallel",
-    "expert_parallel": "expert parallel",
-    "pipeline_transfer": "pipeline transfer",
-    "pipeline_bubble": "pipeline bubble",
-}
 
 
 def plan_report(plan: Plan) -> Report:
@@ -67,9 +48,11 @@ def plan_report(plan: Plan) -> Report:
         answer=_answer(plan),
         sections=(
             Section("Budget", "What is paid for, line by line.", (_budget(plan),)),
-            Section("Time", _time_intro(best), (_time(plan), _roofline(plan))),
-            Section("Memory", _memory_intro(plan), (_memory(plan),)),
-            Section("Alternatives", _searched(plan), (*_space(plan), _candidates(plan))),
+            Section("Time", _time_intro(best), (time_bars(plan), roofline(plan))),
+            Section("Memory", _memory_intro(plan), (memory_bars(plan),)),
+            Section(
+                "Alternatives", _searched(plan), (space(plan), divisions(plan), _candidates(plan))
+            ),
             Section("Model and traffic", blocks=(_model(plan), _traffic(best))),
         ),
         provenance=_provenance(plan),
@@ -155,13 +138,13 @@ def _reasons(plan: Plan) -> tuple[str, ...]:
     ranked = sorted(best.time_parts_s.items(), key=lambda item: -item[1])
     name, seconds = ranked[0]
     reasons.append(
-        f"{seconds / total:.0%} of a step is {_TIME_NAMES.get(name, name)}: "
+        f"{seconds / total:.0%} of a step is {TIME_NAMES.get(name, name)}: "
         f"{best.value('mfu_ratio'):.0%} of the peak rate serves the model."
     )
     lost = [(n, s) for n, s in ranked if n not in ("matrix", "attention", "memory_bound")]
     name, seconds = lost[0]
     reasons.append(
-        f"{_TIME_NAMES.get(name, name).capitalize()} adds {seconds / total:.0%}; interruptions "
+        f"{TIME_NAMES.get(name, name).capitalize()} adds {seconds / total:.0%}; interruptions "
         f"and checkpoints {1 - best.goodput.ratio:.1%} ({best.goodput.note})."
     )
     return tuple(reasons)
@@ -190,23 +173,6 @@ def _time_intro(best: Candidate) -> str:
     )
 
 
-def _shown(plan: Plan) -> list[Candidate]:
-    """Return the best and what the scenario compares it with."""
-    compared = [c for c in plan.candidates[1:] if not c.label.startswith("option ")]
-    return [plan.best, *compared]
-
-
-def _time(plan: Plan) -> StackedBars:
-    shown = _shown(plan)
-    names = [n for n in TIME_PARTS if any(c.time_parts_s[n] > 0 for c in shown)]
-    return StackedBars(
-        "Step time, by part",
-        tuple(_TIME_NAMES.get(name, name) for name in names),
-        tuple(Bar(c.label, tuple(c.time_parts_s[name] for name in names)) for c in shown),
-        "seconds",
-    )
-
-
 def _memory_intro(plan: Plan) -> str:
     fullest = plan.best.value("memory_bytes_per_device")
     return (
@@ -215,127 +181,10 @@ def _memory_intro(plan: Plan) -> str:
     )
 
 
-def _memory(plan: Plan) -> StackedBars:
-    return StackedBars(
-        "Memory per device, by pipeline stage",
-        MEMORY_PARTS,
-        tuple(
-            Bar(stage, tuple(parts[name] for name in MEMORY_PARTS))
-            for stage, parts in plan.best.memory_parts_bytes
-        ),
-        "bytes",
-        limit=plan.search.capacity_bytes,
-        limit_label="device memory",
-    )
-
-
-def _roofline(plan: Plan) -> Roofline:
-    """Place the operators of one layer, as one device runs them, under the device's roof."""
-    job, strategy = plan.job, plan.best.strategy
-    accelerator = plan.system.accelerator
-    workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
-    layer = next(b for b in job.model.blocks(workload) if b.part == "layer")
-    local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp, strategy.cp))
-    recipe = job.precision
-    figures = operator_figures(
-        load_kernel_model(accelerator),
-        local,
-        job.software.execution,
-        Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes),
-    )
-    total = sum(figure.seconds for figure in figures)
-    return Roofline(
-        "Operators of one layer under the device's roof, forward",
-        accelerator.name,
-        accelerator.peak_flops_per_s(recipe.matrix_dtype),
-        accelerator.memory_bandwidth_bytes_per_s,
-        tuple(
-            RooflinePoint(
-                figure.name,
-                figure.intensity_flops_per_byte,
-                figure.flops / figure.seconds,
-                figure.seconds / total,
-            )
-            for figure in figures
-            if figure.flops
-        ),
-        caption="Operators without matrix products have no place here; their share of the time "
-        f"is {sum(f.seconds for f in figures if not f.flops) / total:.0%}.",
-    )
-
-
 def _searched(plan: Plan) -> str:
     found = plan.search
     rejected = "".join(f" {count:,} {reason}." for reason, count in found.rejected.items())
     return f"{found.searched:,} strategies were evaluated; {len(found.order):,} fit.{rejected}"
-
-
-def _space(plan: Plan) -> tuple[Scatter, HeatMap]:
-    return _scatter(plan), _heat(plan)
-
-
-def _scatter(plan: Plan) -> Scatter:
-    """Show the whole space: time against memory, or against cost where counts differ."""
-    found = plan.search
-    evaluation, order = found.evaluation, found.order
-    step_s = evaluation.step_time_s[order]
-    devices = evaluation.strategies.devices[order]
-    wall_s = step_s * plan.best.steps
-    several = len(np.unique(devices)) > 1
-    if several:
-        second = wall_s / 3600 * devices * plan.price.usd_per_device_hour
-        axis = Axis("Cost of useful steps", "usd")
-    else:
-        second = evaluation.memory_bytes[order]
-        axis = Axis("Memory of the fullest device", "bytes")
-    front = pareto(wall_s, second)
-    slowest = wall_s[0] * 3
-    inside = np.flatnonzero(~front & (wall_s < slowest))
-    cloud = inside[:: max(1, len(inside) // _CLOUD)]
-    points = [Point("", float(wall_s[i]), float(second[i])) for i in cloud]
-    for i in np.flatnonzero(front & (wall_s < slowest)):
-        label = division(evaluation.strategies.row(int(order[i])))
-        if several:
-            label = f"{int(devices[i]):,} devices, {label}"
-        chosen = int(i) == 0
-        points.append(Point(label, float(wall_s[i]), float(second[i]), True, chosen))
-    return Scatter(
-        "The space of plans",
-        Axis("Time of useful steps", "seconds"),
-        axis,
-        tuple(points),
-        "Each point is a strategy that fits; none beats those on the stairs in both measures. "
-        "Strategies that take over three times the best are left out.",
-    )
-
-
-def _heat(plan: Plan) -> HeatMap:
-    found = plan.search
-    strategies, order = found.evaluation.strategies, found.order
-    same = order[strategies.devices[order] == plan.best.devices]
-    tps = sorted({int(v) for v in strategies.tp[same]})
-    pps = sorted({int(v) for v in strategies.pp[same]})
-    days = found.evaluation.step_time_s * plan.best.steps / _DAY_S
-    values: list[tuple[float | None, ...]] = []
-    for tp in tps:
-        cells: list[float | None] = []
-        for pp in pps:
-            rows = same[(strategies.tp[same] == tp) & (strategies.pp[same] == pp)]
-            cells.append(float(days[rows].min()) if len(rows) else None)
-        values.append(tuple(cells))
-    chosen = (tps.index(plan.best.strategy.tp), pps.index(plan.best.strategy.pp))
-    return HeatMap(
-        "Days of useful steps by tensor and pipeline parallelism",
-        "Pipeline stages (PP)",
-        tuple(map(str, pps)),
-        "TP",
-        tuple(map(str, tps)),
-        tuple(values),
-        "number",
-        "days",
-        chosen,
-        caption="The fastest of all that fit; empty: none fits.",
-    )
 
 
 def _candidates(plan: Plan) -> Table:
