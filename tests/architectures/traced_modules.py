@@ -239,7 +239,7 @@ class Mamba(nn.Module):
 
 
 class Generator(nn.Module):
-    """Transposed and grouped convolutions, with stride and dilation, in one and three dimensions."""
+    """Transposed and grouped convolutions, strided and dilated, in 1, 2 and 3 dimensions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -124,7 +124,8 @@ def _operators(
         members.setdefault((path, False), [])
     found: list[Traced] = []
     for (path, unweighted), some in members.items():
-        own_name = path or name.rpartition(".")[2] or "module"
+        leaf = name.rpartition(".")[2] or "module"
+        own_name = path or ("layer" if leaf.isdigit() else leaf)
         label = f"{own_name}.products" if unweighted else own_name
         own = () if unweighted else held.get(path, ())
         operator = Traced(

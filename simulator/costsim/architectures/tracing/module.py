@@ -39,7 +39,7 @@ from costsim.architectures.workload import Workload
 from costsim.errors import SpecError
 
 BATCHES = tuple(range(2, MAX_DEGREE + 4))
-LENGTHS = tuple(range(16, 16 * (MAX_DEGREE + 3), 16))
+LENGTHS = tuple(range(8, 8 * (MAX_DEGREE + 3), 8))
 """Batches and sequences that polynomials go through: short, as they say all that there is to say.
 A batch of 1 is not among them, as PyTorch spares itself some copies there."""
 

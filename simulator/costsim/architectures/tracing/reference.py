@@ -138,24 +138,21 @@ def _example(module: Any, config: Any) -> Example:
     text: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
     tokens = _context(text)
     inputs: dict[str, Tensor] = {}
-    if main == "pixel_values" or (_contrasts(config) and "pixel_values" in taken):
+    # Models that compare texts with images, as CLIP does, offer the loss of the comparison.
+    contrasts = "return_loss" in taken
+    if main == "pixel_values" or (contrasts and "pixel_values" in taken):
         inputs["pixel_values"] = torch.zeros(1, *_image(config))
     if main in ("input_values", "audio_values"):
         inputs[main] = torch.zeros(1, SOUND_SAMPLES)
     if main == "input_features":
         inputs[main] = torch.zeros(1, *_sound(config))
-    if main == "input_ids" or _contrasts(config):
+    if main == "input_ids" or contrasts:
         inputs["input_ids"] = torch.zeros(1, tokens, dtype=torch.long)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
         inputs["decoder_input_ids"] = torch.zeros(1, tokens, dtype=torch.long)
     options = {"use_cache": False} if "use_cache" in taken else {}
     long = {name: 1 for name in ("input_ids", "decoder_input_ids") if name in inputs}
     return Example.of((), {**inputs, **options}, dict.fromkeys(inputs, 0), long)
-
-
-def _contrasts(config: Any) -> bool:
-    """Return whether a model compares texts with images, as CLIP does."""
-    return hasattr(config, "projection_dim") or hasattr(config, "logit_scale_init_value")
 
 
 def _context(config: Any) -> int:
