@@ -1,6 +1,7 @@
 """Layers: what decoders are composed of. A new kind of mixer or network is one file here."""
 
 from costsim.architectures.layers.feed_forward import FeedForward
+from costsim.architectures.layers.hyper_connection import HyperHead, HyperLayer
 from costsim.architectures.layers.latent_attention import LatentSelfAttention, SparseIndex
 from costsim.architectures.layers.layer import Layer, Mixer, SubLayer
 from costsim.architectures.layers.mixture_of_experts import MixtureOfExperts
@@ -15,6 +16,8 @@ __all__ = [
     "RMS",
     "FeedForward",
     "HeadNorm",
+    "HyperHead",
+    "HyperLayer",
     "LatentSelfAttention",
     "Layer",
     "Mixer",

@@ -20,7 +20,14 @@ from costsim.architectures.huggingface.decoders.stack import (
     overridden,
     switch,
 )
-from costsim.architectures.layers import RMS, LatentSelfAttention, SparseIndex
+from costsim.architectures.layers import (
+    RMS,
+    HyperHead,
+    HyperLayer,
+    LatentSelfAttention,
+    Layer,
+    SparseIndex,
+)
 from costsim.architectures.transformer import Transformer
 
 INDEXED = "indexed_attention"
@@ -142,6 +149,43 @@ def _sliding_sizes(config: Config, layer: int) -> dict[str, int]:
     return found
 
 
+def _hy_v4(config: Config) -> Transformer:
+    """Read Hy V4: several residual streams, sinks, gates, an indexer in every fourth layer."""
+    index = SparseIndex(
+        heads=config.size("index_n_heads"),
+        head_dim=config.size("index_head_dim"),
+        selected=config.size("index_topk"),
+    )
+    config.ignore("hc_magnitude", "hc_eps", "learnable_sink_init")
+    kinds(config, "layer_types", (INDEXED,), lambda layer: INDEXED)
+    own = kinds(
+        config,
+        "indexer_types",
+        ("full", "shared"),
+        lambda layer: "full" if layer == 0 or layer % 4 == 1 else "shared",
+    )
+    indexed = latent(config, index=index, sinks=True, gate="values")
+    borrowing = replace(indexed, index=None, selected=index.selected)
+    streams = config.size("hc_mult")
+    stacked = compose(
+        config,
+        [indexed if kind == "full" else borrowing for kind in own],
+        _networks(config),
+        before_head=HyperHead(streams=streams),
+    )
+    layers = tuple(
+        (
+            HyperLayer(
+                mixer=layer.mixer, feed_forward=layer.feed_forward, norm=layer.norm, streams=streams
+            ),
+            count,
+        )
+        for layer, count in stacked.layers
+        if isinstance(layer, Layer)
+    )
+    return replace(stacked, layers=layers)
+
+
 READERS: dict[str, Reader] = {
     "axk1": _axk1,
     "deepseek_v2": _deepseek,
@@ -150,6 +194,7 @@ READERS: dict[str, Reader] = {
     "dots3_note_text": _dots3,
     "glm4_moe_lite": _deepseek,
     "glm_moe_dsa": _sparse,
+    "hy_v4": _hy_v4,
     "kimi_k2": _deepseek,
     "mistral4": _deepseek,
     "minicpm3": _dense,
