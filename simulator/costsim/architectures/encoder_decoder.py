@@ -87,5 +87,32 @@ class EncoderDecoder:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """The second of two stacks by itself, with nothing to look at."""
+
+    decoder: Stack
+    head: Head
+    context_limit: Number | None = None
+
+    def blocks(self, workload: Workload) -> tuple[Block, ...]:
+        """Return the blocks of the stack and the head."""
+        closing = self.decoder.closing(workload, "decoder", "head")
+        operators = () if closing is None else closing.operators
+        hidden = self.decoder.hidden
+        head = (*operators, *self.head.operators(workload, hidden))
+        entry = Activation("input", workload.rows * hidden)
+        blocks = self.decoder.blocks(workload, "decoder")
+        return (*blocks, Block("head", head, entry, part="head"))
+
+    def cache(self, batch: Number, tokens: Number) -> tuple[tuple[CacheTensor, Number], ...]:
+        """Return each cached tensor of one layer with how many layers hold one like it."""
+        return tuple(
+            (tensor, count)
+            for layer, count in _decoding(self.decoder.layers)
+            for tensor in layer.cache(batch, tokens)
+        )
+
+
 def _decoding(layers: tuple[tuple[object, Number], ...]) -> list[tuple[DecoderLayer, Number]]:
     return [(layer, count) for layer, count in layers if isinstance(layer, DecoderLayer)]

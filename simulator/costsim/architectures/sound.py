@@ -143,8 +143,16 @@ class SoundStem:
         length = self._filtered(workload)
         return replace(workload, tokens=length // self.squeeze, context=None)
 
-    def _filtered(self, workload: Workload) -> Number:
+    def _heard(self, workload: Workload) -> Number:
+        """Return the length of the sound; a shorter one than the filters see is padded."""
         length = workload.tokens if self.frames is None else self.frames
+        needed = 1
+        for one in reversed(self.filters):
+            needed = (needed - 1) * one.stride + one.kernel - one.padded
+        return max(length, needed) if type(length) is int and type(needed) is int else length
+
+    def _filtered(self, workload: Workload) -> Number:
+        length = self._heard(workload)
         for one in self.filters:
             length = one.length(length)
         return length
@@ -153,8 +161,9 @@ class SoundStem:
         self, workload: Workload, hidden: Number, prefix: str = ""
     ) -> tuple[Operator, ...]:
         """Return filters, projection and positions."""
+        inside = self.inside(workload)
         batch, channels = workload.batch, self.channels
-        length = workload.tokens if self.frames is None else self.frames
+        length = self._heard(workload)
         found: list[Operator] = []
         source = f"{prefix}input"
         for index, one in enumerate(self.filters):
@@ -189,7 +198,6 @@ class SoundStem:
             name = f"{prefix}around.{index}"
             found.extend(one.steps(name, beside, batch, seen, hidden, leaf=False))
             beside, seen = f"{name}.activation", length // self.squeeze
-        inside = self.inside(workload)
         if self.table is not None:
             found.append(self.table.operator(f"{prefix}embedding", inside, hidden))
         if self.around or self.table is not None:

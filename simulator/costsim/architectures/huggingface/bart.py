@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Literal
 
 from costsim.algebra import Number
-from costsim.architectures.encoder_decoder import EncoderDecoder
+from costsim.architectures.architecture import Description
+from costsim.architectures.encoder_decoder import EncoderDecoder, Writer
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.layers import FeedForward, MixtureOfExperts, NormStyle, SelfAttention
 from costsim.architectures.layers.branches import Branches, residual_layer
@@ -15,7 +16,7 @@ from costsim.architectures.layers.cross_attention import CrossAttention
 from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.sliding_chunks import SlidingChunks
 from costsim.architectures.layers.tables import Table
-from costsim.architectures.stacks import Head, Stack, Stem, TextStem
+from costsim.architectures.stacks import Head, Stack, StackLayer, Stem, TextStem
 
 LAYER_NORM = NormStyle(kind="layer")
 ENCODER_TOKENS, DECODER_TOKENS = (
@@ -283,8 +284,63 @@ def _led(config: Config) -> EncoderDecoder:
     )
 
 
+def writer(whole: EncoderDecoder, table: str) -> Writer:
+    """Return the decoder by itself: it looks at nothing, and has its table of tokens to itself."""
+
+    def alone(layer: StackLayer) -> StackLayer:
+        if not isinstance(layer, Branches):
+            return layer
+        idle = (replace(one, idle=one.name == "cross") for one in layer.branches)
+        return replace(layer, branches=tuple(idle))
+
+    stack = whole.decoder
+    stem = stack.stem
+    if isinstance(stem, TextStem):
+        stem = replace(stem, tied_to=None)
+    layers = tuple((alone(layer), count) for layer, count in stack.layers)
+    head = replace(whole.head, tied_to=None if whole.head.tied_to is None else table)
+    return Writer(
+        decoder=replace(stack, stem=stem, layers=layers),
+        head=head,
+        context_limit=whole.context_limit,
+    )
+
+
 def _of(kin: Kin) -> Reader:
-    return lambda config: _family(config, kin)
+    def read(config: Config) -> Description:
+        whole = _family(config, kin)
+        if config.class_name().endswith("ForCausalLM"):
+            return writer(whole, DECODER_TOKENS)
+        return whole
+
+    return read
+
+
+def _trocr(config: Config) -> Writer:
+    """A decoder alone, made to look at what a tower sees; `cross_attention_hidden_size` wide."""
+    config.class_name()
+    config.ignore(*_IDLE.split(), "layernorm_embedding", "use_learned_position_embeddings")
+    found = side(config, "decoder")
+    vocabulary = config.size("vocab_size")
+    positions = config.size("max_position_embeddings")
+    learned = config.flag("use_learned_position_embeddings")
+    source = config.optional_size("cross_attention_hidden_size", default=None)
+    layer = found.decoder_layer(pre_norm=False, source_width=source)
+    layer = replace(
+        layer, branches=tuple(replace(one, idle=one.name == "cross") for one in layer.branches)
+    )
+    stem = TextStem(
+        vocabulary=vocabulary,
+        tables=(Table("positions", positions + 2, shared=True),) if learned else (),
+        norm=LAYER_NORM if config.flag("layernorm_embedding") else None,
+        dropout=found.dropout,
+    )
+    tied = config.flag("tie_word_embeddings", default=True)
+    return Writer(
+        decoder=Stack(hidden=found.hidden, stem=stem, layers=((layer, found.layers),)),
+        head=Head(vocabulary=vocabulary, tied_to=DECODER_TOKENS if tied else None),
+        context_limit=positions,
+    )
 
 
 def _fsmt(config: Config) -> EncoderDecoder:
@@ -351,6 +407,7 @@ READERS: dict[str, Reader] = {
     "fsmt": _fsmt,
     "nllb-moe": _nllb_moe,
     "led": _led,
+    "trocr": _trocr,
     "seamless_m4t": _seamless,
     "seamless_m4t_v2": _seamless,
 }

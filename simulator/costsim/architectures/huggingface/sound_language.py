@@ -29,9 +29,9 @@ FRAMES = 3000  # of 10 ms in 30 s of sound, the length that Whisper made customa
 SAMPLES = 720_000  # of 1/24,000 s in 30 s
 
 _IDLE = """
-audio_token_index audio_token_id has_lora_adapter projector_hidden_act timestamp_token_id
-acoustic_tokenizer_chunk_size audio_bos_token_id audio_eos_token_id use_cache hidden_size
-audio_length_per_tok encoder_hidden_layers cat_hidden_layers default_num_delay_tokens
+has_lora_adapter projector_hidden_act acoustic_tokenizer_chunk_size use_cache hidden_size
+audio_length_per_tok token_classification_bias encoder_hidden_layers cat_hidden_layers
+default_num_delay_tokens
 """
 _TOWER_IDLE = """
 model_type dropout attention_dropout activation_dropout scale_embedding encoder_layerdrop n_window

@@ -29,6 +29,9 @@ lm_head max_ctc_classes adapter_attn_dim
 """
 
 
+SECOND = 16_000  # samples
+
+
 def _whisper(config: Config) -> EncoderDecoder:
     config.allow("is_encoder_decoder")
     config.ignore(*_IDLE.split(), "mask_time_prob", "mask_feature_prob")
@@ -113,7 +116,7 @@ def wave_filters(config: Config) -> tuple[Filter, ...]:
     norm = config.text("feat_extract_norm") if config.knows("feat_extract_norm") else "layer"
     bias = config.flag("conv_bias")
     activation = config.text("feat_extract_activation", default="gelu")
-    return tuple(
+    found = tuple(
         Filter(
             outputs=output,
             kernel=kernel,
@@ -126,6 +129,11 @@ def wave_filters(config: Config) -> tuple[Filter, ...]:
             zip(outputs, kernels, strides, strict=False)
         )
     )
+    length = SECOND
+    for one in found:
+        length = one.length(length)
+    config.require(length > 0, "conv_kernel", "is too wide for a second of sound")
+    return found
 
 
 def _wave_encoder(config: Config) -> Encoder:

@@ -161,9 +161,9 @@ def _switch(config: Config) -> EncoderDecoder:
 
     def runs(which: str, layers: int) -> tuple[tuple[StackLayer, Number], ...]:
         sparse = config.count(f"num_sparse_{which}_layers")
-        step = layers // sparse if sparse else layers
+        step = layers // sparse if sparse else 0
         found: list[tuple[StackLayer, Number]] = []
-        for mixed, run in groupby(sparse and index % step == 1 % step for index in range(layers)):
+        for mixed, run in groupby(step > 0 and index % step == 1 % step for index in range(layers)):
             network = experts if mixed else sizes.network
             layer = sizes.layer(network, decodes=which == "decoder", own_distances=False)
             found.append((layer, sum(1 for _ in run)))

@@ -54,6 +54,7 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
     from costsim.architectures.huggingface import READERS  # whose table lists this file too
 
     part = config.nested(*keys)
+    part.ignore("num_image_tokens")
     model_type = str(part.values.get("model_type"))
     reader = NESTED.get(model_type) or READERS.get(model_type)
     if reader is None:
@@ -303,6 +304,7 @@ def _bert_of(
     config.ignore(
         *_IDLE.split(), "classifier_pooling", "classifier_bias", "initializer_cutoff_factor"
     )
+    config.ignore("classifier_dropout")
     encoder = read(config.nested("text_config"))
     seen = _seen(config)
     merge, hidden = config.size("pixel_shuffle_factor"), encoder.stack.hidden
@@ -326,6 +328,17 @@ def _modernvbert(config: Config) -> Multimodal:
 
 def _ultravbert(config: Config) -> Multimodal:
     return _bert_of(config, ultrabert, norm=RMS)
+
+
+def _fuyu(config: Config) -> Multimodal:
+    """Patches are projected straight to the text model's width: there is no tower."""
+    config.class_name()
+    config.ignore(*_IDLE.split(), "model_max_length")
+    text, hidden = text_model(config, "text_config")
+    patch, channels = config.size("patch_size"), config.size("num_channels")
+    tokens = max(1, (config.size("image_size") // patch) ** 2)
+    steps = (Dense(inputs=channels * patch**2, outputs=hidden),)
+    return Multimodal(text=text, parts=(Chain(name="patches", positions=tokens, steps=steps),))
 
 
 READERS: dict[str, Reader] = {
@@ -364,6 +377,7 @@ READERS: dict[str, Reader] = {
     "glm46v": _of(_none),
     "glmga": _of(_none),
     "glm_ocr": _of(_none),
+    "fuyu": _fuyu,
     "modernvbert": _modernvbert,
     "ultravbert": _ultravbert,
     "qwen2_audio": _hears(_linear),

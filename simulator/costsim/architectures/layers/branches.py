@@ -10,6 +10,7 @@ from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.norm import NormStyle
 from costsim.architectures.layers.tables import Table
 from costsim.architectures.operators import Learned, Operator, Residual
+from costsim.architectures.operators.wrapping import Idle
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -38,7 +39,8 @@ class Branch:
 
     `before` normalizes what it reads, `after` what it returns, `behind` the sum (post-norm). A
     branch that does not `add` replaces the stream. `scales` counts trained numbers that what it
-    returns is multiplied with; a `table` adds to attention's scores.
+    returns is multiplied with; a `table` adds to attention's scores. An `idle` branch has weights
+    and leaves the stream as it is.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Branch:
     add: bool = True
     scales: Number = 0
     table: Table | None = None
+    idle: bool = False
 
     def operators(
         self, workload: Workload, hidden: Number, stream: str, dropout: bool
@@ -81,6 +84,8 @@ class Branch:
         if self.behind is not None:
             found.append(self.behind.operator(f"{self.name}_sum_norm", output, rows, hidden))
             output = f"{self.name}_sum_norm"
+        if self.idle:
+            return tuple(Idle.around(operator) for operator in found), stream
         return tuple(found), output
 
 
@@ -114,7 +119,7 @@ class Branches:
         return tuple(
             tensor
             for branch in self.branches
-            if isinstance(branch.sub_layer, SourceCaching)
+            if isinstance(branch.sub_layer, SourceCaching) and not branch.idle
             for tensor in branch.sub_layer.source_cache(batch, tokens)
         )
 

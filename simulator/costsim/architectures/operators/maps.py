@@ -119,7 +119,9 @@ class Learned(Operator):
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         passes = 2 if direction == "forward" else 3
-        return (Stream(passes * self.elements),) if self.elements != 0 else ()
+        if type(self.elements) is int and not self.elements:  # only placed
+            return ()
+        return (Stream(passes * self.elements),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if self.multiplies is None:
