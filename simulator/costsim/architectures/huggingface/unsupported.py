@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from costsim.architectures.huggingface.fallback import EXTRA, installed
+from costsim.architectures.huggingface import fallback
 from costsim.errors import Location, Problem, SpecError, suggestion
 
 _SHORT_FORM: Mapping[str, tuple[str, ...]] = {
@@ -46,8 +46,8 @@ def unsupported(values: Mapping[str, Any], location: Location, supported: Sequen
         message += f" and {len(others) - 30} more" if len(others) > 30 else ""
     near = suggestion(str(model_type), supported) if model_type else ""
     hints = [near] if near.startswith("did you mean") else []
-    if model_type is not None and not installed():
-        hints.append(f"with `{EXTRA}` the library's own model of a type is traced")
+    if model_type is not None and not fallback.installed():
+        hints.append(f"with `{fallback.EXTRA}` the library's own model of a type is traced")
     hints.append("supported: " + ", ".join(supported))
     if draft:
         hints.append(

@@ -1,0 +1,101 @@
+"""Model types without a reader: traced from transformers where it is installed, else an error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from costsim.architectures import load_model
+from costsim.architectures.huggingface import READERS, fallback
+from costsim.errors import SpecError
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 96,
+    "max_position_embeddings": 64,
+    "moe_intermediate_size": 16,
+    "num_experts": 8,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_routed_experts": 8,
+    "pad_token_id": 0,
+}
+
+
+class TestWithoutTransformers:
+    def test_the_error_names_the_extra(self, monkeypatch):
+        monkeypatch.setattr(fallback, "installed", lambda: False)
+        with pytest.raises(SpecError) as caught:
+            load_model({"model_type": "not_yet_invented", "hidden_size": 8})
+        assert "costsim[transformers]" in str(caught.value)
+        assert "`hidden_size`" in str(caught.value)
+
+    def test_what_has_a_reader_is_read(self, monkeypatch):
+        monkeypatch.setattr(fallback, "installed", lambda: pytest.fail("asked for the library"))
+        assert load_model({"model_type": "llama", **TINY}).parameters > 0
+
+
+class TestWithTransformers:
+    @pytest.fixture(autouse=True)
+    def _library(self):
+        pytest.importorskip("torch")
+        pytest.importorskip("transformers", minversion="5")
+
+    @staticmethod
+    def traced(model_type: str, **changes):
+        from costsim.architectures.tracing.reference import reference
+
+        values = {"model_type": model_type, **TINY, **changes}
+        return reference(values, name=model_type, source="")
+
+    @pytest.mark.parametrize("model_type", ["llama", "gemma2", "phi", "qwen2", "starcoder2"])
+    def test_traces_agree_with_readers(self, model_type):
+        if model_type not in READERS:
+            pytest.skip(f"{model_type} has no reader")
+        values = {"model_type": model_type, **{k: v for k, v in TINY.items() if "expert" not in k}}
+        read, traced = load_model(values), self.traced(model_type)
+        assert traced.parameters == read.parameters
+        for shape in ((1, 40), (3, 16)):
+            assert traced.forward_flops(*shape) == read.forward_flops(*shape)
+            assert traced.training_flops(*shape) == read.training_flops(*shape)
+
+    @pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe", "olmoe", "gpt_oss"])
+    def test_experts_are_those_of_the_loop_that_really_runs(self, model_type):
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        config = AutoConfig.for_model(model_type, **TINY)
+        module = AutoModelForCausalLM.from_config(
+            config, attn_implementation="eager", experts_implementation="eager"
+        )
+        ids = torch.randint(0, 96, (2, 24))
+        with FlopCounterMode(display=False) as counter:
+            module(input_ids=ids, use_cache=False).logits.sum().backward()
+        traced = self.traced(model_type)
+        assert traced.training_flops(2, 24) == counter.get_total_flops()
+        experts = sum(p.numel() for n, p in module.named_parameters() if ".experts." in n)
+        assert traced.parameters == module.num_parameters()
+        assert traced.active_parameters == traced.parameters - experts * 6 // 8
+
+    def test_a_type_without_a_reader_is_traced_and_says_so(self, monkeypatch, tmp_path):
+        monkeypatch.delitem(READERS, "mistral")
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "mistral", **TINY}))
+        model = load_model(tmp_path)
+        assert any("traced MistralForCausalLM of transformers" in note for note in model.notes)
+        assert model.depth == 2
+        assert model.forward_flops(1, 16) > 0
+
+    def test_values_that_make_no_model_are_a_clear_error(self, monkeypatch):
+        monkeypatch.delitem(READERS, "mistral")
+        with pytest.raises(SpecError, match="transformers cannot build `mistral`"):
+            load_model({"model_type": "mistral", **TINY, "hidden_act": "no such function"})
+
+    def test_a_type_that_nobody_knows_is_the_usual_error(self):
+        with pytest.raises(SpecError, match="is not supported"):
+            load_model({"model_type": "not_yet_invented"})
