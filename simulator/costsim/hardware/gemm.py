@@ -15,6 +15,14 @@ TILES: tuple[tuple[int, int, int], ...] = (
     (64, 64, 4),
     (64, 64, 16),
 )
+# Kernels that unpack weights to 16 bits are written for few rows, and have thin tiles besides.
+THIN_TILES: tuple[tuple[int, int, int], ...] = (
+    (16, 128, 1),
+    (16, 128, 4),
+    (16, 128, 16),
+    (32, 128, 1),
+    (32, 128, 4),
+)
 PARTIAL_SUM_BYTES = 8.0  # of split-k: each output element written and read once in fp32
 QUANTIZE_READ_BYTES = 2.0  # activations arrive in 16 bits
 
@@ -57,7 +65,8 @@ def gemm_time_s(
 
     best: Array | None = None
     full_intensity = TILES[0][0] * TILES[0][1] / (TILES[0][0] + TILES[0][1])
-    for rows, columns, cuts in TILES:
+    unpacks = form.weight_bytes < form.activation_bytes and not form.sparse
+    for rows, columns, cuts in TILES + THIN_TILES if unpacks else TILES:
         # 1. Waves: a partial wave costs between its share and a whole one.
         waves = np.ceil(m / rows) * np.ceil(n / columns) * count * (cuts / units)
         waves = (1 - constants.wave_share) * np.maximum(waves, 1.0) + (
