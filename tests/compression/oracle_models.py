@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from costsim.architectures import Architecture, load_model
 from costsim.architectures.block import Block
@@ -21,10 +22,9 @@ class Perceptron:
     context_limit: int | None = None
 
     def blocks(self, workload: Workload) -> tuple[Block, ...]:
-        pairs = zip(self.widths[:-1], self.widths[1:], strict=True)
         layers = tuple(
             Linear.of(f"linear.{i}", "input", workload.batch, inputs, outputs, bias=True)
-            for i, (inputs, outputs) in enumerate(pairs)
+            for i, (inputs, outputs) in enumerate(pairwise(self.widths))
         )
         return (Block("all", layers, Activation("input", workload.batch * self.widths[0])),)
 

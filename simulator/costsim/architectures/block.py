@@ -24,13 +24,7 @@ class Block:
 
     def weights(self) -> tuple[Weight, ...]:
         """Parameter tensors of one layer."""
-        return tuple(
-            weight
-            if operator.packing is None or not weight.matrix or weight.lookup
-            else replace(weight, packing=operator.packing)
-            for operator in self.operators
-            for weight in operator.weights()
-        )
+        return tuple(weight for operator in self.operators for weight in operator.stored_weights())
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         """Activations that one layer keeps for its backward pass, each once."""

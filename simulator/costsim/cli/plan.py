@@ -11,6 +11,7 @@ from costsim.cli._output import choose_format, write_result
 
 if TYPE_CHECKING:
     from costsim.planning.plans import Plan
+    from costsim.reporting.model import Report
 
 FORMATS = ("table", "json", "markdown", "html", "csv")
 
@@ -34,25 +35,48 @@ def command(
     Exit code 3 where no strategy fits, 4 where the best is over a limit that the scenario states.
     """
     from costsim.planning import plan
+    from costsim.planning.reading import compares_compression
+    from costsim.reporting.plan_report import plan_report
 
     chosen = choose_format(format_name, output, FORMATS)
+    if compares_compression(scenario):
+        return _compare(scenario, settings, chosen, output)
+
     found = plan(scenario, settings)
     if chosen == "json":
         write_result(found.to_json(), output)
     else:
-        _write_report(found, chosen, output)
+        _write_report(plan_report(found), chosen, output)
     return _within_limits(found)
 
 
-def _write_report(found: Plan, chosen: str, output: Path | None) -> None:
+def _compare(scenario: Path, settings: tuple[str, ...], chosen: str, output: Path | None) -> int:
+    """Print the comparison of a scenario that lists options of compression."""
+    from costsim.errors import OverBudgetError
+    from costsim.planning import plan_compressed
+    from costsim.reporting.compression_report import compression_report
+    from costsim.units import format_usd
+
+    found = plan_compressed(scenario, settings)
+    if chosen == "json":
+        write_result(found.to_json(), output)
+    else:
+        _write_report(compression_report(found), chosen, output)
+    cost = found.best.total_usd
+    if found.limit_usd is not None and cost > found.limit_usd:
+        raise OverBudgetError(
+            f"the best option costs {format_usd(cost)}, over {format_usd(found.limit_usd)}"
+        )
+    return 0
+
+
+def _write_report(report: Report, chosen: str, output: Path | None) -> None:
     import shutil
     import sys
 
     from costsim.cli._console import current_settings
     from costsim.reporting import RenderOptions, render, render_files
-    from costsim.reporting.plan_report import plan_report
 
-    report = plan_report(found)
     to_terminal = output is None and sys.stdout.isatty()
     options = RenderOptions(
         width=min(shutil.get_terminal_size().columns, 100) if to_terminal else 80,

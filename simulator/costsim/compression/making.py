@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from costsim.architectures import Architecture
+from costsim.architectures import Architecture, load_model
+from costsim.architectures.operators import CrossEntropy
+from costsim.compression.adapters import Adapt
+from costsim.compression.description import Compressed
 from costsim.compression.steps import AdaptStep, DistillStep, QuantizeStep, Step
+from costsim.compression.storing import Mask, Quantize
 
 _LOGIT_BYTES = 2  # cached in 16 bits
 _ID_BYTES = 4
@@ -16,7 +20,8 @@ class Making:
     """A run: `forward_tokens` that pass through `model`, `training_tokens` that it learns from.
 
     A `teacher` passes each of `teacher_tokens` once forward. `stored_bytes` are what it said, kept
-    on disk. `frozen` runs train adapters alone.
+    on disk. `frozen` runs train adapters alone. `measured_hours` are device-hours that such a run
+    was published to take, where solving for the weights takes longer than the passes.
     """
 
     what: str
@@ -26,6 +31,7 @@ class Making:
     teacher: Architecture | None = None
     teacher_tokens: float = 0.0
     stored_bytes: float = 0.0
+    measured_hours: float = 0.0
     frozen: bool = False
 
     def flops(self, sequence: int = 2048) -> float:
@@ -50,7 +56,9 @@ def making_of(
     found: list[Making] = []
     if step.calibration_tokens:
         seen = step.calibration_tokens * step.calibration_passes
-        found.append(Making(f"calibrate {step_name(step)}", before, forward_tokens=seen))
+        measured = step.hours_per_billion * before.parameters / 1e9
+        what = f"calibrate {step_name(step)}"
+        found.append(Making(what, before, forward_tokens=seen, measured_hours=measured))
     if not step.training_tokens:
         return found
     if not isinstance(step, DistillStep):
@@ -64,8 +72,6 @@ def making_of(
             )
         )
         return found
-    from costsim.architectures import load_model
-
     teacher = original if step.teacher is None else load_model(step.teacher)
     tokens, cached = step.training_tokens, step.logits == "cached"
     distinct = tokens / step.epochs
@@ -91,8 +97,6 @@ def logit_bytes(teacher: Architecture, top_logits: int | None) -> int:
 
 def vocabulary(model: Architecture) -> int:
     """Return how many classes the head scores: columns of its last matrix."""
-    from costsim.architectures.operators import CrossEntropy
-
     for block in reversed(model.blocks()):
         for operator in reversed(block.operators):
             if isinstance(operator, CrossEntropy):
@@ -103,3 +107,18 @@ def vocabulary(model: Architecture) -> int:
 def step_name(step: Step) -> str:
     """Return what a step is called in a report."""
     return step.format if isinstance(step, QuantizeStep) else str(getattr(step, "kind", "step"))
+
+
+def in_training(model: Architecture) -> tuple[Architecture, bool]:
+    """Return a model as it is while it is trained, and whether its own weights are frozen.
+
+    Rounding and masks are applied in the forward pass to weights held in 16 bits, so that the step
+    is that of the model without them. Weights under adapters stay as they are stored.
+    """
+    held = model.description
+    if not isinstance(held, Compressed):
+        return model, False
+    frozen = any(isinstance(step, Adapt) for step in held.passes)
+    dropped = (Adapt,) if frozen else (Quantize, Mask)
+    kept = tuple(step for step in held.passes if not isinstance(step, dropped))
+    return replace(model, description=replace(held, passes=kept) if kept else held.inner), frozen

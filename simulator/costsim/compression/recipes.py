@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias, cast
 from pydantic import Field
 
 from costsim.compression.formats import format_named
-from costsim.compression.steps import AnyStep, Spec
+from costsim.compression.steps import AnyStep, Spec, Step
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.resources import data_folder
@@ -92,6 +92,8 @@ def load_recipe(given: Given) -> Recipe:
     if text.lower().endswith(_SUFFIXES):
         document = load_document(text)
         return _named(parse_as(document, Recipe), Path(text).stem)
+    if text == "2:4":
+        return load_recipe("sparse-2-4").model_copy(update={"name": text})
     if _PATTERN.fullmatch(text):
         return _of_step(text, {"kind": "mask", "pattern": text, "matrices": "layers"})
     name, *settings = text.split(":")
@@ -191,7 +193,7 @@ def _from_mapping(given: Mapping[str, Any]) -> Recipe:
     return _changed_known(name, {first: value})
 
 
-_COMMON = ("kind", "calibration_tokens", "calibration_passes", "training_tokens")
+_COMMON = frozenset(Step.model_fields) | {"kind"}
 
 
 def _changed_known(name: str, fields: Mapping[str, Any]) -> Recipe:

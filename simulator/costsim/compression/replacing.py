@@ -32,6 +32,16 @@ class Factorize(BlockPass):
     def _one(self, operator: Operator, block: Block) -> tuple[Operator, ...]:
         if not isinstance(operator, Linear) or not self.selection.holds(operator, block):
             return (operator,)
+        if not operator.separate or len(operator.columns) == 1:
+            return self._factors(operator)
+        # Projections that are matrices of their own have factors of their own.
+        parts = (
+            replace(operator, name=f"{operator.name}.{place}", columns=(run,))
+            for place, run in enumerate(operator.columns)
+        )
+        return tuple(factor for part in parts for factor in self._factors(part))
+
+    def _factors(self, operator: Linear) -> tuple[Operator, Operator]:
         inputs, outputs = operator.inputs, operator.outputs
         if self.rank * (inputs + outputs) >= inputs * outputs:
             raise SpecError(
@@ -40,11 +50,11 @@ class Factorize(BlockPass):
                 hint=f"use a rank below {inputs * outputs // (inputs + outputs)}",
             )
         thin = f"{operator.name}.factor"
-        # Both factors are whole on a device that holds the columns, as the first is shared by all.
         first = Linear.of(
             thin, operator.source, operator.rows, inputs, self.rank, leaf=operator.leaf
         )
-        second = replace(operator, source=thin, inputs=self.rank, leaf=False, separate=False)
+        second = replace(operator, source=thin, inputs=self.rank, leaf=False)
+        # What is divided is the wide side; every device has the thin one whole.
         if operator.split == "row":
             first = replace(first, split="row")
             second = replace(second, split=None)

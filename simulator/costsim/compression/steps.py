@@ -50,6 +50,8 @@ class Step(Spec):
     """Tokens that pass through the model as it was, to measure activations."""
     calibration_passes: Annotated[float, Field(ge=0)] = 1.0
     """Times that they pass through each layer."""
+    hours_per_billion: Annotated[float, Field(ge=0)] = 0.0
+    """Device-hours of a billion parameters that the step was measured to take, all in all."""
     training_tokens: Tokens = 0.0
     """Tokens that the model is trained on afterwards."""
 

@@ -102,9 +102,9 @@ def weight_bytes(model: Architecture, layouts: Layouts, quantization: Quantizati
     for block in model.blocks(Workload(1.0, 1.0)):
         for operator in block.shard(shard).operators:
             narrow = quantization.weight_bytes(operator)
-            for weight in operator.weights():
+            for weight in operator.stored_weights():
                 each = narrow if weight.matrix and not weight.lookup else wide
-                total += float(block.count) * weight.stored_elements * each
+                total += float(block.count) * weight.stored_bytes(each)
     return total / layouts.pp
 
 
@@ -119,8 +119,29 @@ def cache_bytes(
     total = np.zeros(np.broadcast_shapes(np.shape(tokens), (len(layouts),)))
     for tensor, count in model.description.cache(1.0, np.asarray(tokens, dtype=np.float64)):
         each = 4.0 if tensor.storage == "float32" else element
+        if tensor.bits is not None:
+            each = tensor.bits / 8
         total = total + count * tensor.elements * each
     return total * held_share(model, layouts) / layouts.pp
+
+
+def request_slots(
+    system: System,
+    model: Architecture,
+    layouts: Layouts,
+    quantization: Quantization,
+    engine: Engine,
+    tokens: Array,
+) -> Array:
+    """Return how many requests of `tokens` positions a replica holds at once; 0 = no fit.
+
+    The cache is whole blocks; the engine's own limit counts on each attention rank.
+    """
+    blocks = np.ceil(tokens / engine.block_tokens)
+    each = cache_bytes(model, layouts, quantization, blocks * engine.block_tokens)
+    budget = cache_budget(system, model, layouts, quantization, engine)
+    room = np.maximum(budget, 0.0) / np.maximum(each, 1.0)
+    return np.minimum(room, engine.max_sequences) * layouts.attention_dp
 
 
 def held_share(model: Architecture, layouts: Layouts) -> Array:

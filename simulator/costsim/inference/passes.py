@@ -209,10 +209,16 @@ class Served:
             layouts.ep,
             op.hidden,
             op.width / layouts.moe_tp,
-            self.quantization.experts,
+            self._experts_format(op),
             imbalance,
             gated=op.gated,
         )
+
+    def _experts_format(self, op: Experts) -> str:
+        """Return the format of the products of experts: a recipe's, or the quantization's."""
+        if op.packing is None:
+            return self.quantization.experts
+        return self.kernels.runs(op.packing.kernels)
 
     def _exchange_s(self, block: Block, layouts: Layouts, tokens: Array) -> Array:
         """Seconds of summing partial results within the groups of one layer."""

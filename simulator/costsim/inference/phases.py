@@ -188,15 +188,17 @@ def _memory(
     width: float,
 ) -> dict[str, float]:
     """Bytes of one device: weights, cache, and the largest activations alive at once."""
-    weights = sum(float(b.count * w.stored_elements) for b in local for w in b.weights())
-    devices = max(1.0, model.parameters / weights) if weights else 1.0
+    held = [(float(block.count), weight) for block in local for weight in block.weights()]
+    elements = sum(count * float(weight.stored_elements) for count, weight in held)
+    devices = max(1.0, model.parameters / elements) if elements else 1.0
+    element_bytes = float(bytes_for(precision))
     cached = model.cache_bytes(batch, sequence + (phase == "decode"), cache_dtype)
     kept = cached / devices if phase != "forward" else 0.0
     alive = max(
         sum(float(a.elements) for a in _largest(block.saved(_EXECUTION))) for block in local
     )
     return {
-        "weights": weights * float(bytes_for(precision)),
+        "weights": sum(count * float(w.stored_bytes(element_bytes)) for count, w in held),
         "cache": float(kept),
         "activations": alive * width,
     }

@@ -9,13 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from costsim.planning.compression import CompressionPlan as CompressionPlan
+    from costsim.planning.compression import plan_compressed as plan_compressed
     from costsim.planning.planner import plan as plan
     from costsim.planning.plans import Candidate as Candidate
     from costsim.planning.plans import Plan as Plan
 
-_MODULES = {"Candidate": "plans", "Plan": "plans", "plan": "planner"}
+_MODULES = {
+    "Candidate": "plans",
+    "CompressionPlan": "compression",
+    "Plan": "plans",
+    "plan": "planner",
+    "plan_compressed": "compression",
+}
 
-__all__ = ["Candidate", "Plan", "plan"]
+__all__ = ["Candidate", "CompressionPlan", "Plan", "plan", "plan_compressed"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,9 +38,25 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
             location=document.locate(),
             hint="`costsim init` writes one to start from",
         )
+    document = with_settings(document, settings)
+    return Read(parse_as(document, Scenario), document, folder)
+
+
+def compares_compression(source: str | Path | Mapping[str, Any]) -> bool:
+    """Return whether a scenario lists options of compression."""
+    value: Any = source if isinstance(source, Mapping) else load_document(source).value
+    return isinstance(value, Mapping) and "compression" in value
+
+
+def with_settings(document: Document, settings: Sequence[str]) -> Document:
+    """Return `document` with every `path=value` applied.
+
+    Raises:
+        SpecError: for one that is not of that form, or leads into a value.
+    """
     for setting in settings:
         document = _set(document, setting)
-    return Read(parse_as(document, Scenario), document, folder)
+    return document
 
 
 def _set(document: Document, setting: str) -> Document:

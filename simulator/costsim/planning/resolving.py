@@ -53,7 +53,7 @@ def resolve(read: Read) -> Resolved:
             where = read.document.locate(path)
             problems.extend(p if p.location else replace(p, location=where) for p in error.problems)
 
-    attempt("model", ("model",), lambda: _model(scenario.model, read.folder))
+    attempt("model", ("model",), lambda: load_scenario_model(scenario.model, read.folder))
     counts = scenario.hardware.devices
     count = max(counts) if isinstance(counts, tuple) else scenario.hardware.at_most
     attempt(
@@ -110,7 +110,7 @@ def _place(problem: Problem) -> tuple[str, int, int]:
     return (where.file, where.line, where.column) if where else ("", 0, 0)
 
 
-def _model(named: str | dict[str, Any], folder: Path) -> Architecture:
+def load_scenario_model(named: str | dict[str, Any], folder: Path) -> Architecture:
     """Load a model; a path starts at the scenario's folder."""
     is_path = isinstance(named, str) and (
         "/" in named or named.endswith((".json", ".yaml", ".yml"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeAlias
 
 from costsim.algebra import Number
@@ -48,6 +48,15 @@ class Operator(ABC):
     def weights(self) -> tuple[Weight, ...]:
         """Parameter tensors that it holds."""
         return ()
+
+    def stored_weights(self) -> tuple[Weight, ...]:
+        """Parameter tensors, each with how a recipe stores it."""
+        if self.packing is None:
+            return self.weights()
+        return tuple(
+            replace(weight, packing=self.packing) if weight.matrix and not weight.lookup else weight
+            for weight in self.weights()
+        )
 
     @abstractmethod
     def work(self, direction: Direction, execution: Execution) -> tuple[Work, ...]:

@@ -1,0 +1,492 @@
+"""Comparing compressed models: the product of options, what is dominated, what each step brings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from costsim.compression.compressing import Compression, compress
+from costsim.compression.effects import Effects, effects
+from costsim.compression.quality import expected
+from costsim.compression.recipes import Given
+from costsim.costs.prices import PriceChoice, price_for
+from costsim.documents import Document, load_document, parse_as
+from costsim.errors import CostsimError, InfeasiblePlanError, Problem, SpecError
+from costsim.hardware import System, load_hardware
+from costsim.inference.engines import load_engine
+from costsim.planning.compression_making import Made, made
+from costsim.planning.compression_scenario import CompressionScenario
+from costsim.planning.compression_serving import Service, serve
+from costsim.planning.reading import with_settings
+from costsim.planning.resolving import load_scenario_model
+from costsim.planning.scenario import ListPrice
+from costsim.units import HOURS_PER_MONTH, format_bytes, format_duration, format_usd
+
+SCHEMA_VERSION = 1
+_HOUR_S = 3600
+_MTOK = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The largest published loss of quality, as a ratio; unknown where nothing is on record."""
+
+    known: bool
+    ratio: float = 0.0
+    text: str = ""
+
+    @property
+    def worst(self) -> float:
+        """What to compare by: what is unknown may be anything."""
+        return self.ratio if self.known else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One option on one system: the fleet that serves it, and what it costs to make."""
+
+    option: str
+    system: System
+    compression: Compression
+    service: Service
+    price: PriceChoice
+    serving_usd: float
+    making_usd: float
+    runs: tuple[Made, ...]
+    output_tokens: float
+    loss: Loss
+    effects: Effects
+    dominated_by: str = ""
+
+    @property
+    def label(self) -> str:
+        """Option and device."""
+        return f"{self.option} on {self.system.accelerator.name}"
+
+    @property
+    def total_usd(self) -> float:
+        """Making and serving."""
+        return self.making_usd + self.serving_usd
+
+    @property
+    def usd_per_mtok(self) -> float:
+        """Serving alone, for a million tokens generated."""
+        return self.serving_usd / self.output_tokens * _MTOK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the candidate as plain values, keys with their units."""
+        service = self.service
+        return {
+            "option": self.option,
+            "recipes": list(self.compression.names),
+            "hardware": self.system.accelerator.id,
+            "tp": service.layout.tp,
+            "replicas": service.replicas,
+            "devices": service.devices,
+            "users_per_replica": service.users,
+            "ttft_s": service.ttft_s,
+            "tpot_s": service.tpot_s,
+            "output_tokens_per_s_per_replica": service.output_tokens_per_s,
+            "weights_bytes_per_device": service.weights_bytes,
+            "cache_bytes_per_device": service.cache_bytes,
+            "usd_per_device_hour": self.price.usd_per_device_hour,
+            "serving_usd": self.serving_usd,
+            "making_usd": self.making_usd,
+            "making_device_hours": sum(run.total_hours for run in self.runs),
+            "total_usd": self.total_usd,
+            "usd_per_million_output_tokens": self.usd_per_mtok,
+            "quality_loss_ratio": self.loss.ratio if self.loss.known else None,
+            "quality": self.loss.text,
+            "dominated_by": self.dominated_by or None,
+            "parameters": self.effects.after.parameters,
+            "weights_bytes": self.effects.after.weights_bytes,
+            "notes": list(self.effects.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A step of the waterfall: what the total is after it, and what it changed."""
+
+    step: str
+    total_usd: float
+    change_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """From how many generated tokens on an option pays for its making, against no compression.
+
+    `output_tokens` is None where it never does; `days` is at the scenario's traffic.
+    """
+
+    option: str
+    making_usd: float
+    saved_usd_per_mtok: float
+    output_tokens: float | None
+    days: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionPlan:
+    """The answer to a scenario that compares compressed models.
+
+    `best` is the cheapest whose published loss of quality is within the limit, `cheapest` of all.
+    """
+
+    name: str
+    scenario: dict[str, Any]
+    best: Candidate
+    runner_up: Candidate | None
+    baseline: Candidate | None
+    candidates: tuple[Candidate, ...]
+    refused: tuple[tuple[str, str], ...]
+    waterfall: tuple[Contribution, ...]
+    cheapest: Candidate
+    cheapest_waterfall: tuple[Contribution, ...]
+    break_even: tuple[BreakEven, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    limit_usd: float | None = None
+    sources: dict[str, str] = field(default_factory=dict[str, str])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values: versioned, units in keys, equal for equal input."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "scenario": self.scenario,
+            "best": self.best.to_dict(),
+            "runner_up": None if self.runner_up is None else self.runner_up.to_dict(),
+            "baseline": None if self.baseline is None else self.baseline.to_dict(),
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "refused": [{"option": option, "reason": why} for option, why in self.refused],
+            "waterfall": [_plain(step) for step in self.waterfall],
+            "cheapest": self.cheapest.to_dict(),
+            "cheapest_waterfall": [_plain(step) for step in self.cheapest_waterfall],
+            "break_even": [
+                {
+                    "option": b.option,
+                    "making_usd": b.making_usd,
+                    "saved_usd_per_million_output_tokens": b.saved_usd_per_mtok,
+                    "output_tokens": b.output_tokens,
+                    "days": b.days,
+                }
+                for b in self.break_even
+            ],
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "sources": self.sources,
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text with sorted keys."""
+        import json
+
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
+
+
+def _plain(step: Contribution) -> dict[str, Any]:
+    return {"step": step.step, "total_usd": step.total_usd, "change_usd": step.change_usd}
+
+
+def plan_compressed(
+    source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()
+) -> CompressionPlan:
+    """Compare the options of a scenario.
+
+    Args:
+        source: path of a scenario's YAML, or the same as a mapping.
+        settings: overrides such as `workload.requests_per_s=50`.
+
+    Raises:
+        SpecError: where the scenario must change; lists all its problems.
+        InfeasiblePlanError: where no option can be served; says why each cannot.
+    """
+    if isinstance(source, Mapping):
+        document, folder = Document(dict(source), "<scenario>"), Path()
+    else:
+        document, folder = load_document(source), Path(source).parent
+    document = with_settings(document, settings)
+    scenario = parse_as(document, CompressionScenario)
+    return _Comparison(scenario, document, folder).plan()
+
+
+class _Comparison:
+    """The product of a scenario's options and systems under its prices."""
+
+    def __init__(self, scenario: CompressionScenario, document: Document, folder: Path) -> None:
+        self.scenario = scenario
+        problems: list[Problem] = []
+
+        def attempt(path: tuple[str | int, ...], action: Any) -> Any:
+            try:
+                return action()
+            except CostsimError as error:
+                where = document.locate(path)
+                problems.extend(
+                    Problem(p.message, p.location or where, p.hint) for p in error.problems
+                )
+                return None
+
+        model = attempt(("model",), lambda: load_scenario_model(scenario.model, folder))
+        self.engine = attempt(("workload", "engine"), lambda: load_engine(scenario.workload.engine))
+        names = list(scenario.hardware.system)
+        loaded = [
+            attempt(("hardware", "system"), lambda n=name: load_hardware(n)) for name in names
+        ]
+        self.systems: list[System] = [system for system in loaded if system is not None]
+        maker = scenario.making.system or names[0]
+        self.maker: System = attempt(("making", "system"), lambda: load_hardware(maker))
+        self.options: list[tuple[str, Compression]] = []
+        if model is not None:
+            for place, given in enumerate(scenario.compression):
+                listed: list[Given] = list(given) if isinstance(given, tuple) else [given]
+                made_of = attempt(("compression", place), partial(compress, model, listed))
+                if made_of is not None:
+                    self.options.append((" + ".join(made_of.names) or "none", made_of))
+        self.prices: dict[str, PriceChoice] = {}
+        if problems:  # prices are looked up of what there is
+            raise SpecError(problems)
+        for system in (*self.systems, self.maker):
+            identity = system.accelerator.id
+            self.prices[identity] = attempt(("price",), lambda i=identity: self._price(i))
+        if problems:
+            raise SpecError(problems)
+
+    def _price(self, accelerator_id: str) -> PriceChoice:
+        stated = self.scenario.price
+        if isinstance(stated, ListPrice):
+            return price_for(accelerator_id, stated.provider, stated.region, stated.term)
+        return price_for(accelerator_id, quote=stated)
+
+    @property
+    def output_tokens(self) -> float:
+        """Tokens generated over the whole time."""
+        traffic = self.scenario.workload
+        mean = traffic.requests_per_s * traffic.utilisation
+        return mean * traffic.output_tokens * traffic.months * HOURS_PER_MONTH * _HOUR_S
+
+    def candidate(self, option: str, compression: Compression, system: System) -> Candidate | str:
+        """Return an option on a system, or why it cannot be."""
+        scenario, accelerator = self.scenario, system.accelerator
+        total = scenario.workload.input_tokens + scenario.workload.output_tokens
+        try:
+            found = effects(compression, sequence=total, accelerator=accelerator)
+            service = serve(
+                compression.after, system, scenario.workload, self.engine, scenario.hardware.tp
+            )
+        except CostsimError as error:
+            return error.problems[0].message
+        if isinstance(service, str):
+            return service
+        runs = made(compression, self.maker, scenario.making)
+        price = self.prices[accelerator.id]
+        hours = service.devices * scenario.workload.months * HOURS_PER_MONTH
+        making_rate = self.prices[self.maker.accelerator.id].usd_per_device_hour
+        return Candidate(
+            option=option,
+            system=system,
+            compression=compression,
+            service=service,
+            price=price,
+            serving_usd=hours * price.usd_per_device_hour,
+            making_usd=sum(run.total_hours for run in runs) * making_rate,
+            runs=runs,
+            output_tokens=self.output_tokens,
+            loss=loss_of(compression),
+            effects=found,
+        )
+
+    def plan(self) -> CompressionPlan:
+        """Evaluate the product and say what is best."""
+        found: list[Candidate] = []
+        refused: list[tuple[str, str]] = []
+        for option, compression in self.options:
+            for system in self.systems:
+                one = self.candidate(option, compression, system)
+                if isinstance(one, str):
+                    refused.append((f"{option} on {system.accelerator.name}", one))
+                else:
+                    found.append(one)
+        limit = self.scenario.limits.quality_loss
+        ranked = sorted(found, key=_preference)
+        allowed = [c for c in ranked if limit is None or c.loss.worst <= limit]
+        if not allowed:
+            raise InfeasiblePlanError(
+                [Problem(f"{label}: {why}") for label, why in refused]
+                or [Problem("no option's published loss of quality is within the limit")],
+                hint="add devices with more memory, a smaller model, or longer latencies",
+            )
+        marked = _mark_dominated(ranked)
+        by_label = {candidate.label: candidate for candidate in marked}
+        best = by_label[allowed[0].label]
+        others = [by_label[c.label] for c in allowed[1:] if c.option != best.option]
+        plain = [c for c in marked if c.option == "none"]
+        baseline = plain[0] if plain else None
+        return CompressionPlan(
+            name=self.scenario.name,
+            scenario=self.scenario.model_dump(mode="json", exclude_none=True),
+            best=best,
+            runner_up=others[0] if others else None,
+            baseline=baseline,
+            candidates=tuple(marked),
+            refused=tuple(refused),
+            waterfall=self._waterfall(best, baseline),
+            cheapest=marked[0],
+            cheapest_waterfall=self._waterfall(marked[0], baseline),
+            break_even=tuple(_break_even(c, baseline, self.scenario) for c in marked)
+            if baseline
+            else (),
+            reasons=_reasons(best, others[0] if others else None, baseline),
+            notes=_notes(best, self.scenario),
+            limit_usd=self.scenario.limits.cost,
+            sources=self._sources(best),
+        )
+
+    def _waterfall(self, best: Candidate, baseline: Candidate | None) -> tuple[Contribution, ...]:
+        """Return what other hardware, and each recipe after the other, bring."""
+        if baseline is None:
+            return ()
+        steps = [Contribution(f"none on {baseline.system.accelerator.name}", baseline.total_usd, 0)]
+        total, making = baseline.total_usd, 0.0
+
+        def add(step: str, after: float) -> None:
+            nonlocal total
+            steps.append(Contribution(step, after, after - total))
+            total = after
+
+        if best.system.accelerator.id != baseline.system.accelerator.id:
+            plain = Compression(baseline.compression.before, (), best.compression.dtype)
+            moved = self.candidate("none", plain, best.system)
+            if isinstance(moved, Candidate):
+                add(f"on {best.system.accelerator.name} instead", moved.total_usd)
+        applied = best.compression.applied
+        for count in range(1, len(applied) + 1):
+            part = Compression(best.compression.before, applied[:count], best.compression.dtype)
+            whole = count == len(applied)
+            found = best if whole else self.candidate(part.names[-1], part, best.system)
+            if not isinstance(found, Candidate):
+                continue  # what does not fit by itself shows in the step that follows
+            add(f"{part.names[-1]}: serving", making + found.serving_usd)
+            if found.making_usd != making:
+                add(f"{part.names[-1]}: making", found.total_usd)
+            making = found.making_usd
+        return tuple(steps)
+
+    def _sources(self, best: Candidate) -> dict[str, str]:
+        price = best.price.price
+        return {
+            "model": best.compression.before.source,
+            "hardware": f"{best.system.id}: {best.system.basis}",
+            "price": f"{price}; {price.source}",
+            "engine": self.engine.source,
+            **{
+                f"recipe {applied.name}": applied.recipe.source
+                for applied in best.compression.applied
+                if applied.recipe.source
+            },
+        }
+
+
+def loss_of(compression: Compression) -> Loss:
+    """Return the largest published change of quality; none without compression."""
+    if not compression.applied:
+        return Loss(True, 0.0, "unchanged")
+    changes = expected(compression)
+    if not changes:
+        return Loss(False, text="unknown")
+    worst = max(max(abs(change.low), abs(change.high)) for change in changes)
+    text = "; ".join(
+        f"{change.metric} {change.low:+.1%}"
+        + ("" if change.low == change.high else f" to {change.high:+.1%}")
+        for change in changes
+    )
+    return Loss(True, worst, text)
+
+
+def _preference(candidate: Candidate) -> tuple[float, float, float, str]:
+    """What is better comes first: cheaper, then surer of its quality, then faster."""
+    service = candidate.service
+    return candidate.total_usd, candidate.loss.worst, service.tpot_s, candidate.label
+
+
+def _mark_dominated(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Mark candidates that another beats, or equals, in cost, latency and known quality.
+
+    What is unknown of an option's quality may be anything, so that it dominates nothing better
+    known.
+    """
+
+    def measures(c: Candidate) -> tuple[float, ...]:
+        return c.total_usd, c.service.tpot_s, c.service.ttft_s, c.loss.worst
+
+    found: list[Candidate] = []
+    for candidate in ranked:
+        mine = measures(candidate)
+        by = next(
+            (
+                other.label
+                for other in ranked
+                if other is not candidate
+                and all(a <= b for a, b in zip(measures(other), mine, strict=True))
+                and measures(other) != mine
+            ),
+            "",
+        )
+        found.append(replace(candidate, dominated_by=by))
+    return found
+
+
+def _break_even(
+    candidate: Candidate, baseline: Candidate, scenario: CompressionScenario
+) -> BreakEven:
+    saved = baseline.usd_per_mtok - candidate.usd_per_mtok
+    tokens = candidate.making_usd / saved * _MTOK if saved > 0 else None
+    days = None
+    if tokens is not None:
+        a_day = candidate.output_tokens / (scenario.workload.months * HOURS_PER_MONTH / 24)
+        days = tokens / a_day
+    return BreakEven(candidate.label, candidate.making_usd, saved, tokens, days)
+
+
+def _reasons(
+    best: Candidate, second: Candidate | None, baseline: Candidate | None
+) -> tuple[str, ...]:
+    found: list[str] = []
+    service = best.service
+    if baseline is not None and baseline is not best:
+        base = baseline.service
+        found.append(
+            f"{service.devices} devices instead of {base.devices}: a replica takes "
+            f"{service.layout.tp} instead of {base.layout.tp} and serves "
+            f"{service.output_tokens_per_s:,.0f} tokens a second instead of "
+            f"{base.output_tokens_per_s:,.0f}."
+        )
+        found.append(
+            f"Weights take {format_bytes(best.effects.after.weights_bytes)} instead of "
+            f"{format_bytes(best.effects.before.weights_bytes)}; a token takes "
+            f"{format_duration(service.tpot_s)} instead of {format_duration(base.tpot_s)}."
+        )
+    if second is not None:
+        more = second.total_usd - best.total_usd
+        found.append(
+            f"The next option, {second.label}, costs {format_usd(more)} more "
+            f"({second.service.devices} devices; quality: {second.loss.text})."
+        )
+    if not best.loss.known:
+        found.append("Its effect on quality is unknown: nothing published is on record.")
+    return tuple(found)
+
+
+def _notes(best: Candidate, scenario: CompressionScenario) -> tuple[str, ...]:
+    found = [*best.effects.notes, *(f"{run.what}: {run.note}" for run in best.runs)]
+    found.append(
+        "teachers and calibration run forward with their layers divided over devices without loss"
+    )
+    if scenario.limits.quality_loss is None:
+        found.append("no limit of quality is stated: the cheapest is called best whatever it loses")
+    return tuple(dict.fromkeys((*found, *best.price.warnings)))

@@ -1,0 +1,117 @@
+"""A scenario that compares compressed models, as written in YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from costsim.planning.scenario import (
+    Axis,
+    ListPrice,
+    PositiveInt,
+    Site,
+    Spec,
+)
+from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour
+
+OneOption: TypeAlias = str | dict[str, Any] | tuple[str | dict[str, Any], ...]
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Systems = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def _as_options(value: object) -> object:
+    """Let a list stand for recipes in a row within the list of options."""
+    if not isinstance(value, (list, tuple)):
+        return (value,)
+    items = cast("list[object]", value)
+    return tuple(tuple(cast("list[object]", i)) if isinstance(i, list) else i for i in items)
+
+
+Options = Annotated[tuple[OneOption, ...], BeforeValidator(_as_options), Field(min_length=1)]
+
+
+class Served(Spec):
+    """Requests to serve."""
+
+    kind: Literal["inference"]
+    input_tokens: PositiveInt
+    """Mean tokens of a prompt."""
+    output_tokens: PositiveInt
+    """Mean tokens that are generated."""
+    requests_per_s: Annotated[float, Field(gt=0)]
+    """Requests that come in a second, at the time that the fleet is sized for."""
+    utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Mean requests over those at that time: what is served of what could be."""
+    months: Annotated[float, Field(gt=0)] = 12.0
+    """How long."""
+    ttft: Seconds | None = None
+    """Longest mean time to the first token, such as `2 s`."""
+    tpot: Seconds | None = None
+    """Longest mean time of each further token, such as `50 ms`."""
+    engine: str = "vllm"
+    """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
+
+
+class ServedOn(Spec):
+    """What it may run on."""
+
+    system: Systems
+    """Ids of systems or accelerators to compare."""
+    tp: Axis | None = None
+    """Devices that a replica's layers are divided over; left out, powers of two in a node."""
+
+
+class MadeOn(Spec):
+    """What calibration, retraining and distillation run on."""
+
+    system: str | None = None
+    """Id of a system; left out, the first that serves."""
+    devices: PositiveInt = 64
+    """Devices of a training run; doubled where the model does not fit."""
+    global_batch: PositiveInt = 512
+    """Sequences in a step."""
+    sequence: PositiveInt = 2048
+    """Tokens in a sequence."""
+
+
+class ComparedLimits(Spec):
+    """What may not be exceeded."""
+
+    cost: Usd | None = None
+    """Budget of making and serving."""
+    quality_loss: Ratio | None = None
+    """Largest published loss of quality; options of which it is unknown are then not chosen."""
+
+
+class CompressionScenario(Spec):
+    """Options of compression for a model that is served, compared in what they cost."""
+
+    name: str
+    """Title of the report."""
+    model: str | dict[str, Any]
+    """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
+    compression: Options
+    """Recipes, formats or patterns, joined by `+` or listed where one follows another; `none`."""
+    workload: Served
+    """What is served."""
+    hardware: ServedOn
+    """What it may run on."""
+    making: MadeOn = MadeOn()
+    """What the compressed models are made on."""
+    price: UsdPerHour | ListPrice = ListPrice()
+    """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    site: Site = Site()
+    """Where the machine stands."""
+    limits: ComparedLimits = ComparedLimits()
+    """Budget and quality."""
