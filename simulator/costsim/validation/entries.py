@@ -24,6 +24,7 @@ UNITS = {
     "ttft_ms": "ms",
     "tpot_ms": "ms",
     "output_tokens_per_s": "tokens/s",
+    "samples_per_s": "samples/s",
 }
 _GIGA = 1e9
 _HOUR_S = 3600.0
