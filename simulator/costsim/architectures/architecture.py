@@ -9,6 +9,7 @@ from costsim.algebra import Number, exact_div
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
+from costsim.architectures.quantization import Quantization
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import FUSED, REFERENCE, Execution, Workload
 
@@ -47,6 +48,7 @@ class Architecture:
     description: Description
     source: str = ""  # where the description was read: a catalog entry, a config.json, a YAML
     notes: tuple[str, ...] = ()  # what was taken for granted while reading it
+    quantization: Quantization | None = None  # how published weights are stored, where said
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""

@@ -31,6 +31,7 @@ from costsim.architectures.huggingface import (
 )
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.fallback import traced_reference
+from costsim.architectures.huggingface.quantization import read_quantization
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
@@ -91,4 +92,10 @@ def read_config(
         return traced
     config = Config(values, document, path)
     description = READERS[model_type](config)
-    return Architecture(name, description, source=source, notes=config.notes())
+    return Architecture(
+        name,
+        description,
+        source=source,
+        notes=config.notes(),
+        quantization=read_quantization(values),
+    )

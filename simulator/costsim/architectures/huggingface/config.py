@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from costsim.architectures.architecture import Description
+from costsim.architectures.huggingface.quantization import read_quantization
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
@@ -315,13 +316,10 @@ def _special_notes(values: Mapping[str, Any], *, class_read: bool) -> list[str]:
     other = [name for name in named if not name.endswith(("ForCausalLM", "LMHeadModel"))]
     if other and not class_read:
         found.append(f"counted with a language model's head, though the config says {other[0]}")
-    quantization = values.get("quantization_config")
+    quantization = read_quantization(values)
     if quantization is not None:
-        method = "an unnamed method"
-        if isinstance(quantization, dict):
-            method = str(cast("dict[str, object]", quantization).get("quant_method", method))
         found.append(
-            f"the published weights are quantized ({method}); "
+            f"the published weights are quantized ({quantization}); "
             "sizes here are of the number format asked for"
         )
     if values.get("auto_map"):
