@@ -12,6 +12,7 @@ import pytest
 
 from costsim.architectures import Architecture, load_model, model_names
 from costsim.architectures.architecture import backward_flops, forward_flops
+from costsim.architectures.formulas import formula
 from costsim.architectures.operators import Attention, Convolution, Linear
 from costsim.architectures.operators.maps import Distances
 from costsim.architectures.vision.description import ImageNet
@@ -137,3 +138,11 @@ def test_other_sizes_of_image(name: str) -> None:
     assert model.forward_flops(1, image=side) == model.forward_flops(1)
     assert model.forward_flops(1, image=(2 * side, side)) > 1.9 * model.forward_flops(1)
     assert model.parameters == load_model(name).parameters
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vit-b-16", "swin-t", "dit-xl-2", "flux.1-dev"])
+@pytest.mark.parametrize("quantity", ["parameters", "forward_flops", "activation_bytes"])
+def test_closed_forms_have_the_value_of_the_count(name: str, quantity: str) -> None:
+    found = formula(load_model(name), quantity)
+    values = {free: meaning.value for free, meaning in found.symbols.items()}
+    assert int(found.expression.subs(values)) == found.value
