@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "Find the best way to run a scenario, and what it costs.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
+    "trace": "Write one step of a plan as a timeline for Perfetto.",
     "explain": "Show the formula, the numbers and the sources behind a quantity.",
     "models": "List the model catalog, or describe one model.",
     "hardware": "List the hardware catalog, or describe one device or system.",

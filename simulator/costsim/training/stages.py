@@ -63,26 +63,12 @@ def chunk_lengths(depth: int, chunks: int) -> np.ndarray:
 
 def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
     """Return the stage types of each row of (`pp`, `vp`)."""
-    kinds, order = distinct(blocks)
-    parts = [kinds[kind].part for kind in order]
-    layers = np.array([kind for kind, part in zip(order, parts, strict=True) if part == "layer"])
-    # layers up to each place, by kind: counts of any run are a difference of two rows.
-    one_hot = np.zeros((len(layers) + 1, len(kinds)))
-    one_hot[np.arange(1, len(layers) + 1), layers] = 1
-    upto = np.cumsum(one_hot, axis=0)
-    stem = np.zeros(len(kinds))
-    head = np.zeros(len(kinds))
-    for kind, part in zip(order, parts, strict=True):
-        if part == "stem":
-            stem[kind] += 1
-        elif part == "head":
-            head[kind] += 1
-
+    upto, stem, head = _layers(blocks)
     first, inverse = distinct_rows([pp, vp])
     pairs = list(zip(pp[first], vp[first], strict=True))
     found = [_types(int(p), int(v), upto, stem, head) for p, v in pairs]
     width = max(len(many) for _, many, _ in found)
-    counts = np.zeros((len(pairs), width, len(kinds)))
+    counts = np.zeros((len(pairs), width, len(stem)))
     many = np.zeros((len(pairs), width))
     position = np.zeros((len(pairs), width))
     for index, (some_counts, some_many, some_position) in enumerate(found):
@@ -92,14 +78,26 @@ def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
     return Stages(counts[inverse], many[inverse], position[inverse])
 
 
+def types_of_stages(held: Stages, row: int, blocks: Sequence[Block], pp: int, vp: int) -> list[int]:
+    """Return for each stage of a pipeline which of the stage types of `row` of `held` it is."""
+    of_stage = _contents(pp, vp, *_layers(blocks))
+    ends = (0, pp - 1)
+    kinds: list[int] = []
+    for stage, contents in enumerate(of_stage):
+        alike = (held.counts[row] == contents).all(axis=1) & (held.many[row] > 0)
+        positions = held.position[row]
+        if stage in ends:
+            alike &= positions == stage
+        else:
+            alike &= (positions > 0) & (positions < pp - 1)
+        kinds.append(int(alike.argmax()))
+    return kinds
+
+
 def _types(
     pp: int, vp: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    ends = np.concatenate([[0], np.cumsum(chunk_lengths(len(upto) - 1, pp * vp))])
-    chunks = upto[ends[1:]] - upto[ends[:-1]]  # chunk c stands on stage c mod pp
-    held = chunks.reshape(vp, pp, -1).sum(axis=0)
-    held[0] += stem
-    held[-1] += head
+    held = _contents(pp, vp, upto, stem, head)
     # First and last stay types of their own: they hold other activations in flight.
     ends_mark = np.zeros((pp, 1))
     ends_mark[0] += 1
@@ -108,3 +106,32 @@ def _types(
         np.hstack([held, ends_mark]), axis=0, return_index=True, return_counts=True
     )
     return held[first], number, first
+
+
+def _layers(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the layers up to each place by kind, and the blocks of stem and head by kind.
+
+    Counts of any run of layers are a difference of two rows of the first.
+    """
+    kinds, order = distinct(blocks)
+    parts = [kinds[kind].part for kind in order]
+    layers = np.array([kind for kind, part in zip(order, parts, strict=True) if part == "layer"])
+    one_hot = np.zeros((len(layers) + 1, len(kinds)))
+    one_hot[np.arange(1, len(layers) + 1), layers] = 1
+    stem, head = np.zeros(len(kinds)), np.zeros(len(kinds))
+    for kind, part in zip(order, parts, strict=True):
+        if part == "stem":
+            stem[kind] += 1
+        elif part == "head":
+            head[kind] += 1
+    return np.cumsum(one_hot, axis=0), stem, head
+
+
+def _contents(pp: int, vp: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Return how many of each kind of block every stage holds: (stages, kinds)."""
+    ends = np.concatenate([[0], np.cumsum(chunk_lengths(len(upto) - 1, pp * vp))])
+    chunks = upto[ends[1:]] - upto[ends[:-1]]  # chunk c stands on stage c mod pp
+    held = chunks.reshape(vp, pp, -1).sum(axis=0)
+    held[0] += stem
+    held[-1] += head
+    return held

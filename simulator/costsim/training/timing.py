@@ -37,8 +37,11 @@ _MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attent
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
-    """Seconds of one micro-batch on every stage type, of one direction: (strategies, types)."""
+class Pass:
+    """Seconds of one micro-batch on every stage type, of one direction: (strategies, types).
+
+    Of exchanges, what computation does not hide; `hidden_s` is the rest, by kind.
+    """
 
     parts_s: list[np.ndarray]
     recompute_s: np.ndarray
@@ -47,6 +50,7 @@ class _Pass:
     expert_s: np.ndarray
     waited_s: np.ndarray  # for gathers and reductions of ZeRO-2 and 3
     host_s: np.ndarray
+    hidden_s: dict[str, np.ndarray]
 
     @property
     def busy_s(self) -> np.ndarray:
@@ -73,8 +77,8 @@ def step_times(
     """
     software, lost = job.software, losses(job.system)
     rows = np.arange(len(strategies))
-    forward = _pass(0, job, strategies, held, profiled, data, lost)
-    backward = _pass(1, job, strategies, held, profiled, data, lost)
+    forward = one_pass(0, job, strategies, held, profiled, data, lost)
+    backward = one_pass(1, job, strategies, held, profiled, data, lost)
     stage_s = forward.total_s + backward.total_s
 
     once, _ = pipeline_transfer(job, strategies, hidden)
@@ -86,15 +90,7 @@ def step_times(
     everywhere = (held.many * stage_s).sum(axis=1)
     bubble = (everywhere - slowest + (strategies.pp - 1) * 2 * once) / strategies.vp
 
-    # After the last micro-batch's backward pass gradients remain that it could not hide; the
-    # gather of updated weights hides behind the next step's first forward pass.
-    contention = 1 - lost.contention_ratio
-    reduce_s = data.reduce_s - contention * software.overlap_gradients_ratio * np.minimum(
-        data.reduce_s, backward.busy_s
-    )
-    gather_s = data.gather_s - contention * software.overlap_gathers_ratio * np.minimum(
-        data.gather_s, forward.busy_s
-    )
+    reduce_s, gather_s = exposed(job, data, forward, backward)
     exchanged = (reduce_s + gather_s).max(axis=1)
 
     def critical(figures: np.ndarray) -> Column:
@@ -111,7 +107,7 @@ def step_times(
         "pipeline_transfer": micro_batches * transfer,
         "pipeline_bubble": bubble,
         "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
-        "optimizer": _optimizer_s(job, strategies, held, profiled),
+        "optimizer": optimizer_s(job, strategies, held, profiled).max(axis=1),
         "host": critical(forward.host_s + backward.host_s) + software.step_s,
     }
     nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
@@ -121,7 +117,21 @@ def step_times(
     return times
 
 
-def _pass(
+def exposed(
+    job: Job, data: DataTraffic, forward: Pass, backward: Pass
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return seconds of reducing gradients and of gathering weights that nothing hides.
+
+    After the last micro-batch's backward pass gradients remain that it could not hide; the gather
+    of updated weights hides behind the next step's first forward pass.
+    """
+    contention = 1 - losses(job.system).contention_ratio
+    reduced = job.software.overlap_gradients_ratio * np.minimum(data.reduce_s, backward.busy_s)
+    gathered = job.software.overlap_gathers_ratio * np.minimum(data.gather_s, forward.busy_s)
+    return data.reduce_s - contention * reduced, data.gather_s - contention * gathered
+
+
+def one_pass(
     way: int,
     job: Job,
     strategies: Strategies,
@@ -129,7 +139,7 @@ def _pass(
     profiled: Profile,
     data: DataTraffic,
     lost: Losses,
-) -> _Pass:
+) -> Pass:
     """Return the times of the forward (0) or the backward pass (1) of one micro-batch."""
     software = job.software
     full = (strategies.recompute == 2)[:, None] & (way == 1)
@@ -163,7 +173,6 @@ def _pass(
             again = again + staged(single_s[0, part] * layer) * slowdown[part] * full
         tensor = tensor + staged(profiled.tensor_s[0] * layer) * full
     again = again + core * selective
-    exposed = tensor * (1 - software.overlap_tensor_ratio * (1 - lost.contention_ratio))
     # Keys and values go round while attention works on the piece before.
     ring = staged(profiled.ring_s[way]) + staged(profiled.ring_s[0]) * full
     covered = parts[_ATTENTION] + core * (full | selective)
@@ -182,9 +191,13 @@ def _pass(
     if full.any():
         repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
         launches = launches + staged(repeated) * full
-    device = busy + exposed + context + routed
+    # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
+    behind_products = np.minimum(tensor * software.overlap_tensor_ratio, busy)
+    exposed_s = tensor - behind_products * (1 - lost.contention_ratio)
+    device = busy + exposed_s + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
-    return _Pass(parts, again, exposed, context, routed, waited, host)
+    hidden = {"tp": tensor - exposed_s, "cp": ring - context, "dp": moved - waited}
+    return Pass(parts, again, exposed_s, context, routed, waited, host, hidden)
 
 
 def _accumulation_s(
@@ -202,15 +215,15 @@ def _accumulation_s(
     return streaming_time_s(model, moved * several[:, None])
 
 
-def _optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> Column:
-    """Seconds of the update: a pass over gradients, states, master and working weights."""
+def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
+    """Seconds (strategies, types) of the update: a pass over gradients, states and weights."""
     recipe = job.recipe
     weights = profiled.gather(profiled.weights + profiled.expert_weights)
-    whole: Column = np.einsum("rtk,kr->rt", held.counts, weights).max(axis=1)
-    shards = strategies.dp * strategies.cp / strategies.replicas
-    share: Column = np.where(strategies.zero > 0, whole / shards, whole)
+    whole: np.ndarray = np.einsum("rtk,kr->rt", held.counts, weights)
+    shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None]
+    share: np.ndarray = np.where(strategies.zero[:, None] > 0, whole / shards, whole)
     # Gradients are read twice (norm, update); states and master weights read and written.
-    moved = share * (
+    moved: np.ndarray = share * (
         2 * recipe.gradient_bytes
         + 2 * job.moment_bytes
         + 2 * max(recipe.master_bytes, recipe.weight_bytes)

@@ -1,0 +1,28 @@
+"""Timelines of plans: one step of the best strategy, or of any other that a plan lists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from costsim.errors import UnknownNameError, suggestion
+from costsim.planning.plans import Plan
+from costsim.training.software import software
+from costsim.training.timeline import Timeline, timeline
+
+
+def plan_timeline(plan: Plan, label: str = "best") -> Timeline:
+    """Return one step of the candidate of `plan` that is called `label`.
+
+    Raises:
+        UnknownNameError: where the plan has none of that name.
+    """
+    candidates = {candidate.label: candidate for candidate in plan.candidates}
+    if label not in candidates:
+        raise UnknownNameError(
+            f"the plan has no strategy called `{label}`",
+            hint=suggestion(label, candidates) or f"it has {', '.join(candidates)}",
+        )
+    compared = {choice["name"]: choice for choice in plan.scenario.get("compare", ())}
+    profile = compared.get(label, {}).get("software")
+    job = plan.job if profile is None else replace(plan.job, software=software(profile))
+    return timeline(job, candidates[label].strategy)

@@ -1,0 +1,226 @@
+"""One step as a timeline: what each pipeline stage computes and sends, and when.
+
+The schedule is played out with the times that the evaluator gives passes of one micro-batch. Its
+closed forms treat unequal stages by their sums, and stragglers slow everything; the timeline is
+stretched by what both add, so that it ends where the estimate does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from costsim.training.evaluate import evaluate
+from costsim.training.job import Job
+from costsim.training.losses import losses
+from costsim.training.profile import profile
+from costsim.training.schedules import Kind, Piece, Played, orders, play
+from costsim.training.stages import Stages, types_of_stages
+from costsim.training.strategy import Strategies, Strategy
+from costsim.training.timing import Pass, exposed, one_pass, optimizer_s
+from costsim.training.traffic import data_parallel, pipeline_transfer
+
+LANES = {
+    "compute": "compute",
+    "tp": "tensor-parallel exchanges",
+    "cp": "context-parallel exchanges",
+    "ep": "expert-parallel exchanges",
+    "pp": "pipeline transfers",
+    "dp": "data-parallel exchanges",
+}
+"""Lanes of a stage and what they show; a device works on each by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Something that a stage's device does for a while on one of its `LANES`."""
+
+    name: str
+    stage: int
+    lane: str
+    start_s: float
+    end_s: float
+    piece: Piece | None = None  # the pass that it belongs to
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One step of a strategy; `stretch_ratio` is its length over that of the schedule played."""
+
+    strategy: Strategy
+    step_time_s: float
+    stretch_ratio: float
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Seconds of one stage's device: of a chunk's passes by kind of pass, and once a step.
+
+    What is sent is given by lane as (exposed, hidden), in the order in which it ends.
+    """
+
+    computing_s: dict[Kind, float]
+    sent_s: dict[Kind, dict[str, tuple[float, float]]]
+    reduced_s: tuple[float, float]
+    gathered_s: tuple[float, float]
+    update_s: float
+
+    def pass_s(self, kind: Kind) -> float:
+        return self.computing_s[kind] + sum(shown for shown, _ in self.sent_s[kind].values())
+
+
+def timeline(job: Job, strategy: Strategy) -> Timeline:
+    """Return one step of `strategy`, whose end is the evaluator's step time."""
+    strategies = Strategies.of([strategy])
+    evaluation = evaluate(job, strategies)
+    blocks = job.model.blocks()
+    types = _stage_types(job, strategies, evaluation.stages)
+    kinds = types_of_stages(evaluation.stages, 0, blocks, strategy.pp, strategy.vp)
+    stages = [types[kind] for kind in kinds]
+    micro_batches = job.global_batch // (strategy.dp * strategy.micro_batch)
+    played = play(
+        orders(strategy, micro_batches), lambda device, piece: stages[device].pass_s(piece.kind)
+    )
+
+    # What follows the last pass, and what stragglers add to everything.
+    step_s = float(evaluation.step_time_s[0])
+    slower = step_s / (step_s - float(evaluation.time_parts_s["stragglers"][0]))
+    exchanged_s = max(stage.reduced_s[0] + stage.gathered_s[0] for stage in stages)
+    updated_s = max(stage.update_s for stage in stages)
+    passes_s = step_s / slower - exchanged_s - updated_s - job.software.step_s
+    stretch = passes_s / max(one.end_s for one in played)
+    slices = [part for one in played for part in _of_pass(one, stages[one.device], stretch)]
+    for number, stage in enumerate(stages):
+        last_s = max(one.end_s for one in played if one.device == number) * stretch
+        busy = (one.end_s for one in slices if (one.stage, one.lane) == (number, "dp"))
+        slices += _after_passes(number, stage, last_s, passes_s, max(busy, default=0.0))
+    slices.append(
+        Slice("host", 0, "compute", step_s / slower - job.software.step_s, step_s / slower)
+    )
+    return Timeline(
+        strategy,
+        step_s,
+        stretch * slower,
+        tuple(
+            replace(one, start_s=one.start_s * slower, end_s=one.end_s * slower)
+            for one in slices
+            if one.end_s > one.start_s
+        ),
+    )
+
+
+def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]:
+    """Return the times of each stage type of the one strategy."""
+    profiled, _ = profile(job, strategies)
+    micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
+    data = data_parallel(job, strategies, held, profiled, micro_batches)
+    lost = losses(job.system)
+    forward = one_pass(0, job, strategies, held, profiled, data, lost)
+    backward = one_pass(1, job, strategies, held, profiled, data, lost)
+    reduced_s, gathered_s = exposed(job, data, forward, backward)
+    updated_s = optimizer_s(job, strategies, held, profiled)
+    hidden = float(job.model.blocks()[0].source.elements)
+    once_s = float(pipeline_transfer(job, strategies, hidden)[0][0])
+    chunks = float(strategies.vp[0])
+    shown = 1 - job.software.overlap_pipeline_ratio
+    found: list[_Stage] = []
+    for kind in range(held.many.shape[1]):
+        computing: dict[Kind, float] = {}
+        sent: dict[Kind, dict[str, tuple[float, float]]] = {}
+        ways: tuple[tuple[Kind, Pass], ...] = (("forward", forward), ("backward", backward))
+        for name, way in ways:
+            figures = {"tp": way.tensor_s, "cp": way.context_s, "ep": way.expert_s}
+            figures["dp"] = way.waited_s
+            computing[name] = float((way.busy_s + way.host_s)[0, kind]) / chunks
+            sent[name] = {
+                lane: (float(seconds[0, kind]) / chunks, _at(way.hidden_s.get(lane), kind) / chunks)
+                for lane, seconds in figures.items()
+            }
+            behind_s = min(once_s * (1 - shown), computing[name])
+            sent[name]["pp"] = (once_s * shown, behind_s)
+        found.append(
+            _Stage(
+                computing,
+                sent,
+                (_at(reduced_s, kind), _at(data.reduce_s - reduced_s, kind)),
+                (_at(gathered_s, kind), _at(data.gather_s - gathered_s, kind)),
+                _at(updated_s, kind),
+            )
+        )
+    return found
+
+
+def _at(figures: np.ndarray | None, kind: int) -> float:
+    return 0.0 if figures is None else float(figures[0, kind])
+
+
+def _of_pass(played: Played, stage: _Stage, stretch: float) -> Iterator[Slice]:
+    """Yield what a device computes and sends for one pass of a micro-batch.
+
+    Transfers end one after the other; what is hidden of each ran while the pass computed.
+    """
+    piece, device = played.piece, played.device
+    name = f"{piece.kind} {piece.micro_batch + 1}"
+    end_s = played.start_s + stage.computing_s[piece.kind]
+    yield Slice(name, device, "compute", played.start_s * stretch, end_s * stretch, piece)
+    for lane, (shown_s, behind_s) in stage.sent_s[piece.kind].items():
+        start_s, end_s = max(end_s - behind_s, played.start_s), end_s + shown_s
+        yield Slice(name, device, lane, start_s * stretch, end_s * stretch, piece)
+
+
+def _after_passes(
+    number: int, stage: _Stage, last_s: float, passes_s: float, free_s: float
+) -> Iterator[Slice]:
+    """Yield reductions, the update and gathers; a norm over all gradients keeps stages together."""
+    shown_s, behind_s = stage.reduced_s
+    yield Slice("reduce gradients", number, "dp", max(last_s - behind_s, free_s), last_s + shown_s)
+    at_s = passes_s + shown_s
+    yield Slice("optimizer", number, "compute", at_s, at_s + stage.update_s)
+    at_s += stage.update_s
+    yield Slice("gather weights", number, "dp", at_s, at_s + stage.gathered_s[0])
+    # The rest of the gather hides behind the next step's first forward pass: here, the one before.
+    yield Slice("gather weights", number, "dp", 0.0, stage.gathered_s[1])
+
+
+def trace_events(found: Timeline) -> dict[str, Any]:
+    """Return a timeline in the Chrome trace format, which Perfetto reads; microseconds."""
+    events: list[dict[str, Any]] = []
+    for stage in range(found.strategy.pp):
+        label = {"name": f"stage {stage + 1} of {found.strategy.pp}"}
+        events.append({"ph": "M", "name": "process_name", "pid": stage, "args": label})
+        events.append(
+            {"ph": "M", "name": "process_sort_index", "pid": stage, "args": {"sort_index": stage}}
+        )
+    used = {(one.stage, one.lane) for one in found.slices}
+    for stage, lane in sorted(used, key=lambda pair: (pair[0], list(LANES).index(pair[1]))):
+        thread = {"ph": "M", "name": "thread_name", "pid": stage, "tid": list(LANES).index(lane)}
+        events.append({**thread, "args": {"name": LANES[lane]}})
+    for one in sorted(
+        found.slices, key=lambda one: (one.stage, list(LANES).index(one.lane), one.start_s)
+    ):
+        event: dict[str, Any] = {
+            "ph": "X",
+            "name": one.name,
+            "cat": one.lane if one.piece is None else one.piece.kind,
+            "pid": one.stage,
+            "tid": list(LANES).index(one.lane),
+            "ts": one.start_s * 1e6,
+            "dur": (one.end_s - one.start_s) * 1e6,
+        }
+        if one.piece is not None:
+            chunk = one.piece.place // found.strategy.pp
+            event["args"] = {"micro_batch": one.piece.micro_batch, "chunk": chunk}
+        events.append(event)
+    return {
+        "traceEvents": events,
+        "displayTimeUnit": "ms",
+        "otherData": {
+            "strategy": found.strategy.to_dict(),
+            "step_time_s": found.step_time_s,
+            "stretch_ratio": found.stretch_ratio,
+        },
+    }
