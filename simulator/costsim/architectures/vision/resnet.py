@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from costsim.architectures.vision.description import ImageNet
-from costsim.architectures.vision.net import Net, Step
+from costsim.architectures.vision.net import Map, Net, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,31 @@ class ResNet(ImageNet):
     shrink_first_stage: bool = False
     """Whether the first stage has a stride too."""
 
+    squeeze_divisor: int = 0
+    """Channels over those of the squeezed means that weigh a branch's channels; 0 without."""
+
     def build(self, net: Net) -> None:
+        self.body(net)
+        net.block("head", partial(mean_head, net, self.classes), part="head")
+
+    def body(self, net: Net, strides: tuple[int, ...] | None = None) -> tuple[Map, ...]:
+        """Compose stem and stages, without the head, and return the map that each stage gives.
+
+        Args:
+            net: to compose in.
+            strides: of each stage, where they are not the net's own; as many stages are made.
+        """
         net.block("stem", partial(self._stem, net), part="stem")
-        for number, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
-            inner = width // 4
-            if self.inner_widths is not None:
-                inner = self.inner_widths[number - 1]
-            stride = 2 if number > 1 or self.shrink_first_stage else 1
+        own = (2 if self.shrink_first_stage else 1, *(2,) * (len(self.depths) - 1))
+        maps: list[Map] = []
+        for index, stride in enumerate(strides or own):
+            number, depth, width = index + 1, self.depths[index], self.widths[index]
+            inner = width // 4 if self.inner_widths is None else self.inner_widths[index]
             make = self._bottleneck if self.block == "bottleneck" else self._basic
             net.block(f"stage{number}.first", partial(make, net, width, inner, stride))
             net.block(f"stage{number}", partial(make, net, width, inner, 1), depth - 1)
-        net.block("head", partial(mean_head, net, self.classes), part="head")
+            maps.append(net.x)
+        return tuple(maps)
 
     def _stem(self, net: Net) -> None:
         net.convolution_norm(self.stem_width, 7, 2, function=self.function)
@@ -63,6 +77,8 @@ class ResNet(ImageNet):
             net.convolution_norm(inner, 1, first, function=self.function)
             net.convolution_norm(inner, 3, second, groups=self.groups, function=self.function)
             net.convolution_norm(width, 1, function=None)
+            if self.squeeze_divisor:
+                net.squeeze_excite(width // self.squeeze_divisor)
 
         self._residual(net, branch, width, stride)
 
