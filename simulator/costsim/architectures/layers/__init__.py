@@ -1,5 +1,9 @@
 """Layers: what decoders are composed of. A new kind of mixer or network is one file here."""
 
+from costsim.architectures.layers.alternating_updates import (
+    AlternatingLayer,
+    StreamProjections,
+)
 from costsim.architectures.layers.feed_forward import FeedForward
 from costsim.architectures.layers.hyper_connection import HyperHead, HyperLayer
 from costsim.architectures.layers.latent_attention import LatentSelfAttention, SparseIndex
@@ -14,6 +18,7 @@ from costsim.architectures.layers.transform import Transform
 
 __all__ = [
     "RMS",
+    "AlternatingLayer",
     "FeedForward",
     "HeadNorm",
     "HyperHead",
@@ -28,6 +33,7 @@ __all__ = [
     "SelfAttention",
     "SparseIndex",
     "Start",
+    "StreamProjections",
     "SubLayer",
     "TokenInput",
     "TokenTable",

@@ -17,9 +17,19 @@ from costsim.architectures.huggingface.decoders.stack import (
     windowed,
     windows,
 )
-from costsim.architectures.layers import HeadNorm, Mixer, TokenInput, TokenTable
+from costsim.architectures.layers import (
+    AlternatingLayer,
+    HeadNorm,
+    Layer,
+    Mixer,
+    StreamProjections,
+    TokenInput,
+    TokenTable,
+)
 from costsim.architectures.transformer import Transformer
 
+_MAX_STREAMS = 1000  # as many are projected one by one
+_GEMMA_3N_WIDTH = 16384  # the library's, in every layer
 _GLOBAL_HEAD_DIM = 512  # the library's, of layers that see all
 
 
@@ -106,6 +116,49 @@ def _gemma4(config: Config) -> Transformer:
     )
 
 
+def _gemma3n(config: Config) -> Transformer:
+    """Read Gemma 3n: several residual streams, an input of each layer, borrowed keys and values."""
+    layers = config.layers(*LAYERS)
+    widths = config.sizes("intermediate_size", (_GEMMA_3N_WIDTH,))
+    config.require(
+        len(widths) in (1, layers),
+        "intermediate_size",
+        f"lists {len(widths)} layers, `num_hidden_layers` says {layers}",
+    )
+    widths = widths if len(widths) == layers else widths[:1] * layers
+    borrowing = layers - config.count("num_kv_shared_layers")
+    streams, rank = config.size("altup_num_inputs"), config.size("laurel_rank")
+    config.require(
+        streams <= _MAX_STREAMS, "altup_num_inputs", f"must be at most {_MAX_STREAMS}, is {streams}"
+    )
+    config.ignore("altup_active_idx", "altup_coef_clip", "altup_correct_scale")
+    config.ignore("activation_sparsity_pattern")
+    mixer = attention(config, query_key_norm=HeadNorm())
+    seen = windows(config, every(5))
+    inputs = config.size("hidden_size_per_layer_input")
+    entries = config.size("vocab_size_per_layer_input")
+    table = TokenTable(vocabulary=entries, width=inputs, layers=layers)
+    stacked = compose(
+        config,
+        [
+            replace(mixer, window=window, borrowed=index >= borrowing)
+            for index, window in enumerate(seen)
+        ],
+        [network(config, width=width) for width in widths],
+        mixer_output_norm=True,
+        feed_forward_output_norm=True,
+        beside=StreamProjections(streams=streams, name="embedding.streams", beside=table),
+        before_head=StreamProjections(streams=streams, name="head.streams"),
+        after=(TokenInput(width=inputs),),
+    )
+    runs = tuple(
+        (AlternatingLayer(layer=layer, streams=streams, rank=rank), count)
+        for layer, count in stacked.layers
+        if isinstance(layer, Layer)
+    )
+    return replace(stacked, layers=runs)
+
+
 def _has_inputs(config: Config) -> bool:
     return config.knows("hidden_size_per_layer_input")
 
@@ -114,6 +167,7 @@ READERS: dict[str, Reader] = {
     "gemma": _gemma,
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
+    "gemma3n_text": _gemma3n,
     "gemma4_text": _gemma4,
     "gemma4_unified_text": _gemma4,
     "vaultgemma": _vaultgemma,
