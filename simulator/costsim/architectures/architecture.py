@@ -9,6 +9,7 @@ from costsim.algebra import Number, exact_div
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
+from costsim.architectures.operators import Embedding
 from costsim.architectures.quantization import Quantization
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import FUSED, REFERENCE, Execution, Workload
@@ -72,6 +73,15 @@ class Architecture:
         """Parameters of look-up tables (tokens, positions), which do no FLOPs."""
         held = ((block.count, weight) for block in self.blocks() for weight in block.weights())
         return int(sum(count * w.stored_elements for count, w in held if w.lookup))
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether it works on sequences of tokens, and not on images or other samples."""
+        return any(
+            isinstance(operator, Embedding) and operator.vocabulary
+            for block in self.blocks()
+            for operator in block.operators
+        )
 
     @property
     def depth(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,10 @@ FORMATS = ("table", "json", "csv")
 
 # figure -> what the table calls it, and how it is shown
 _ROWS = {
-    "parameters": ("parameters", "si"),
-    "trainable_parameters": ("  trained", "si"),
-    "nonzero_parameters": ("  not zero", "si"),
-    "active_parameters": ("  that one token uses", "si"),
+    "parameters": ("parameters", "count"),
+    "trainable_parameters": ("  trained", "count"),
+    "nonzero_parameters": ("  not zero", "count"),
+    "active_parameters": ("  that one token uses", "count"),
     "weights_bytes": ("weights on the device", "bytes"),
     "disk_bytes": ("weights in a file", "bytes"),
     "cache_bytes": ("cache", "bytes"),
@@ -34,6 +35,7 @@ _ROWS = {
 }
 
 
+_WIDTH = 96  # of running text
 _LISTED = ("name", "description", "source")
 
 
@@ -210,7 +212,7 @@ def _flat(found: Effects) -> dict[str, tuple[Any, Any]]:
 def _table(found: Effects, system: System | None, times: dict[str, dict[str, float]]) -> str:
     from costsim.units import format_bytes, format_duration, format_flops, format_si
 
-    shows = {"si": format_si, "bytes": format_bytes, "flops": format_flops}
+    shows = {"count": _count, "bytes": format_bytes, "flops": format_flops}
     compression, before, after = found.compression, found.before, found.after
     sample = f"{found.batch:,} x {found.sequence:,} tokens"
     lines = [f"{compression.before.name} + {' + '.join(compression.names) or 'none'}", ""]
@@ -239,15 +241,20 @@ def _table(found: Effects, system: System | None, times: dict[str, dict[str, flo
         + (f", {format_bytes(run.stored_bytes)} of logits" if run.stored_bytes else "")
         for run in compression.making
     ]
-    lines += ["to make it: " + ("; ".join(runs) if runs else "nothing is run")]
+    remarks = ["to make it: " + ("; ".join(runs) if runs else "nothing that the recipe states")]
     changes = _quality(compression)
     if not changes:
-        lines += ["quality: unknown (nothing published is on record for this)"]
+        remarks += ["quality: unknown (nothing published is on record for this)"]
     for metric, low, high, sources in changes:
         spread = f"{low:+.1%}" if low == high else f"{low:+.1%} to {high:+.1%}"
-        lines += [f"quality: {metric}: {spread} ({'; '.join(sources)})"]
-    lines += [f"note: {note}" for note in found.notes]
+        remarks += [f"quality: {metric}: {spread} ({'; '.join(sources)})"]
+    remarks += [f"note: {note}" for note in found.notes]
+    lines += [line for text in remarks for line in textwrap.wrap(text, _WIDTH)]
     return "\n".join(lines)
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.2f} M"
 
 
 def _split(title: str, before: Figures, after: Figures, name: str) -> str:

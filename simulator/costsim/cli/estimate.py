@@ -111,7 +111,7 @@ def _training(
     return {
         "batch": batch,
         "latency_s": found.step_time_s,
-        "items_per_s": found.tokens_per_s,
+        "items_per_s": (found.tokens_per_s if model.reads_tokens else batch / found.step_time_s),
         "flops": model.training_flops(batch, tokens),
         "mfu_ratio": found.mfu_ratio,
         "memory_bytes_per_device": found.memory_bytes_per_device,
@@ -166,8 +166,10 @@ def _table(
 
     many = f"{system.count} x " if system.count > 1 else ""
     device = f"{many}{system.accelerator.name}"
+    each = f"{tokens:,} tokens, " if model.reads_tokens else ""
+    items = "TOKENS/S" if model.reads_tokens else "SAMPLES/S"
     lines = [
-        f"{model.name} on {device}: {phase}, {tokens:,} tokens, {precision}",
+        f"{model.name} on {device}: {phase}, {each}{precision}",
         f"{format_si(model.parameters)} parameters, {format_si(model.active_parameters)} active",
         "",
     ]
@@ -183,7 +185,7 @@ def _table(
         )
         for row in rows
     ]
-    heads = ("BATCH", "FLOPS", "LATENCY", "PER SECOND", "MFU", "MEMORY", "FITS")
+    heads = ("BATCH", "FLOPS", "LATENCY", items, "MFU", "MEMORY", "FITS")
     lines.append(aligned(heads, table, right=range(6)))
     for title, key, show in (
         ("MEMORY BY PART", "memory_by_part_bytes", format_bytes),

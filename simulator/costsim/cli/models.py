@@ -22,7 +22,8 @@ _COLUMNS = {
     "name": "NAME",
     "parameters": "PARAMETERS",
     "layers": "LAYERS",
-    "forward_flops_per_token": "FLOP/TOKEN",
+    "forward_flops_per_item": "FLOPS EACH",
+    "item": "ITEM",
     "cache_bytes_per_token": "CACHE/TOKEN",
     "context_tokens": "CONTEXT",
 }
@@ -81,7 +82,7 @@ def _describe(name: str, form: str) -> str:
             ("parameters", "parameters"),
             ("active_parameters", "  that one token uses"),
             ("embedding_parameters", "  in look-up tables"),
-            ("forward_flops_per_token", "forward FLOPs a token"),
+            ("forward_flops_per_item", f"forward FLOPs a {entry['item']}"),
             ("cache_bytes_per_token", "cache bytes a token, bf16"),
         )
     ]
@@ -104,13 +105,15 @@ def _describe(name: str, form: str) -> str:
 
 def _entry(model: Architecture) -> dict[str, Any]:
     tokens = _tokens(model)
+    items = tokens if model.reads_tokens else 1
     return {
         "name": model.name,
         "parameters": model.parameters,
         "active_parameters": model.active_parameters,
         "embedding_parameters": model.embedding_parameters,
         "layers": model.depth,
-        "forward_flops_per_token": model.forward_flops(1, tokens) // tokens,
+        "forward_flops_per_item": model.forward_flops(1, tokens) // items,
+        "item": "token" if model.reads_tokens else "sample",
         "cache_bytes_per_token": model.cache_bytes(1, 1),
         "context_tokens": model.context_limit,
         "source": model.source,
@@ -163,7 +166,7 @@ def _shown(column: str, value: Any) -> str:
 
     if column.endswith("parameters"):
         return f"{value / 1e9:.2f} B" if value >= 1e9 else f"{value / 1e6:.1f} M"
-    if column.endswith("_per_token"):
+    if column.endswith(("_per_token", "_per_item")):
         return format_value(value, "flops" if "flops" in column else "bytes")
     return _exact(value)
 

@@ -16,6 +16,8 @@ from costsim.errors import UnknownNameError, suggestion
 KINDS = {
     "scenario": "costsim.planning.scenario:Scenario",
     "model": "costsim.architectures.spec:ModelSpec",
+    "recipe": "costsim.compression.recipes:Recipe",
+    "compression": "costsim.planning.compression_scenario:CompressionScenario",
 }
 
 

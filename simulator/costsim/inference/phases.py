@@ -220,8 +220,4 @@ def _moved_bytes(blocks: Sequence[Block], width: float) -> float:
 
 
 def _items(model: Architecture, phase: Phase, batch: int, sequence: int) -> int:
-    return batch if phase == "decode" or not _has_tokens(model) else batch * sequence
-
-
-def _has_tokens(model: Architecture) -> bool:
-    return any(weight.lookup for block in model.blocks() for weight in block.weights())
+    return batch if phase == "decode" or not model.reads_tokens else batch * sequence
