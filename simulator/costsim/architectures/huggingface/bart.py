@@ -99,6 +99,16 @@ class Side:
         )
 
 
+_WRITING = ("ForConditionalGeneration", "MTModel", "ForTextToText", "ForCausalLM")
+
+
+def begin(config: Config) -> None:
+    """Take note of the class that the config names, if it is one that writes."""
+    config.allow("is_encoder_decoder")
+    if str(config.values.get("architectures")).rstrip("]'\"").endswith(_WRITING):
+        config.class_name()
+
+
 def side(config: Config, which: Literal["encoder", "decoder"]) -> Side:
     """Return the sizes of one stack."""
     hidden = config.size("d_model", "hidden_size")
@@ -132,7 +142,7 @@ class Kin:
 
 
 def _family(config: Config, kin: Kin) -> EncoderDecoder:
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split())
     encoder, decoder = side(config, "encoder"), side(config, "decoder")
     vocabulary = config.size("vocab_size")
@@ -241,7 +251,7 @@ def _led(config: Config) -> EncoderDecoder:
         "attention_window",
         f"names {len(windows)} layers, `encoder_layers` says {encoder.layers}",
     )
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split())
     vocabulary, decoder = config.size("vocab_size"), side(config, "decoder")
     read = config.size("max_encoder_position_embeddings")
@@ -345,7 +355,7 @@ def _trocr(config: Config) -> Writer:
 
 def _fsmt(config: Config) -> EncoderDecoder:
     """Two vocabularies."""
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split(), "langs", "decoder")
     encoder, decoder = side(config, "encoder"), side(config, "decoder")
     positions = config.size("max_position_embeddings")

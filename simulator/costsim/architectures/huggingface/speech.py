@@ -6,14 +6,21 @@ from dataclasses import replace
 
 from costsim.architectures.encoder import Encoder
 from costsim.architectures.encoder_decoder import EncoderDecoder
-from costsim.architectures.huggingface.bart import DECODER_TOKENS, LAYER_NORM, side, stacks_of
+from costsim.architectures.huggingface.bart import (
+    DECODER_TOKENS,
+    LAYER_NORM,
+    begin,
+    side,
+    stacks_of,
+)
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.encoders import is_bare
 from costsim.architectures.layers import FeedForward, SelfAttention
-from costsim.architectures.layers.branches import residual_layer
+from costsim.architectures.layers.branches import Branches, residual_layer
+from costsim.architectures.layers.gated_distances import GatedDistances
 from costsim.architectures.layers.tables import Table
 from costsim.architectures.sound import Filter, SoundStem
-from costsim.architectures.stacks import Head, Stack, TextStem
+from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem
 
 _IDLE = """
 scale_embedding encoder_layerdrop decoder_layerdrop activation_dropout median_filter_width
@@ -33,7 +40,7 @@ SECOND = 16_000  # samples
 
 
 def _whisper(config: Config) -> EncoderDecoder:
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split(), "mask_time_prob", "mask_feature_prob")
     encoder, decoder = side(config, "encoder"), side(config, "decoder")
     heard, written = config.size("max_source_positions"), config.size("max_target_positions")
@@ -67,7 +74,7 @@ def _whisper(config: Config) -> EncoderDecoder:
 
 
 def _speech_to_text(config: Config) -> EncoderDecoder:
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split())
     encoder, decoder = side(config, "encoder"), side(config, "decoder")
     heard, written = config.size("max_source_positions"), config.size("max_target_positions")
@@ -213,6 +220,30 @@ def _data2vec(config: Config) -> Encoder:
     return replace(encoder, stack=replace(encoder.stack, stem=stem))
 
 
+def _wavlm(config: Config) -> Encoder:
+    """Distances shift the scores, by a table that stands in the first layer alone."""
+    buckets = config.size("num_buckets")
+    config.ignore("max_bucket_distance")
+    encoder = _wave_encoder(config)
+
+    def shifted(layer: StackLayer, *, first: bool) -> StackLayer:
+        if not isinstance(layer, Branches):
+            return layer
+        mixer, *rest = layer.branches
+        content = mixer.sub_layer
+        if not isinstance(content, SelfAttention):
+            return layer
+        table = Table("distances", buckets, content.heads, pairs=True) if first else None
+        gated = replace(mixer, sub_layer=GatedDistances(content=content), table=table)
+        return replace(layer, branches=(gated, *rest))
+
+    (layer, _), *_ = encoder.stack.layers
+    count = config.layers("num_hidden_layers")
+    runs = ((shifted(layer, first=True), 1), (shifted(layer, first=False), count - 1))
+    layers = tuple((one, times) for one, times in runs if times)
+    return replace(encoder, stack=replace(encoder.stack, layers=layers))
+
+
 READERS: dict[str, Reader] = {
     "whisper": _whisper,
     "speech_to_text": _speech_to_text,
@@ -221,4 +252,5 @@ READERS: dict[str, Reader] = {
     "unispeech": _wave_encoder,
     "unispeech-sat": _wave_encoder,
     "data2vec-audio": _data2vec,
+    "wavlm": _wavlm,
 }

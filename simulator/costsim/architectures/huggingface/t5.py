@@ -7,6 +7,7 @@ from itertools import groupby
 
 from costsim.algebra import Number
 from costsim.architectures.encoder_decoder import EncoderDecoder
+from costsim.architectures.huggingface.bart import begin
 from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.layers import RMS, FeedForward, MixtureOfExperts, SelfAttention
 from costsim.architectures.layers.branches import Branches, residual_layer
@@ -73,7 +74,7 @@ class _Sizes:
 
 
 def _sizes(config: Config, *, kind: str | None = None) -> _Sizes:
-    config.allow("is_encoder_decoder")
+    begin(config)
     config.ignore(*_IDLE.split())
     layers = config.layers("num_layers")
     kind = kind or config.text("feed_forward_proj")
