@@ -54,8 +54,8 @@ def test_csv_has_the_figures_of_json(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("awq_a100", ("llama-3.1-70b", "--recipe", "awq-int4", "--hardware", "a100-80gb")),
-        ("fp8_a100", ("llama-3.1-8b", "--recipe", "fp8", "--hardware", "a100-80gb")),
+        ("awq", ("llama-3.1-70b", "--recipe", "awq-int4")),
+        ("sparse_fp8", ("llama-3.1-8b", "--recipe", "2:4,fp8")),
         ("distilled", ("llama-3.1-70b", "--recipe", "distill")),
         ("lora", ("llama-2-7b", "--recipe", "lora", "--sequence", "512")),
     ],

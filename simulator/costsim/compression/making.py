@@ -19,9 +19,10 @@ _ID_BYTES = 4
 class Making:
     """A run: `forward_tokens` that pass through `model`, `training_tokens` that it learns from.
 
-    A `teacher` passes each of `teacher_tokens` once forward. `stored_bytes` are what it said, kept
-    on disk. `frozen` runs train adapters alone. `measured_hours` are device-hours that such a run
-    was published to take, where solving for the weights takes longer than the passes.
+    Tokens are images where a model reads those. A `teacher` passes each of `teacher_tokens` once
+    forward; `stored_bytes` are what it said, kept on disk. `frozen` runs train adapters alone.
+    `measured_hours` are device-hours that such a run was published to take, where solving for the
+    weights takes longer than the passes.
     """
 
     what: str
@@ -40,11 +41,11 @@ class Making:
         A training token passes forward and backward through the student, and forward through the
         teacher: of a step alone, teacher forward + student forward and backward.
         """
-        length = min(sequence, self.model.context_limit or sequence)
+        length = sample_tokens(self.model, sequence)
         found = self.forward_tokens / length * self.model.forward_flops(1, length)
         found += self.training_tokens / length * self.model.training_flops(1, length)
         if self.teacher is not None:
-            seen = min(sequence, self.teacher.context_limit or sequence)
+            seen = sample_tokens(self.teacher, sequence)
             found += self.teacher_tokens / seen * self.teacher.forward_flops(1, seen)
         return found
 
@@ -86,6 +87,12 @@ def making_of(
         )
     )
     return found
+
+
+def sample_tokens(model: Architecture, sequence: int) -> int:
+    """Return tokens of a sample of at most `sequence`; an image counts as one."""
+    reads = any(weight.lookup for block in model.blocks() for weight in block.weights())
+    return min(sequence, model.context_limit or sequence) if reads else 1
 
 
 def logit_bytes(teacher: Architecture, top_logits: int | None) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from costsim.architectures import Architecture
 from costsim.compression.compressing import Compression, compress
 from costsim.compression.effects import Effects, effects
 from costsim.compression.quality import expected
@@ -17,17 +19,24 @@ from costsim.costs.prices import PriceChoice, price_for
 from costsim.documents import Document, load_document, parse_as
 from costsim.errors import CostsimError, InfeasiblePlanError, Problem, SpecError
 from costsim.hardware import System, load_hardware
-from costsim.inference.engines import load_engine
+from costsim.inference.engines import Engine, load_engine
 from costsim.planning.compression_making import Made, made
-from costsim.planning.compression_scenario import CompressionScenario
-from costsim.planning.compression_serving import Service, serve
+from costsim.planning.compression_passes import serve_passes
+from costsim.planning.compression_scenario import CompressionScenario, Passes, Served
+from costsim.planning.compression_service import Service
+from costsim.planning.compression_serving import serve
+from costsim.planning.compression_training import train
 from costsim.planning.reading import with_settings
 from costsim.planning.resolving import load_scenario_model
-from costsim.planning.scenario import ListPrice
-from costsim.units import HOURS_PER_MONTH, format_bytes, format_duration, format_usd
+from costsim.planning.scenario import ListPrice, Training
+from costsim.units import format_bytes, format_duration, format_usd
 
 SCHEMA_VERSION = 1
-_HOUR_S = 3600
+UNITS = {"inference": "generated token", "forward": "sample", "training": "token"}
+"""What a workload counts, by its kind."""
+LATENCIES = {"inference": "token", "forward": "batch", "training": "step"}
+"""What its latency is of."""
+
 _MTOK = 1e6
 
 
@@ -54,10 +63,9 @@ class Candidate:
     compression: Compression
     service: Service
     price: PriceChoice
-    serving_usd: float
+    running_usd: float
     making_usd: float
     runs: tuple[Made, ...]
-    output_tokens: float
     loss: Loss
     effects: Effects
     dominated_by: str = ""
@@ -69,13 +77,13 @@ class Candidate:
 
     @property
     def total_usd(self) -> float:
-        """Making and serving."""
-        return self.making_usd + self.serving_usd
+        """Making and running."""
+        return self.making_usd + self.running_usd
 
     @property
     def usd_per_mtok(self) -> float:
-        """Serving alone, for a million tokens generated."""
-        return self.serving_usd / self.output_tokens * _MTOK
+        """Running alone, for a million tokens or samples."""
+        return self.running_usd / self.service.units * _MTOK
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as plain values, keys with their units."""
@@ -84,21 +92,16 @@ class Candidate:
             "option": self.option,
             "recipes": list(self.compression.names),
             "hardware": self.system.accelerator.id,
-            "tp": service.layout.tp,
-            "replicas": service.replicas,
+            "fleet": service.fleet,
             "devices": service.devices,
-            "users_per_replica": service.users,
-            "ttft_s": service.ttft_s,
-            "tpot_s": service.tpot_s,
-            "output_tokens_per_s_per_replica": service.output_tokens_per_s,
-            "weights_bytes_per_device": service.weights_bytes,
-            "cache_bytes_per_device": service.cache_bytes,
+            "hours": service.hours,
+            **service.details,
             "usd_per_device_hour": self.price.usd_per_device_hour,
-            "serving_usd": self.serving_usd,
+            "running_usd": self.running_usd,
             "making_usd": self.making_usd,
             "making_device_hours": sum(run.total_hours for run in self.runs),
             "total_usd": self.total_usd,
-            "usd_per_million_output_tokens": self.usd_per_mtok,
+            "usd_per_million_units": self.usd_per_mtok,
             "quality_loss_ratio": self.loss.ratio if self.loss.known else None,
             "quality": self.loss.text,
             "dominated_by": self.dominated_by or None,
@@ -119,15 +122,15 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """From how many generated tokens on an option pays for its making, against no compression.
+    """From how many tokens or samples on an option pays for its making, against no compression.
 
-    `output_tokens` is None where it never does; `days` is at the scenario's traffic.
+    `units` is None where it never does; `days` is at the scenario's traffic.
     """
 
     option: str
     making_usd: float
     saved_usd_per_mtok: float
-    output_tokens: float | None
+    units: float | None
     days: float | None
 
 
@@ -159,6 +162,7 @@ class CompressionPlan:
         return {
             "schema_version": SCHEMA_VERSION,
             "scenario": self.scenario,
+            "unit": UNITS[self.scenario["workload"]["kind"]],
             "best": self.best.to_dict(),
             "runner_up": None if self.runner_up is None else self.runner_up.to_dict(),
             "baseline": None if self.baseline is None else self.baseline.to_dict(),
@@ -171,8 +175,8 @@ class CompressionPlan:
                 {
                     "option": b.option,
                     "making_usd": b.making_usd,
-                    "saved_usd_per_million_output_tokens": b.saved_usd_per_mtok,
-                    "output_tokens": b.output_tokens,
+                    "saved_usd_per_million_units": b.saved_usd_per_mtok,
+                    "units": b.units,
                     "days": b.days,
                 }
                 for b in self.break_even
@@ -233,7 +237,13 @@ class _Comparison:
                 return None
 
         model = attempt(("model",), lambda: load_scenario_model(scenario.model, folder))
-        self.engine = attempt(("workload", "engine"), lambda: load_engine(scenario.workload.engine))
+        work = scenario.workload
+        self.engine: Engine | None = None
+        if isinstance(work, Served):
+            self.engine = attempt(("workload", "engine"), lambda: load_engine(work.engine))
+        if isinstance(work, Training) and scenario.hardware.devices is None:
+            where = document.locate(("hardware",))
+            problems.append(Problem("training needs `hardware: {devices: …}`", where))
         names = list(scenario.hardware.system)
         loaded = [
             attempt(("hardware", "system"), lambda n=name: load_hardware(n)) for name in names
@@ -247,7 +257,7 @@ class _Comparison:
                 listed: list[Given] = list(given) if isinstance(given, tuple) else [given]
                 made_of = attempt(("compression", place), partial(compress, model, listed))
                 if made_of is not None:
-                    self.options.append((" + ".join(made_of.names) or "none", made_of))
+                    self.options.append((option_name(made_of), made_of))
         self.prices: dict[str, PriceChoice] = {}
         if problems:  # prices are looked up of what there is
             raise SpecError(problems)
@@ -257,35 +267,52 @@ class _Comparison:
         if problems:
             raise SpecError(problems)
 
+    @property
+    def verb(self) -> str:
+        """What is paid for besides making."""
+        return "training" if isinstance(self.scenario.workload, Training) else "serving"
+
     def _price(self, accelerator_id: str) -> PriceChoice:
         stated = self.scenario.price
         if isinstance(stated, ListPrice):
             return price_for(accelerator_id, stated.provider, stated.region, stated.term)
         return price_for(accelerator_id, quote=stated)
 
-    @property
-    def output_tokens(self) -> float:
-        """Tokens generated over the whole time."""
-        traffic = self.scenario.workload
-        mean = traffic.requests_per_s * traffic.utilisation
-        return mean * traffic.output_tokens * traffic.months * HOURS_PER_MONTH * _HOUR_S
+    def service(self, model: Architecture, system: System) -> Service | str:
+        """Return what a model runs on, or why it cannot."""
+        scenario = self.scenario
+        match scenario.workload:
+            case Served() as traffic:
+                assert self.engine is not None
+                return serve(model, system, traffic, self.engine, scenario.hardware.tp)
+            case Passes() as traffic:
+                return serve_passes(model, system, traffic)
+            case Training() as training:
+                assert scenario.hardware.devices is not None
+                return train(model, system, training, scenario.hardware.devices)
+
+    def tokens_of_sample(self) -> int:
+        """Return tokens of a sample, for figures beside the costs."""
+        match self.scenario.workload:
+            case Served() as traffic:
+                return traffic.input_tokens + traffic.output_tokens
+            case Passes() | Training() as work:
+                return work.sequence
 
     def candidate(self, option: str, compression: Compression, system: System) -> Candidate | str:
         """Return an option on a system, or why it cannot be."""
         scenario, accelerator = self.scenario, system.accelerator
-        total = scenario.workload.input_tokens + scenario.workload.output_tokens
+        total = self.tokens_of_sample()
         try:
             found = effects(compression, sequence=total, accelerator=accelerator)
-            service = serve(
-                compression.after, system, scenario.workload, self.engine, scenario.hardware.tp
-            )
+            service = self.service(compression.after, system)
         except CostsimError as error:
             return error.problems[0].message
         if isinstance(service, str):
             return service
         runs = made(compression, self.maker, scenario.making)
         price = self.prices[accelerator.id]
-        hours = service.devices * scenario.workload.months * HOURS_PER_MONTH
+        hours = service.devices * service.hours
         making_rate = self.prices[self.maker.accelerator.id].usd_per_device_hour
         return Candidate(
             option=option,
@@ -293,10 +320,9 @@ class _Comparison:
             compression=compression,
             service=service,
             price=price,
-            serving_usd=hours * price.usd_per_device_hour,
+            running_usd=hours * price.usd_per_device_hour,
             making_usd=sum(run.total_hours for run in runs) * making_rate,
             runs=runs,
-            output_tokens=self.output_tokens,
             loss=loss_of(compression),
             effects=found,
         )
@@ -338,10 +364,10 @@ class _Comparison:
             waterfall=self._waterfall(best, baseline),
             cheapest=marked[0],
             cheapest_waterfall=self._waterfall(marked[0], baseline),
-            break_even=tuple(_break_even(c, baseline, self.scenario) for c in marked)
-            if baseline
-            else (),
-            reasons=_reasons(best, others[0] if others else None, baseline),
+            break_even=tuple(_break_even(c, baseline) for c in marked) if baseline else (),
+            reasons=_reasons(
+                self.scenario.workload.kind, best, others[0] if others else None, baseline
+            ),
             notes=_notes(best, self.scenario),
             limit_usd=self.scenario.limits.cost,
             sources=self._sources(best),
@@ -371,7 +397,7 @@ class _Comparison:
             found = best if whole else self.candidate(part.names[-1], part, best.system)
             if not isinstance(found, Candidate):
                 continue  # what does not fit by itself shows in the step that follows
-            add(f"{part.names[-1]}: serving", making + found.serving_usd)
+            add(f"{part.names[-1]}: {self.verb}", making + found.running_usd)
             if found.making_usd != making:
                 add(f"{part.names[-1]}: making", found.total_usd)
             making = found.making_usd
@@ -383,13 +409,19 @@ class _Comparison:
             "model": best.compression.before.source,
             "hardware": f"{best.system.id}: {best.system.basis}",
             "price": f"{price}; {price.source}",
-            "engine": self.engine.source,
+            **({} if self.engine is None else {"engine": self.engine.source}),
             **{
                 f"recipe {applied.name}": applied.recipe.source
                 for applied in best.compression.applied
                 if applied.recipe.source
             },
         }
+
+
+def option_name(compression: Compression) -> str:
+    """Return what reports call an option: its recipes, a student by its name."""
+    names = [re.sub(r"^distill:student=([^:]+).*", r"distill \1", n) for n in compression.names]
+    return " + ".join(names) or "none"
 
 
 def loss_of(compression: Compression) -> Loss:
@@ -411,7 +443,7 @@ def loss_of(compression: Compression) -> Loss:
 def _preference(candidate: Candidate) -> tuple[float, float, float, str]:
     """What is better comes first: cheaper, then surer of its quality, then faster."""
     service = candidate.service
-    return candidate.total_usd, candidate.loss.worst, service.tpot_s, candidate.label
+    return candidate.total_usd, candidate.loss.worst, service.latency_s, candidate.label
 
 
 def _mark_dominated(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -422,7 +454,7 @@ def _mark_dominated(ranked: Sequence[Candidate]) -> list[Candidate]:
     """
 
     def measures(c: Candidate) -> tuple[float, ...]:
-        return c.total_usd, c.service.tpot_s, c.service.ttft_s, c.loss.worst
+        return c.total_usd, c.service.latency_s, c.service.first_s or 0.0, c.loss.worst
 
     found: list[Candidate] = []
     for candidate in ranked:
@@ -441,35 +473,35 @@ def _mark_dominated(ranked: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
-def _break_even(
-    candidate: Candidate, baseline: Candidate, scenario: CompressionScenario
-) -> BreakEven:
+def _break_even(candidate: Candidate, baseline: Candidate) -> BreakEven:
     saved = baseline.usd_per_mtok - candidate.usd_per_mtok
     tokens = candidate.making_usd / saved * _MTOK if saved > 0 else None
     days = None
     if tokens is not None:
-        a_day = candidate.output_tokens / (scenario.workload.months * HOURS_PER_MONTH / 24)
+        a_day = candidate.service.units / (candidate.service.hours / 24)
         days = tokens / a_day
     return BreakEven(candidate.label, candidate.making_usd, saved, tokens, days)
 
 
 def _reasons(
-    best: Candidate, second: Candidate | None, baseline: Candidate | None
+    kind: str, best: Candidate, second: Candidate | None, baseline: Candidate | None
 ) -> tuple[str, ...]:
+    unit = UNITS[kind]
     found: list[str] = []
     service = best.service
     if baseline is not None and baseline is not best:
         base = baseline.service
+        part = "each replica"
+        if service.replica_devices != base.replica_devices:
+            part += f" takes {service.replica_devices} instead of {base.replica_devices} and"
         found.append(
-            f"{service.devices} devices instead of {base.devices}: a replica takes "
-            f"{service.layout.tp} instead of {base.layout.tp} and serves "
-            f"{service.output_tokens_per_s:,.0f} tokens a second instead of "
-            f"{base.output_tokens_per_s:,.0f}."
+            f"{service.devices} devices instead of {base.devices}: {part} does "
+            f"{service.rate_per_s:,.0f} {unit}s a second instead of {base.rate_per_s:,.0f}."
         )
         found.append(
             f"Weights take {format_bytes(best.effects.after.weights_bytes)} instead of "
-            f"{format_bytes(best.effects.before.weights_bytes)}; a token takes "
-            f"{format_duration(service.tpot_s)} instead of {format_duration(base.tpot_s)}."
+            f"{format_bytes(best.effects.before.weights_bytes)}; a {LATENCIES[kind]} takes "
+            f"{format_duration(service.latency_s)} instead of {format_duration(base.latency_s)}."
         )
     if second is not None:
         more = second.total_usd - best.total_usd

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from costsim.architectures import Architecture
 from costsim.compression.compressing import Compression
-from costsim.compression.making import Making, in_training
+from costsim.compression.making import Making, in_training, sample_tokens
 from costsim.compression.timing import pass_time_s
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.hardware import System
@@ -65,7 +65,7 @@ def _made(run: Making, system: System, settings: MadeOn) -> Made:
 
 def _forward_hours(model: Architecture, system: System, tokens: float, sequence: int) -> float:
     """Device-hours of passing tokens forward; layers divided over devices are taken as no loss."""
-    length = min(sequence, model.context_limit or sequence)
+    length = sample_tokens(model, sequence)
     one = pass_time_s(model, system.accelerator, phase="forward", batch=1, sequence=length)
     return tokens / length * one / _HOUR_S
 
@@ -73,7 +73,7 @@ def _forward_hours(model: Architecture, system: System, tokens: float, sequence:
 def _training_hours(run: Making, system: System, settings: MadeOn) -> tuple[float, str]:
     """Device-hours of training, as the search for training plans finds it, on enough devices."""
     model, frozen = in_training(run.model)
-    length = min(settings.sequence, model.context_limit or settings.sequence)
+    length = sample_tokens(model, settings.sequence)
     job = Job(
         model=model,
         system=system.with_count(settings.devices),

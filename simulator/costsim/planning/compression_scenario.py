@@ -10,8 +10,8 @@ from costsim.planning.scenario import (
     Axis,
     ListPrice,
     PositiveInt,
-    Site,
     Spec,
+    Training,
 )
 from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour
 
@@ -63,6 +63,22 @@ class Served(Spec):
     """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
 
 
+class Passes(Spec):
+    """Samples that pass forward once: images to classify, texts to encode."""
+
+    kind: Literal["forward"]
+    samples_per_s: Annotated[float, Field(gt=0)]
+    """Samples that come in a second, at the time that the fleet is sized for."""
+    sequence: PositiveInt = 512
+    """Tokens of a text; of no effect on images."""
+    utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Mean samples over those at that time."""
+    months: Annotated[float, Field(gt=0)] = 12.0
+    """How long."""
+    latency: Seconds | None = None
+    """Longest time of a batch, such as `20 ms`."""
+
+
 class ServedOn(Spec):
     """What it may run on."""
 
@@ -70,6 +86,8 @@ class ServedOn(Spec):
     """Ids of systems or accelerators to compare."""
     tp: Axis | None = None
     """Devices that a replica's layers are divided over; left out, powers of two in a node."""
+    devices: PositiveInt | None = None
+    """Devices of a training run."""
 
 
 class MadeOn(Spec):
@@ -95,7 +113,7 @@ class ComparedLimits(Spec):
 
 
 class CompressionScenario(Spec):
-    """Options of compression for a model that is served, compared in what they cost."""
+    """Options of compression for a model, compared in what they cost."""
 
     name: str
     """Title of the report."""
@@ -103,15 +121,13 @@ class CompressionScenario(Spec):
     """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
     compression: Options
     """Recipes, formats or patterns, joined by `+` or listed where one follows another; `none`."""
-    workload: Served
-    """What is served."""
+    workload: Annotated[Served | Passes | Training, Field(discriminator="kind")]
+    """What is done with it: requests served, samples passed forward, or training."""
     hardware: ServedOn
     """What it may run on."""
     making: MadeOn = MadeOn()
     """What the compressed models are made on."""
     price: UsdPerHour | ListPrice = ListPrice()
     """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
-    site: Site = Site()
-    """Where the machine stands."""
     limits: ComparedLimits = ComparedLimits()
     """Budget and quality."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,35 +17,12 @@ from costsim.inference.passes import Served
 from costsim.inference.steady import Requests, closed_loop
 from costsim.inference.tables import Tables
 from costsim.planning.compression_scenario import Served as Traffic
+from costsim.planning.compression_service import Service
 from costsim.training.space import limits_of
-from costsim.units import format_bytes, format_duration
+from costsim.units import HOURS_PER_MONTH, format_bytes, format_duration
 
 _USERS = np.unique(np.round(2.0 ** np.arange(0, 12.01, 0.25)))
 """Requests that a replica works on at once: the steps of the search."""
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A fleet: `replicas` of `layout`, each with `users` requests at a time.
-
-    Times are means at that load. `requests_per_s` and `output_tokens_per_s` are what a replica can
-    do; memory is of one device.
-    """
-
-    layout: Layout
-    replicas: int
-    users: int
-    ttft_s: float
-    tpot_s: float
-    requests_per_s: float
-    output_tokens_per_s: float
-    weights_bytes: float
-    cache_bytes: float
-
-    @property
-    def devices(self) -> int:
-        """Devices of the fleet."""
-        return self.replicas * self.layout.devices
 
 
 def serve(
@@ -110,14 +86,31 @@ def serve(
     best = int(order[0])
     row = int(rows[best])
     one = Layouts.of([layouts[row]])
+    count, devices_each = int(replicas[best]), layouts[row].devices
     return Service(
-        layout=layouts[row],
-        replicas=int(replicas[best]),
-        users=int(users[best]),
-        ttft_s=float(steady.ttft_s[best]),
-        tpot_s=float(steady.tpot_s[best]),
-        requests_per_s=float(steady.requests_per_s[best]),
-        output_tokens_per_s=float(steady.output_tokens_per_s[best]),
-        weights_bytes=float(weight_bytes(model, one, formats)[0]),
-        cache_bytes=float(cache_bytes(model, one, formats, np.array([total]))[0] * users[best]),
+        fleet=f"{count} x TP{layouts[row].tp}",
+        devices=count * devices_each,
+        replica_devices=devices_each,
+        hours=traffic.months * HOURS_PER_MONTH,
+        latency_s=float(steady.tpot_s[best]),
+        first_s=float(steady.ttft_s[best]),
+        rate_per_s=float(steady.output_tokens_per_s[best]),
+        units=traffic.requests_per_s
+        * traffic.utilisation
+        * traffic.output_tokens
+        * traffic.months
+        * HOURS_PER_MONTH
+        * 3600,
+        details={
+            "tp": layouts[row].tp,
+            "replicas": count,
+            "users_per_replica": int(users[best]),
+            "ttft_s": float(steady.ttft_s[best]),
+            "tpot_s": float(steady.tpot_s[best]),
+            "output_tokens_per_s_per_replica": float(steady.output_tokens_per_s[best]),
+            "weights_bytes_per_device": float(weight_bytes(model, one, formats)[0]),
+            "cache_bytes_per_device": float(
+                cache_bytes(model, one, formats, np.array([total]))[0] * users[best]
+            ),
+        },
     )

@@ -6,7 +6,14 @@ import hashlib
 import json
 from importlib.metadata import version
 
-from costsim.planning.compression import BreakEven, Candidate, CompressionPlan, Contribution
+from costsim.planning.compression import (
+    LATENCIES,
+    UNITS,
+    BreakEven,
+    Candidate,
+    CompressionPlan,
+    Contribution,
+)
 from costsim.reporting.model import (
     Answer,
     Axis,
@@ -45,24 +52,28 @@ def compression_report(plan: CompressionPlan) -> Report:
     sections.append(Section("Quality", _QUALITY, (_quality(plan),)))
     if plan.refused:
         sections.append(Section("Not possible", "", (_refused(plan),)))
-    traffic = plan.scenario["workload"]
     return Report(
         title=plan.name,
-        subtitle=" · ".join(
-            (
-                plan.best.compression.before.name,
-                f"{traffic['requests_per_s']:g} requests/s",
-                f"{traffic['input_tokens']:,} + {traffic['output_tokens']:,} tokens",
-                f"{traffic['months']:g} months",
-                traffic["engine"],
-            )
-        ),
+        subtitle=" · ".join((plan.best.compression.before.name, *_described(plan))),
         answer=_answer(plan),
         sections=tuple(sections),
         provenance=_provenance(plan),
         notes=tuple(Note("assumption", note) for note in plan.notes),
         sources=tuple(Source(key, text) for key, text in plan.sources.items()),
     )
+
+
+def _described(plan: CompressionPlan) -> tuple[str, ...]:
+    """Return the workload in a few words."""
+    work = plan.scenario["workload"]
+    if work["kind"] == "training":
+        batch = f"batch {work['global_batch']:,} x {work['sequence']:,}"
+        return f"{format_si(work['tokens'])} tokens", batch, work["precision"]
+    months = f"{work['months']:g} months"
+    if work["kind"] == "forward":
+        return f"{work['samples_per_s']:,g} samples/s", months
+    lengths = f"{work['input_tokens']:,} + {work['output_tokens']:,} tokens"
+    return f"{work['requests_per_s']:g} requests/s", lengths, months, work["engine"]
 
 
 _QUALITY = (
@@ -84,10 +95,14 @@ def _answer(plan: CompressionPlan) -> Answer:
         text += f" Without compression it is {format_usd(saved)} more."
     figures = (
         KeyFigure("Total", best.total_usd, "usd", cites=("price",)),
-        KeyFigure("Per million tokens", best.usd_per_mtok, "usd", explanation="generated; serving"),
+        KeyFigure(f"Per million {_unit(plan)}s", best.usd_per_mtok, "usd"),
         KeyFigure("Devices", service.devices, "count"),
-        KeyFigure("Time a token", service.tpot_s, "seconds"),
-        KeyFigure("Time to the first", service.ttft_s, "seconds"),
+        KeyFigure(f"Time of a {_latency(plan)}", service.latency_s, "seconds"),
+        *(
+            ()
+            if service.first_s is None
+            else (KeyFigure("Time to the first", service.first_s, "seconds"),)
+        ),
         KeyFigure("Weights", best.effects.after.weights_bytes, "bytes"),
     )
     return Answer(text, figures, plan.reasons)
@@ -110,30 +125,45 @@ def _options_intro(plan: CompressionPlan) -> str:
 def _options(plan: CompressionPlan) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for c in plan.candidates:
-        layout = f"{c.service.replicas} x TP{c.service.layout.tp}"
-        per_mtok = Quantity(c.usd_per_mtok, "usd")
-        rows.append((_short(c), layout, c.total_usd, per_mtok, c.service.tpot_s, _worth(c)))
+        service, per_million = c.service, Quantity(c.usd_per_mtok, "usd")
+        figures = (c.total_usd, per_million, service.latency_s)
+        rows.append((_short(c), service.fleet, *figures, _worth(c)))
     return Table(
         "Cheapest fleet of each combination",
         (
             Column("Option"),
             Column("Fleet"),
             Column("Total", "usd"),
-            Column("Per Mtok", "usd"),
-            Column("Per token", "seconds"),
+            Column("Per million", "usd"),
+            Column(_latency(plan).capitalize(), "seconds"),
             Column("Worth it"),
         ),
         tuple(rows),
         chosen=plan.candidates.index(plan.best),
-        caption="Total is making and serving; per Mtok is serving a million generated tokens.",
+        caption=f"Total is making and {_running(plan)}; per million {_unit(plan)}s without making.",
     )
+
+
+def _kind(plan: CompressionPlan) -> str:
+    return plan.scenario["workload"]["kind"]
+
+
+def _unit(plan: CompressionPlan) -> str:
+    return UNITS[_kind(plan)]
+
+
+def _latency(plan: CompressionPlan) -> str:
+    return LATENCIES[_kind(plan)]
+
+
+def _running(plan: CompressionPlan) -> str:
+    return "training" if _kind(plan) == "training" else "serving"
 
 
 def _short(candidate: Candidate) -> str:
     """Return a label that fits a column: the option and the device's own name."""
     maker, _, device = candidate.system.accelerator.name.partition(" ")
-    option = candidate.option.replace("distill:student=", "distill ")
-    return f"{option}, {device or maker}"
+    return f"{candidate.option}, {device or maker}"
 
 
 def _worth(candidate: Candidate) -> str:
@@ -142,11 +172,11 @@ def _worth(candidate: Candidate) -> str:
 
 def _made_and_served(plan: CompressionPlan) -> StackedBars:
     shown = [c for c in plan.candidates if not c.dominated_by or c is plan.baseline]
-    bars = tuple(Bar(_short(c), (c.serving_usd, c.making_usd)) for c in shown)
+    bars = tuple(Bar(_short(c), (c.running_usd, c.making_usd)) for c in shown)
     limit = plan.limit_usd
     return StackedBars(
         "Where the money goes",
-        ("serving", "making"),
+        (_running(plan), "making"),
         bars,
         kind="usd",
         limit=limit,
@@ -164,29 +194,29 @@ def _waterfall(title: str, steps: tuple[Contribution, ...]) -> Table:
 
 def _break_even_intro(plan: CompressionPlan) -> str:
     pays = next((b for b in plan.break_even if b.option == plan.best.label), None)
-    if pays is None or pays.output_tokens is None or plan.best is plan.baseline:
-        return "From how many generated tokens on an option has paid for its making."
+    if pays is None or pays.units is None or plan.best is plan.baseline:
+        return f"From how many {_unit(plan)}s on an option has paid for its making."
     assert pays.days is not None
     return (
-        f"{plan.best.option} has paid for its making after {format_si(pays.output_tokens)} "
-        f"generated tokens: {format_duration(pays.days * _DAY_S)} at this traffic."
+        f"{plan.best.option} has paid for its making after {format_si(pays.units)} "
+        f"{_unit(plan)}s: {format_duration(pays.days * _DAY_S)} at this traffic."
     )
 
 
 def _break_even(plan: CompressionPlan) -> Table:
     def row(entry: BreakEven) -> tuple[Cell, ...]:
         candidate = next(c for c in plan.candidates if c.label == entry.option)
-        tokens = "never" if entry.output_tokens is None else format_si(entry.output_tokens)
+        units = "never" if entry.units is None else format_si(entry.units)
         days = None if entry.days is None else entry.days * _DAY_S
-        return (_short(candidate), entry.making_usd, entry.saved_usd_per_mtok, tokens, days)
+        return (_short(candidate), entry.making_usd, entry.saved_usd_per_mtok, units, days)
 
     return Table(
         "Against serving without compression",
         (
             Column("Option"),
             Column("Making", "usd"),
-            Column("Saved per Mtok", "usd"),
-            Column("Tokens"),
+            Column("Saved per million", "usd"),
+            Column(f"{_unit(plan)}s".capitalize()),
             Column("Time", "seconds"),
         ),
         tuple(row(entry) for entry in plan.break_even if entry.option != _label(plan.baseline)),
@@ -200,10 +230,10 @@ def _label(candidate: Candidate | None) -> str:
 def _scatter(plan: CompressionPlan) -> Scatter:
     return Scatter(
         "Cost against latency",
-        Axis("time a token", "seconds"),
+        Axis(f"time of a {_latency(plan)}", "seconds"),
         Axis("total", "usd"),
         tuple(
-            Point(_short(c), c.service.tpot_s, c.total_usd, not c.dominated_by, c is plan.best)
+            Point(_short(c), c.service.latency_s, c.total_usd, not c.dominated_by, c is plan.best)
             for c in plan.candidates
         ),
     )
@@ -211,7 +241,7 @@ def _scatter(plan: CompressionPlan) -> Scatter:
 
 def _quality(plan: CompressionPlan) -> Table:
     seen = dict.fromkeys((c.option, c.loss.text) for c in plan.candidates)
-    rows = tuple((option.replace("distill:student=", "distill "), text) for option, text in seen)
+    rows = tuple(seen)
     return Table("Published changes of quality", (Column("Option"), Column("Change")), rows)
 
 

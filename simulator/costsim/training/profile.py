@@ -80,7 +80,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
     ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
     expert_s, expert_bytes = expert_parallel(job, local, ep, etp, rows)
-    weights, experts = _weights(local, rows)
+    weights, experts = _weights(local, rows, recipe.weight_bytes)
     return (
         Profile(
             which=which,
@@ -155,10 +155,16 @@ def _transient(
     return largest
 
 
-def _weights(blocks: Sequence[Block], rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(
+    blocks: Sequence[Block], rows: int, element_bytes: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters by block; packed ones as those of `element_bytes` that take as much memory."""
     dense, experts = np.zeros((len(blocks), rows)), np.zeros((len(blocks), rows))
     for index, block in enumerate(blocks):
         for weight in block.weights():
             target = dense if weight.active_elements is None else experts
-            target[index] += weight.elements
+            if weight.packing is None:
+                target[index] += weight.elements
+            else:
+                target[index] += weight.stored_bytes(element_bytes) / element_bytes
     return dense, experts
