@@ -163,6 +163,7 @@ def assemble(
     """Return the bare model or the one for masked language modelling, as the config names it."""
     bare = is_bare(config)
     pooled = kin.pooler if bare else kin.pooled_head
+    limited = config.knows("max_position_embeddings")
     return Encoder(
         stack=stack,
         head=None if bare else head,
