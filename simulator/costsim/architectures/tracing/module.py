@@ -49,6 +49,8 @@ MAX_OPERATIONS = 250_000
 DIRECT = 3
 """Batches of one length that are traced one by one; more follow from the polynomial."""
 
+_VALUES_NEEDED = (DataDependentOutputException, DynamicOutputShapeException)
+
 Groups: TypeAlias = tuple[Group, ...]
 
 
@@ -166,29 +168,30 @@ class Tracer:
                 hint="`from_torch(…, batch_dims=…)` says which dimension counts samples",
             )
         module, mode = fake_copy(self.module)
-        limit = MAX_OPERATIONS if self.example.tokens else None
-        recorder = Recorder(module, limit, self.experts)
+        recorder = Recorder(module, MAX_OPERATIONS if self.example.tokens else None, self.experts)
         try:
             with mode:
                 if given:
-                    arguments, keywords = fake_inputs(
-                        mode, (self.example.arguments, dict(self.example.keywords))
-                    )
+                    inputs = (self.example.arguments, dict(self.example.keywords))
+                    arguments, keywords = fake_inputs(mode, inputs)
                 else:
                     arguments, keywords = self.example.resized(batch, tokens)
                 record(recorder, module, arguments, keywords)
         except TooLongError:
             raise
-        except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            if not given or not _is_real(self.module):
-                raise self._failure(batch, tokens, error, recorder.where) from error
-            module = copy.deepcopy(self.module)
-            recorder = Recorder(module)
-            with cast(Any, torch.random).fork_rng(devices=[]):
-                record(recorder, module, self.example.arguments, self.example.keywords)
-            self.run = True
         except Exception as error:  # whatever the module's own code raises
+            if given and isinstance(error, _VALUES_NEEDED) and _is_real(self.module):
+                return self._really_run()
             raise self._failure(batch, tokens, error, recorder.where) from error
+        return self._grouped(module, recorder)
+
+    def _really_run(self) -> Groups:
+        """Return what a copy of the module does with the inputs given, values and all."""
+        module = copy.deepcopy(self.module)
+        recorder = Recorder(module)
+        with cast(Any, torch.random).fork_rng(devices=[]):
+            record(recorder, module, self.example.arguments, self.example.keywords)
+        self.run = True
         return self._grouped(module, recorder)
 
     def at_rest(self) -> Groups:
@@ -254,15 +257,20 @@ class TracedModel:
         Raises:
             SpecError: for a workload that was not and cannot be traced.
         """
-        if workload.generates or workload.image is not None:
-            what = "an image of another size" if workload.image is not None else "a cache"
-            raise SpecError(
-                f"a traced module knows no {what.removeprefix('an ').removeprefix('a ')}",
-                hint="trace it with such inputs",
-            )
-        example = self.tracer.example
-        batch = _whole(workload.batch)
-        tokens = _whole(workload.kv_tokens) if example.tokens else 0
+        batch, tokens = _whole(workload.batch), _whole(workload.tokens)
+        context = _whole(workload.kv_tokens)
+        cached = (
+            isinstance(tokens, int) and tokens == 1 and isinstance(context, int) and context > 1
+        )
+        for asked, what in (
+            (workload.generates or cached, "cache"),
+            (workload.image is not None, "other size of image than that of its inputs"),
+        ):
+            if asked:
+                message = f"a traced module knows no {what}"
+                raise SpecError(message, hint="trace it with such inputs")
+        # A rank of context parallelism has a part of the tokens, but a trace is not divided.
+        tokens = context if self.tracer.example.tokens else 0
         if isinstance(batch, int) and isinstance(tokens, int):
             groups = self.tracer.groups(batch, tokens)
             return blocks_of(groups, merged([groups]))

@@ -12,7 +12,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -61,9 +61,12 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
     """
     transformers = _transformers()
     _register_experts()
-    given = {key: value for key, value in values.items() if key not in ("model_type", "auto_map")}
+    left_out = ("model_type", "auto_map")
+    given = {key: _plain(value) for key, value in values.items() if key not in left_out}
     with torch.device("meta"):
         config = transformers.AutoConfig.for_model(values["model_type"], **given)
+        if not hasattr(config, "pad_token_id"):
+            config.pad_token_id = None  # some classes ask for it where their config forgot it
         module = _build(transformers, config)
         module.eval().requires_grad_(True)
         example = _example(module, config)
@@ -75,6 +78,18 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
     )
     notes = (note, *tracer.notes)
     return Architecture(name, TracedModel(tracer), source=source, notes=notes)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a `config.json` with the floats that JSON has no words for."""
+    if isinstance(value, dict):
+        held = cast("dict[str, Any]", value)
+        if list(held) == ["__float__"]:
+            return float(held["__float__"])
+        return {key: _plain(inner) for key, inner in held.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in cast("list[Any]", value)]
+    return value
 
 
 def _transformers() -> Any:
