@@ -168,7 +168,7 @@ def assemble(
         stack=stack,
         head=None if bare else head,
         pooler=(pooler or Pooler(outputs=stack.hidden)) if pooled else None,
-        context_limit=config.size("max_position_embeddings") if kin.positions else None,
+        context_limit=config.optional_size("max_position_embeddings") if limited else None,
     )
 
 
