@@ -44,11 +44,13 @@ class BlockTimes:
     """Seconds of one layer of each block: arrays (directions, parts, blocks, rows).
 
     `core_s` (blocks, rows) is the forward time of attention proper, which selective recomputation
-    repeats; `kernels` (directions, blocks) counts launches.
+    repeats; `weight_s` that of gradients of weights; `kernels` (directions, blocks) counts
+    launches.
     """
 
     seconds: Array
     core_s: Array
+    weight_s: Array
     kernels: Array
 
     @property
@@ -78,7 +80,7 @@ def block_times(
         model, execution, formats.other, formats.activation_bytes, cache_dtype, generates
     )
     seconds = np.zeros((len(directions), len(PARTS), len(blocks), rows))
-    core = np.zeros((len(blocks), rows))
+    core, gradients = np.zeros((len(blocks), rows)), np.zeros((len(blocks), rows))
     kernels = np.zeros((len(directions), len(blocks)))
     calls: dict[tuple[type[Any], Hashable], list[tuple[int, int, Any]]] = defaultdict(list)
     for index, block in enumerate(blocks):
@@ -102,11 +104,13 @@ def block_times(
         }
         part = PARTS.index(timing.part)
         times = timing.seconds(setting, columns, alike)
-        for (way, index, _), time in zip(pieces, times, strict=True):
+        for (way, index, work), time in zip(pieces, times, strict=True):
             seconds[way, part, index] += time
             if timing.part == "attention" and directions[way] == "forward":
                 core[index] += time
-    return BlockTimes(seconds, core, kernels)
+            elif directions[way] == "backward" and not getattr(work, "weights", True):
+                gradients[index] += time
+    return BlockTimes(seconds, core, gradients, kernels)
 
 
 def _stack(values: Sequence[Number], rows: int) -> Array:

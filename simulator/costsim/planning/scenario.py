@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour
 from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.schedule import SCHEDULES, Schedule
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -33,6 +34,7 @@ _ZeroStage = Annotated[int, Field(ge=0, le=3, strict=True)]
 Axis = Annotated[tuple[PositiveInt, ...], *_one_or_more({"type": "integer", "minimum": 1})]
 Switch = Annotated[tuple[StrictBool, ...], *_one_or_more({"type": "boolean"})]
 ZeroStages = Annotated[tuple[_ZeroStage, ...], *_one_or_more({"enum": [0, 1, 2, 3]})]
+Schedules = Annotated[tuple[Schedule, ...], *_one_or_more({"enum": list(SCHEDULES)})]
 Recomputes = Annotated[tuple[Recompute, ...], *_one_or_more({"enum": list(RECOMPUTE)})]
 
 
@@ -96,6 +98,8 @@ class StrategyChoices(Spec):
     """ZeRO stage: 0, 1, 2, or 3 (= FSDP)."""
     recompute: Recomputes | None = None
     """Activation recomputation: none, selective, full."""
+    schedule: Schedules = ("1f1b",)
+    """Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe."""
 
 
 class Comparison(StrategyChoices):

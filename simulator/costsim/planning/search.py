@@ -14,6 +14,7 @@ import numpy as np
 from costsim.errors import InfeasiblePlanError
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
+from costsim.training.schedule import SCHEDULE_NAMES
 from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
 from costsim.units import format_bytes
@@ -76,7 +77,7 @@ def search(
 
 def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
     """Tie-breakers, least important first: what adds machinery loses against what does not."""
-    axes = ("micro_batch", "cp", "sp", "vp", "recompute", "zero", "tp", "pp")
+    axes = ("schedule", "micro_batch", "cp", "sp", "vp", "recompute", "zero", "tp", "pp")
     return tuple(getattr(strategies, axis)[index] for axis in axes)
 
 
@@ -128,6 +129,8 @@ def division(strategy: Strategy) -> str:
 def details(strategy: Strategy) -> str:
     """Return the rest of a strategy, such as `micro-batch 1, SP, ZeRO-1, full recompute`."""
     extras = [f"micro-batch {strategy.micro_batch}"]
+    if strategy.schedule != "1f1b":
+        extras.append(SCHEDULE_NAMES[strategy.schedule])
     if strategy.sp:
         extras.append("SP")
     if strategy.zero:

@@ -47,7 +47,7 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     profiled, kinds = profile(job, strategies)
     parts = [block.part for block in kinds]
     units = job.model.blocks()
-    held = stages(units, strategies.pp, strategies.vp)
+    held = stages(units, strategies.pp, strategies.vp, strategies.copies)
     hidden = float(units[0].source.elements)
     model_flops, recompute_flops = _flops(job, strategies)
     chunks = [
@@ -114,7 +114,8 @@ def _sent(
     again = np.where(strategies.recompute == 2, 1.5, 1.0)  # forward exchanges happen twice
 
     def staged(figures: np.ndarray) -> Column:
-        return np.einsum("rtk,kr->rt", held.counts, figures).max(axis=1)
+        passed = np.einsum("rtk,kr->rt", held.counts, figures).max(axis=1)
+        return passed / strategies.copies
 
     _, boundary = pipeline_transfer(job, strategies, hidden)
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.training.job import Job
+from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
@@ -38,19 +39,6 @@ class Memory:
         return np.sum([self.parts[part] for part in MEMORY_PARTS], axis=0)
 
 
-def chunks_in_flight(strategies: Strategies, stages: Stages, micro_batches: np.ndarray):
-    """Return how many chunks' activations a stage holds at most: (strategies, stage types).
-
-    1F1B: stage i holds p − i micro-batches. Interleaved: v·p + p − 1 − 2i chunks (Korthikanti et
-    al. 2022, arXiv 2205.05198, give the first stage's L·(1 + (p−1)/(p·v))). Never more than there
-    are.
-    """
-    p, v = strategies.pp[:, None], strategies.vp[:, None]
-    plain = p - stages.position
-    interleaved = (v - 1) * p + 2 * (p - stages.position - 1) + 1
-    return np.minimum(np.where(v > 1, interleaved, plain), micro_batches[:, None] * v)
-
-
 def memory(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, parts: list[str]
 ) -> Memory:
@@ -68,7 +56,8 @@ def memory(
 
     dense = held(profile.gather(profile.weights))
     experts = held(profile.gather(profile.expert_weights))
-    shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None]
+    copies = strategies.copies[:, None]
+    shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None] * copies
     expert_shards = shards * (strategies.tp / (strategies.ep * strategies.etp))[:, None]
     expert_shards = np.maximum(expert_shards, 1.0)
     zero = strategies.zero[:, None]
@@ -80,16 +69,23 @@ def memory(
         return width * np.where(zero >= stage, divided, whole)
 
     micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
-    flight = chunks_in_flight(strategies, stages, micro_batches)
+    chunks = strategies.vp[:, None]
+    flight = chunks_in_flight(
+        strategies.schedule[:, None],
+        strategies.pp[:, None],
+        chunks,
+        stages.position,
+        micro_batches[:, None],
+    )
+    # A stage's chunk: of the layers held, the share that one micro-batch passes at a time.
+    layers_share, stem_share = flight / chunks / copies, np.ceil(flight / chunks) / copies
     kept = profile.gather(profile.kept_bytes)  # (modes, blocks, strategies)
     mode = strategies.recompute.astype(int)
     rows = np.arange(len(mode))
     chosen = kept[mode, :, rows].T  # (blocks, strategies)
     stem = ~layer & ~head
     activations = (
-        held(chosen, layer) * flight / strategies.vp[:, None]
-        + held(chosen, stem) * np.ceil(flight / strategies.vp[:, None])
-        + held(chosen, head)
+        held(chosen, layer) * layers_share + held(chosen, stem) * stem_share + held(chosen, head)
     )
 
     largest = profile.gather(profile.transient_bytes)

@@ -41,6 +41,7 @@ class Profile:
     routed: np.ndarray  # (blocks,): whether it has experts
     parts_s: np.ndarray
     core_s: np.ndarray  # (blocks, combinations): the forward time of attention proper
+    weight_s: np.ndarray  # (blocks, combinations): the backward time of gradients of weights
     tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
     ring_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
     expert_s: np.ndarray  # (directions, blocks, combinations): expert-parallel exchanges
@@ -88,6 +89,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             routed=np.array([_is_routed(block) for block in kinds]),
             parts_s=times.seconds,
             core_s=times.core_s,
+            weight_s=times.weight_s,
             tensor_s=tensor_s,
             ring_s=ring_s,
             expert_s=expert_s,

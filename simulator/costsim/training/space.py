@@ -14,11 +14,13 @@ import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention, Experts
+from costsim.training.pipeline import is_legal
 from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.schedule import SCHEDULES, Schedule
 from costsim.training.strategy import Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
-_DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp")
+_DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule")
 _SWITCHES = ("sp", "zero", "recompute")
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
@@ -50,6 +52,7 @@ class Choices:
     sp: Sequence[bool] | None = None
     zero: Sequence[int] | None = None
     recompute: Sequence[Recompute] | None = None
+    schedule: Sequence[Schedule] = ("1f1b",)  # the others only where they are asked for
 
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
@@ -139,15 +142,19 @@ def _within(
     per_replica = limits.global_batch // dp
     found: list[tuple[int, ...]] = []
     experts = _expert_degrees(limits, choices, tp * dp * cp)
+    schedules = [SCHEDULES.index(name) for name in choices.schedule]
     for micro_batch in _chosen(divisors(per_replica), choices.micro_batch):
         if micro_batch > MAX_MICRO_BATCH and choices.micro_batch is None:
             break
         micro_batches = per_replica // micro_batch
         for vp in _chosen([1, *range(2, limits.depth // pp + 1)], choices.vp):
-            # Interleaving needs a pipeline, equal chunks, and micro-batches in multiples of it.
-            if vp > 1 and (pp == 1 or micro_batches % pp or limits.depth % (pp * vp)):
+            if vp > 1 and limits.depth % (pp * vp):  # interleaving needs equal chunks
                 continue
-            found += [(tp, pp, vp, dp, cp, micro_batch, ep, etp) for ep, etp in experts]
+            for index in schedules:
+                if is_legal(SCHEDULES[index], pp, vp, micro_batches):
+                    found += [
+                        (tp, pp, vp, dp, cp, micro_batch, ep, etp, index) for ep, etp in experts
+                    ]
     return found
 
 

@@ -61,12 +61,13 @@ def chunk_lengths(depth: int, chunks: int) -> np.ndarray:
     return lengths
 
 
-def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
-    """Return the stage types of each row of (`pp`, `vp`)."""
+def stages(blocks: Sequence[Block], pp: Column, vp: Column, copies: Column | None = None) -> Stages:
+    """Return the stage types of each row; devices with two `copies` hold a stage of each end."""
     upto, stem, head = _layers(blocks)
-    first, inverse = distinct_rows([pp, vp])
-    pairs = list(zip(pp[first], vp[first], strict=True))
-    found = [_types(int(p), int(v), upto, stem, head) for p, v in pairs]
+    copies = np.ones_like(pp) if copies is None else copies
+    first, inverse = distinct_rows([pp, vp, copies])
+    pairs = list(zip(pp[first], vp[first], copies[first], strict=True))
+    found = [_types(_contents(int(p), int(v), int(c), upto, stem, head)) for p, v, c in pairs]
     width = max(len(many) for _, many, _ in found)
     counts = np.zeros((len(pairs), width, len(stem)))
     many = np.zeros((len(pairs), width))
@@ -78,9 +79,11 @@ def stages(blocks: Sequence[Block], pp: Column, vp: Column) -> Stages:
     return Stages(counts[inverse], many[inverse], position[inverse])
 
 
-def types_of_stages(held: Stages, row: int, blocks: Sequence[Block], pp: int, vp: int) -> list[int]:
+def types_of_stages(
+    held: Stages, row: int, blocks: Sequence[Block], pp: int, vp: int, copies: int = 1
+) -> list[int]:
     """Return for each stage of a pipeline which of the stage types of `row` of `held` it is."""
-    of_stage = _contents(pp, vp, *_layers(blocks))
+    of_stage = _contents(pp, vp, copies, *_layers(blocks))
     ends = (0, pp - 1)
     kinds: list[int] = []
     for stage, contents in enumerate(of_stage):
@@ -94,12 +97,9 @@ def types_of_stages(held: Stages, row: int, blocks: Sequence[Block], pp: int, vp
     return kinds
 
 
-def _types(
-    pp: int, vp: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    held = _contents(pp, vp, upto, stem, head)
+def _types(held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # First and last stay types of their own: they hold other activations in flight.
-    ends_mark = np.zeros((pp, 1))
+    ends_mark = np.zeros((len(held), 1))
     ends_mark[0] += 1
     ends_mark[-1] += 2
     _, first, number = np.unique(
@@ -127,11 +127,13 @@ def _layers(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return np.cumsum(one_hot, axis=0), stem, head
 
 
-def _contents(pp: int, vp: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Return how many of each kind of block every stage holds: (stages, kinds)."""
+def _contents(
+    pp: int, vp: int, copies: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray
+) -> np.ndarray:
+    """Return how many of each kind of block every device holds: (devices, kinds)."""
     ends = np.concatenate([[0], np.cumsum(chunk_lengths(len(upto) - 1, pp * vp))])
     chunks = upto[ends[1:]] - upto[ends[:-1]]  # chunk c stands on stage c mod pp
     held = chunks.reshape(vp, pp, -1).sum(axis=0)
     held[0] += stem
     held[-1] += head
-    return held
+    return held + held[::-1] if copies == 2 else held

@@ -13,9 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from costsim.training.pipeline import DUALPIPE
 from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.schedule import SCHEDULES, Schedule
 
 Column: TypeAlias = NDArray[np.float64]
+
+
+NAMED: Mapping[str, tuple[str, ...]] = {"recompute": RECOMPUTE, "schedule": SCHEDULES}
+"""Axes whose values are names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class Strategy:
     `vp` is the number of model chunks a pipeline stage holds (interleaved 1F1B where above 1);
     `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices,
     or over dp·cp/`replicas` where whole copies are kept (HSDP, copies outermost);
+    `schedule` is that of the pipeline, see `costsim.training.pipeline`;
     `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
     """
 
@@ -40,6 +47,7 @@ class Strategy:
     zero: int = 0
     replicas: int = 1
     recompute: Recompute = "none"
+    schedule: Schedule = "1f1b"
 
     @property
     def devices(self) -> int:
@@ -57,7 +65,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Strategies:
-    """Many strategies as float64 columns of one length; `recompute` is an index of RECOMPUTE."""
+    """Many strategies as float64 columns of one length; named values are indices of `NAMED`."""
 
     tp: Column
     pp: Column
@@ -71,6 +79,7 @@ class Strategies:
     zero: Column
     replicas: Column
     recompute: Column
+    schedule: Column
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -79,13 +88,18 @@ class Strategies:
     def devices(self) -> Column:
         return self.tp * self.pp * self.dp * self.cp
 
+    @property
+    def copies(self) -> Column:
+        """How many devices of a pipeline hold each stage."""
+        return np.where(self.schedule == DUALPIPE, 2.0, 1.0)
+
     @classmethod
     def of(cls, strategies: Iterable[Strategy]) -> Strategies:
         """Return columns of the given strategies."""
         rows = list(strategies)
         return cls.from_columns(
             {
-                field.name: np.array([_number(getattr(row, field.name)) for row in rows], float)
+                field.name: np.array([_number(row, field.name) for row in rows], float)
                 for field in fields(cls)
             }
         )
@@ -113,7 +127,7 @@ class Strategies:
             name: int(column[index]) for name, column in self.columns().items()
         }
         values["sp"] = bool(values["sp"])
-        values["recompute"] = RECOMPUTE[values["recompute"]]
+        values |= {name: known[values[name]] for name, known in NAMED.items()}
         return Strategy(**values)
 
 
@@ -131,7 +145,6 @@ def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.intp], NDArray[
     return first, which.reshape(-1)
 
 
-def _number(value: object) -> float:
-    if isinstance(value, str):
-        return float(RECOMPUTE.index(value))  # pyright: ignore[reportArgumentType]
-    return float(value)  # pyright: ignore[reportArgumentType]
+def _number(strategy: Strategy, name: str) -> float:
+    value = getattr(strategy, name)
+    return float(NAMED[name].index(value) if name in NAMED else value)

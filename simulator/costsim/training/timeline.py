@@ -16,11 +16,11 @@ import numpy as np
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.losses import losses
+from costsim.training.playing import Kind, Piece, Played, Slot, orders, play
 from costsim.training.profile import profile
-from costsim.training.schedules import Kind, Piece, Played, orders, play
 from costsim.training.stages import Stages, types_of_stages
 from costsim.training.strategy import Strategies, Strategy
-from costsim.training.timing import Pass, exposed, one_pass, optimizer_s
+from costsim.training.timing import Pass, exposed, one_pass, optimizer_s, overlapped_experts_s
 from costsim.training.traffic import data_parallel, pipeline_transfer
 
 LANES = {
@@ -68,9 +68,22 @@ class _Stage:
     reduced_s: tuple[float, float]
     gathered_s: tuple[float, float]
     update_s: float
+    overlapped_s: float  # of exchanges between experts, where two passes run at once
 
-    def pass_s(self, kind: Kind) -> float:
-        return self.computing_s[kind] + sum(shown for shown, _ in self.sent_s[kind].values())
+    def sent_of(self, slot: Slot) -> dict[str, tuple[float, float]]:
+        """Return by lane what a slot sends: (exposed, hidden)."""
+        sent = {lane: (0.0, 0.0) for lane in LANES if lane != "compute"}
+        for piece in slot:
+            for lane, (shown_s, behind_s) in self.sent_s[piece.kind].items():
+                sent[lane] = sent[lane][0] + shown_s, sent[lane][1] + behind_s
+        if len(slot) > 1:
+            shown_s, behind_s = sent["ep"]
+            sent["ep"] = shown_s - self.overlapped_s, behind_s + self.overlapped_s
+        return sent
+
+    def slot_s(self, slot: Slot) -> float:
+        computing_s = sum(self.computing_s[piece.kind] for piece in slot)
+        return computing_s + sum(shown_s for shown_s, _ in self.sent_of(slot).values())
 
 
 def timeline(job: Job, strategy: Strategy) -> Timeline:
@@ -79,12 +92,11 @@ def timeline(job: Job, strategy: Strategy) -> Timeline:
     evaluation = evaluate(job, strategies)
     blocks = job.model.blocks()
     types = _stage_types(job, strategies, evaluation.stages)
-    kinds = types_of_stages(evaluation.stages, 0, blocks, strategy.pp, strategy.vp)
+    copies = int(strategies.copies[0])
+    kinds = types_of_stages(evaluation.stages, 0, blocks, strategy.pp, strategy.vp, copies)
     stages = [types[kind] for kind in kinds]
     micro_batches = job.global_batch // (strategy.dp * strategy.micro_batch)
-    played = play(
-        orders(strategy, micro_batches), lambda device, piece: stages[device].pass_s(piece.kind)
-    )
+    played = play(orders(strategy, micro_batches), lambda device, slot: stages[device].slot_s(slot))
 
     # What follows the last pass, and what stragglers add to everything.
     step_s = float(evaluation.step_time_s[0])
@@ -93,7 +105,7 @@ def timeline(job: Job, strategy: Strategy) -> Timeline:
     updated_s = max(stage.update_s for stage in stages)
     passes_s = step_s / slower - exchanged_s - updated_s - job.software.step_s
     stretch = passes_s / max(one.end_s for one in played)
-    slices = [part for one in played for part in _of_pass(one, stages[one.device], stretch)]
+    slices = [part for one in played for part in _of_slot(one, stages[one.device], stretch)]
     for number, stage in enumerate(stages):
         last_s = max(one.end_s for one in played if one.device == number) * stretch
         busy = (one.end_s for one in slices if (one.stage, one.lane) == (number, "dp"))
@@ -122,6 +134,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
     reduced_s, gathered_s = exposed(job, data, forward, backward)
+    overlapped_s = overlapped_experts_s(strategies, forward, backward, lost)
     updated_s = optimizer_s(job, strategies, held, profiled)
     hidden = float(job.model.blocks()[0].source.elements)
     once_s = float(pipeline_transfer(job, strategies, hidden)[0][0])
@@ -142,6 +155,10 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
             }
             behind_s = min(once_s * (1 - shown), computing[name])
             sent[name]["pp"] = (once_s * shown, behind_s)
+        # Gradients of weights, where a schedule puts them off; nothing is sent for them.
+        computing["weights"], sent["weights"] = _at(backward.weight_s, kind), {}
+        computing["inputs"] = computing["backward"] - computing["weights"]
+        sent["inputs"] = sent["backward"]
         found.append(
             _Stage(
                 computing,
@@ -149,6 +166,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
                 (_at(reduced_s, kind), _at(data.reduce_s - reduced_s, kind)),
                 (_at(gathered_s, kind), _at(data.gather_s - gathered_s, kind)),
                 _at(updated_s, kind),
+                _at(overlapped_s, kind),
             )
         )
     return found
@@ -158,18 +176,20 @@ def _at(figures: np.ndarray | None, kind: int) -> float:
     return 0.0 if figures is None else float(figures[0, kind])
 
 
-def _of_pass(played: Played, stage: _Stage, stretch: float) -> Iterator[Slice]:
-    """Yield what a device computes and sends for one pass of a micro-batch.
+def _of_slot(played: Played, stage: _Stage, stretch: float) -> Iterator[Slice]:
+    """Yield what a device computes and sends for a pass, or for two that overlap.
 
-    Transfers end one after the other; what is hidden of each ran while the pass computed.
+    Transfers end one after the other; what is hidden of each ran while the passes computed.
     """
-    piece, device = played.piece, played.device
-    name = f"{piece.kind} {piece.micro_batch + 1}"
-    end_s = played.start_s + stage.computing_s[piece.kind]
-    yield Slice(name, device, "compute", played.start_s * stretch, end_s * stretch, piece)
-    for lane, (shown_s, behind_s) in stage.sent_s[piece.kind].items():
+    slot, device, end_s = played.slot, played.device, played.start_s
+    names = [f"{piece.kind} {piece.micro_batch + 1}" for piece in slot]
+    for piece, name in zip(slot, names, strict=True):
+        start_s, end_s = end_s, end_s + stage.computing_s[piece.kind]
+        yield Slice(name, device, "compute", start_s * stretch, end_s * stretch, piece)
+    for lane, (shown_s, behind_s) in stage.sent_of(slot).items():
         start_s, end_s = max(end_s - behind_s, played.start_s), end_s + shown_s
-        yield Slice(name, device, lane, start_s * stretch, end_s * stretch, piece)
+        name = " and ".join(names)
+        yield Slice(name, device, lane, start_s * stretch, end_s * stretch, slot[0])
 
 
 def _after_passes(

@@ -11,6 +11,7 @@ from costsim.hardware.streaming import streaming_time_s
 from costsim.hardware.timing import PARTS
 from costsim.training.job import Job
 from costsim.training.losses import Losses, losses
+from costsim.training.pipeline import DUALPIPE, bubble_s
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
 from costsim.training.strategy import Column, Strategies
@@ -51,6 +52,7 @@ class Pass:
     waited_s: np.ndarray  # for gathers and reductions of ZeRO-2 and 3
     host_s: np.ndarray
     hidden_s: dict[str, np.ndarray]
+    weight_s: np.ndarray | None  # of gradients of weights, where a schedule needs it
 
     @property
     def busy_s(self) -> np.ndarray:
@@ -79,7 +81,8 @@ def step_times(
     rows = np.arange(len(strategies))
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
-    stage_s = forward.total_s + backward.total_s
+    overlapped = overlapped_experts_s(strategies, forward, backward, lost)
+    stage_s = forward.total_s + backward.total_s - overlapped
 
     once, _ = pipeline_transfer(job, strategies, hidden)
     # A stage receives once forward and once backward for each chunk of each micro-batch.
@@ -87,8 +90,17 @@ def step_times(
 
     worst = stage_s.argmax(axis=1)
     slowest = stage_s[rows, worst]
-    everywhere = (held.many * stage_s).sum(axis=1)
-    bubble = (everywhere - slowest + (strategies.pp - 1) * 2 * once) / strategies.vp
+    bubble = bubble_s(
+        strategies.schedule,
+        strategies.pp,
+        strategies.vp,
+        held.many,
+        stage_s,
+        slowest,
+        backward.total_s,
+        backward.weight_s,
+    )
+    bubble = bubble + (strategies.pp - 1) * 2 * once / strategies.vp
 
     reduce_s, gather_s = exposed(job, data, forward, backward)
     exchanged = (reduce_s + gather_s).max(axis=1)
@@ -103,7 +115,7 @@ def step_times(
         "recompute": critical(backward.recompute_s),
         "tensor_parallel": critical(forward.tensor_s + backward.tensor_s),
         "context_parallel": critical(forward.context_s + backward.context_s),
-        "expert_parallel": critical(forward.expert_s + backward.expert_s),
+        "expert_parallel": critical(forward.expert_s + backward.expert_s - overlapped),
         "pipeline_transfer": micro_batches * transfer,
         "pipeline_bubble": bubble,
         "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
@@ -115,6 +127,17 @@ def step_times(
     waiting = lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
     times["stragglers"] = np.sum(list(times.values()), axis=0) * waiting
     return times
+
+
+def overlapped_experts_s(
+    strategies: Strategies, forward: Pass, backward: Pass, lost: Losses
+) -> np.ndarray:
+    """Seconds of expert-parallel exchanges that DualPipe hides in a forward and a backward pass."""
+    if not (strategies.schedule == DUALPIPE).any():
+        return np.zeros_like(forward.expert_s)
+    both = forward.expert_s + backward.expert_s
+    behind = np.minimum(both, forward.busy_s + backward.busy_s) * (1 - lost.contention_ratio)
+    return np.where(strategies.schedule[:, None] == DUALPIPE, behind, 0.0)
 
 
 def exposed(
@@ -145,9 +168,11 @@ def one_pass(
     full = (strategies.recompute == 2)[:, None] & (way == 1)
     selective = (strategies.recompute == 1)[:, None] & (way == 1)
 
+    counts = held.counts / strategies.copies[:, None, None]
+
     def staged(figures: np.ndarray) -> np.ndarray:
-        """Sum a figure (blocks, combinations) over the blocks of each stage type."""
-        return np.einsum("rtk,kr->rt", held.counts, profiled.gather(figures))
+        """Sum a figure (blocks, combinations) over the blocks that a micro-batch passes."""
+        return np.einsum("rtk,kr->rt", counts, profiled.gather(figures))
 
     sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
     slowdown = np.array(
@@ -164,6 +189,8 @@ def one_pass(
     if way == 1 and not software.fuses_accumulation:
         parts[_MEMORY] = parts[_MEMORY] + _accumulation_s(job, strategies, held, profiled)
     core = staged(profiled.core_s) * slowdown[_ATTENTION]
+    split = way == 1 and strategies.schedule.any()
+    weight = staged(profiled.weight_s * unequal) * slowdown[_MATRIX] if split else None
     tensor = staged(profiled.tensor_s[way])
     # Recomputation repeats forward passes of layers, with their exchanges.
     layer = profiled.layer[:, None]
@@ -197,7 +224,7 @@ def one_pass(
     device = busy + exposed_s + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
     hidden = {"tp": tensor - exposed_s, "cp": ring - context, "dp": moved - waited}
-    return Pass(parts, again, exposed_s, context, routed, waited, host, hidden)
+    return Pass(parts, again, exposed_s, context, routed, waited, host, hidden, weight)
 
 
 def _accumulation_s(
@@ -208,6 +235,7 @@ def _accumulation_s(
     whole = np.einsum(
         "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
     )
+    whole = whole / strategies.copies[:, None]
     shards = np.where(strategies.zero >= 2, strategies.dp * strategies.cp / strategies.replicas, 1)
     several = job.global_batch > strategies.dp * strategies.micro_batch
     moved = whole / shards[:, None] * (recipe.gathered_bytes + 2 * recipe.gradient_bytes)
@@ -220,7 +248,7 @@ def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profil
     recipe = job.recipe
     weights = profiled.gather(profiled.weights + profiled.expert_weights)
     whole: np.ndarray = np.einsum("rtk,kr->rt", held.counts, weights)
-    shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None]
+    shards = (strategies.dp * strategies.cp * strategies.copies / strategies.replicas)[:, None]
     share: np.ndarray = np.where(strategies.zero[:, None] > 0, whole / shards, whole)
     # Gradients are read twice (norm, update); states and master weights read and written.
     moved: np.ndarray = share * (

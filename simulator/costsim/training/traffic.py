@@ -69,7 +69,10 @@ def data_parallel(
         each * (recipe.reduced_bytes + 2.0 * recipe.gathered_bytes),
     )
     sent = few.ring_elements[which] * widths
-    micro_gather = np.where(zero == 3, gathered, nothing)
+    copies = strategies.copies[
+        :, None
+    ]  # of the stages that a device holds, one is passed at a time
+    micro_gather = np.where(zero == 3, gathered / copies, nothing)
     if job.frozen:
         return DataTraffic(nothing, nothing, micro_gather, nothing, sent)
     once = np.select([zero == 0, zero == 1], [reduced, scattered], nothing)
@@ -77,7 +80,7 @@ def data_parallel(
         reduce_s=once + few.between_s[which],
         gather_s=np.where((zero == 1) | (zero == 2), gathered, nothing),
         micro_gather_s=micro_gather,
-        micro_reduce_s=np.where(zero >= 2, scattered, nothing),
+        micro_reduce_s=np.where(zero >= 2, scattered / copies, nothing),
         sent_bytes=sent,
     )
 
@@ -90,7 +93,7 @@ def _collectives(
     dense = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.weights))
     experts = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.expert_weights))
     replicas = strategies.replicas[:, None]
-    group = (strategies.dp * strategies.cp)[:, None] / replicas
+    group = (strategies.dp * strategies.cp * strategies.copies)[:, None] / replicas
     stride = strategies.tp[:, None]
     # Ranks that hold the same experts: all that tp, cp and dp make but the ep·etp of a full set.
     expert_stride = (strategies.ep * strategies.etp)[:, None]
