@@ -48,7 +48,7 @@ def maximum(left: Number, right: Number) -> Number:
 
 
 def where(condition: Number, true: Number, false: Number) -> Number:
-    """Return `true` where `condition` holds and `false` elsewhere; conditions are never symbolic."""
+    """Return `true` where `condition` holds, else `false`; conditions are never symbolic."""
     if _is_column(condition):
         return sys.modules["numpy"].where(condition, true, false)
     return true if condition else false

@@ -82,7 +82,7 @@ class Shard:
     Tensor parallelism (`tp`) divides heads, feed-forward columns and the vocabulary; sequence
     parallelism (`sp`, true or false) divides by the same group the positions of what lies between
     those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each. Context
-    parallelism (`cp`) has divided the positions already: the workload of a rank has `tokens` = s/cp;
+    parallelism (`cp`) has divided the positions already: a rank's workload has `tokens` = s/cp;
     keys and values then come in `cp` pieces.
     """
 
