@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from compression.oracle_models import Perceptron
 from costsim.architectures import Architecture
 from costsim.architectures.decoder import decoder
+from costsim.architectures.operators import Attention
 from costsim.compression.compressing import compress
 from costsim.compression.effects import figures
 from costsim.compression.formats import FORMATS, format_named, plain
@@ -183,6 +184,23 @@ def test_cached_logits_are_taught_once_and_stored() -> None:
     assert cached.teacher_tokens == 1e6
     assert cached.stored_bytes == 1e6 * 512 * 2
     assert run(logits="cached", top_logits=20).stored_bytes == 1e6 * 20 * 6
+
+
+def test_heads_go_in_groups_where_they_can_and_within_them_otherwise() -> None:
+    def heads(kv_heads: int, ratio: float) -> tuple[int, int]:
+        after = compress(model(kv_heads=kv_heads), f"prune-heads:ratio={ratio}").after
+        (attention,) = (
+            operator
+            for block in after.blocks()
+            for operator in block.operators
+            if isinstance(operator, Attention)
+        )
+        return attention.query_heads, attention.kv_heads
+
+    assert heads(4, 0.5) == (4, 2)
+    assert heads(4, 0.25) == (6, 3)
+    assert heads(1, 0.5) == (4, 1)
+    assert heads(2, 0.25) == (6, 2)
 
 
 def test_none_is_no_change() -> None:

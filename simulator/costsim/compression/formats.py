@@ -284,7 +284,7 @@ FORMATS: dict[str, Format] = {
 }
 """Formats by name; `plain` dtypes and `int<bits>-g<group>[-zero]` are known besides."""
 
-_INTEGER = re.compile(r"int([2-8])-g(\d+)(-zero)?")
+_INTEGER = re.compile(r"int([2-8])-g(?:roup)?(\d+)(-zero)?")
 
 
 def format_named(name: str) -> Format:
@@ -293,14 +293,14 @@ def format_named(name: str) -> Format:
     Raises:
         UnknownNameError: where there is none of that name.
     """
-    known = name.strip().lower()
+    known = name.strip().lower().replace("_", "-")
     if known in FORMATS:
         return FORMATS[known]
     integers = _INTEGER.fullmatch(known)
     if integers and int(integers[2]):
         return integer(int(integers[1]), int(integers[2]), zeros=bool(integers[3]))
     try:
-        return plain(known)
+        return plain(name.strip().lower())
     except UnknownNameError:
         hint = suggestion(known, (*FORMATS, *BITS, "int4-g128", "int8-g128"))
         raise UnknownNameError(f"unknown storage format `{name}`", hint=hint) from None

@@ -26,6 +26,8 @@ from costsim.errors import SpecError
 
 Change: TypeAlias = Callable[[Any], Any]
 
+_WHOLE = 1e-9  # what a share of groups may miss a whole number by, as ratios are floats
+
 
 def left(size: int, ratio: float, what: str, multiple: int = 1) -> int:
     """Return what is left of `size` when a `ratio` of it is taken away, in steps of `multiple`.
@@ -43,12 +45,18 @@ def left(size: int, ratio: float, what: str, multiple: int = 1) -> int:
 
 
 def fewer_heads(ratio: float) -> Change:
-    """Take away a share of attention's heads; where groups share keys, whole groups."""
+    """Take away a share of attention's heads.
+
+    Where groups of heads share keys and values whole groups go, if the share is a number of them;
+    otherwise as many heads of each group.
+    """
 
     def change(node: Any) -> Any:
         if isinstance(node, SelfAttention | CrossAttention):
-            groups = left(node.kv_heads, ratio, "groups of heads")
-            return replace(node, heads=node.heads // node.kv_heads * groups, kv_heads=groups)
+            each, groups = node.heads // node.kv_heads, node.kv_heads * (1 - ratio)
+            if groups >= 1 and abs(groups - round(groups)) < _WHOLE:
+                return replace(node, heads=each * round(groups), kv_heads=round(groups))
+            return replace(node, heads=node.kv_heads * left(each, ratio, "heads of a group"))
         if isinstance(node, LatentSelfAttention):
             return replace(node, heads=left(node.heads, ratio, "heads"))
         return node

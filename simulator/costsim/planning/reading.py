@@ -38,6 +38,12 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
             location=document.locate(),
             hint="`costsim init` writes one to start from",
         )
+    if "compression" in document.value:
+        raise SpecError(
+            "the scenario compares options of compression",
+            location=document.locate(("compression",), key=True),
+            hint="`costsim.planning.plan_compressed`, or `costsim plan`, compares them",
+        )
     document = with_settings(document, settings)
     return Read(parse_as(document, Scenario), document, folder)
 
