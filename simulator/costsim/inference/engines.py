@@ -26,14 +26,16 @@ class Engine:
         block_tokens: positions in a block of the cache.
         max_batched_tokens: tokens of a step, those generated and those of prompts.
         max_sequences: requests in a step.
+        reserved_ratio: share of a request's output for which it waits to have room: 1 where none
+            is ever thrown out again, 0.5 = the mean of what is there while it grows.
         other_bytes: what communication and kernels allocate outside of the model.
         kernel_ratio: time of a step over that of its kernels timed alone.
         experts_ratio: time of routed experts over that of evenly routed ones.
         host_step_s: time of a step in which the device waits for the host.
         host_sequence_s: the same of each request in it.
-        launch_s: time that the host takes to launch a kernel where no graph is captured, as in
-            steps with a piece of a prompt; the device may wait for it.
-        prompt_s: time between a request and the first step that it is in.
+        launch_s: time that the device waits for the launch of a kernel where no graph is captured,
+            as in steps with a piece of a prompt.
+        prompt_s: time of receiving a request, its tokens and answer apart from all steps.
         prompt_ratio: time of a piece of a prompt over that of its kernels timed alone.
         stage_ratio: what each further stage of a pipeline adds to a turn, in turns: micro-batches
             of unequal length wait for each other.
@@ -48,6 +50,7 @@ class Engine:
     block_tokens: int
     max_batched_tokens: int
     max_sequences: int
+    reserved_ratio: float
     other_bytes: float
     kernel_ratio: float
     experts_ratio: float
@@ -99,7 +102,9 @@ def load_engine(name: str = "generic") -> Engine:
     profiles = _table()["engines"]
     if name not in profiles:
         raise UnknownNameError(f"unknown engine `{name}`", hint=suggestion(name, profiles))
-    row: dict[str, Any] = {"name": name, **_table()["common"], **profiles[name]}
+    own = profiles[name]
+    row: dict[str, Any] = {"name": name, "source": own["source"], **own["settings"]}
+    row |= {**_table()["common"], **own["fitted"]}
     known = {field.name for field in fields(Engine)}
     if wrong := known ^ row.keys():
         listed = ", ".join(f"`{key}`" for key in sorted(wrong))

@@ -47,7 +47,7 @@ _ATTENTION_LAUNCHES = 3.0
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model on a kind of device, in some formats: what time depends on beside layout and load."""
 
     model: Architecture

@@ -140,8 +140,8 @@ class Server:
         together_s = along(TOKENS, self.tokens_s, rows, share + tokens / pieces)
         products_s = pieces * (together_s - alone_s) + (pieces - 1.0) * self.launch_s
         kernels_s = engine.prompt_ratio * (products_s + self.attention_s)
-        # 3. Without a captured graph the device may wait for the host to launch the kernels.
-        added_s = np.maximum(kernels_s, pieces * (self.launched_s - step_s))
+        # 3. Steps with prompts replay no captured graph: the device also waits for launches.
+        added_s = kernels_s + pieces * self.launched_s
         busy_s = added_s * self.uneven / (self.ranks * self.stages)
         room = room * self.ranks
         beneath_s = step_s * np.minimum(tokens / room, pieces)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costsim.inference.layout import Array, Layouts
-from costsim.inference.passes import Served, skewed_share
+from costsim.inference.passes import ServedModel, skewed_share
 
 TOKENS = np.array(sorted({float(n) for k in range(17) for n in (2**k, 2**k * 1.5)} - {1.5}))
 BATCHES = np.array([2.0**k for k in range(14)])
@@ -48,7 +48,7 @@ class Tables:
     transfer_s: Array
 
     @classmethod
-    def build(cls, served: Served, layouts: Layouts) -> Tables:
+    def build(cls, served: ServedModel, layouts: Layouts) -> Tables:
         """Time all passes of the grid, each kind in one call over all layouts."""
         number = len(layouts)
 

@@ -14,6 +14,8 @@ from costsim.errors import Problem
 from costsim.validation.entries import Entry, entries
 from costsim.validation.predict import predict
 from costsim.validation.runs import read_runs
+from costsim.validation.serving_predict import predict_serving, serving_entries
+from costsim.validation.vision import vision_entries
 
 SCHEMA_VERSION = 1
 BREAKDOWNS: dict[str, Callable[[Entry], str]] = {
@@ -108,12 +110,13 @@ def validate(path: str | Path) -> Validation:
     """
     file = read_runs(path)
     if file.kind == "training":
-        predictions = predict(file.runs)
+        found = entries(file.runs, predict(file.runs))
+    elif file.kind == "inference":
+        served = predict_serving(file.runs, Path(path).parent)
+        found = serving_entries(file.runs, served)
     else:
-        why = f"{file.kind} runs cannot be predicted yet"
-        predictions = [run.fault or why for run in file.runs]
-    found = tuple(entries(file.runs, predictions))
-    return Validation(Path(path).name, found, file.problems, file.warnings)
+        found = vision_entries(file.runs)
+    return Validation(Path(path).name, tuple(found), file.problems, file.warnings)
 
 
 def summarize(entries: Sequence[Entry] | Iterable[Entry]) -> Summary:

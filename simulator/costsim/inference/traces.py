@@ -1,0 +1,162 @@
+"""Recorded traffic: the Azure traces, results of `vllm bench serve`, and CSV files of one's own."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from costsim.errors import Location, Problem, SpecError
+from costsim.inference.traffic import Traffic
+
+# Names of a column in any of the formats: Azure as published and as vidur has it, and our own.
+_ARRIVAL = ("arrival_s", "arrived_at", "timestamp")
+_INPUT = ("input_tokens", "num_prefill_tokens", "contexttokens", "prompt_tokens")
+_OUTPUT = ("output_tokens", "num_decode_tokens", "generatedtokens", "completion_tokens")
+_CACHED = ("cached_tokens",)
+_MOST_PROBLEMS = 10
+
+
+def read_trace(path: str | Path) -> Traffic:
+    """Read recorded traffic.
+
+    A CSV has columns for arrival (seconds, or date and time), input and output tokens, under the
+    names of the Azure LLM inference traces or `arrival_s`, `input_tokens`, `output_tokens` and, if
+    there is one, `cached_tokens`. A JSON file is the detailed result of `vllm bench serve`.
+
+    Raises:
+        SpecError: if the file cannot be read, lacks a column, or has times that go back, negative
+            or missing numbers: each with its line.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SpecError(
+            f"cannot read: {error.strerror or error}", location=Location(str(path))
+        ) from None
+    except UnicodeDecodeError:
+        raise SpecError("not a text file in UTF-8", location=Location(str(path))) from None
+    if file.suffix == ".json":
+        return _from_bench(text, str(path))
+    return _from_csv(text, str(path))
+
+
+def _from_csv(text: str, file: str) -> Traffic:
+    reader = csv.reader(text.splitlines())
+    header = next(reader, None)
+    if not header:
+        raise SpecError("the file is empty", location=Location(file))
+    names = [name.strip().lower() for name in header]
+    places = [_column(names, options) for options in (_ARRIVAL, _INPUT, _OUTPUT)]
+    wanted = ("arrival_s", "input_tokens", "output_tokens")
+    if None in places:
+        present = ", ".join(f"`{name}`" for name in names)
+        raise SpecError(
+            [
+                Problem(f"missing column `{name}`", Location(file, 1), f"there are {present}")
+                for name, place in zip(wanted, places, strict=True)
+                if place is None
+            ]
+        )
+    cached = _column(names, _CACHED)
+    columns = [*cast("list[int]", places), *([] if cached is None else [cached])]
+    rows: list[list[float]] = []
+    problems: list[Problem] = []
+    before = 0.0
+    for cells in reader:
+        if not any(cells):
+            continue
+        row: list[float] = []
+        for place in columns:
+            value, fault = _number(cells, place, names[place])
+            if fault:
+                problems.append(Problem(fault, Location(file, reader.line_num)))
+            row.append(value)
+        if rows and row[0] < before:
+            fault = f"column `{names[columns[0]]}`: {row[0]:g} is before the {before:g} above it"
+            problems.append(
+                Problem(fault, Location(file, reader.line_num), "sort the file by time")
+            )
+        before = row[0]
+        rows.append(row)
+        if len(problems) >= _MOST_PROBLEMS:
+            break
+    if problems:
+        raise SpecError(problems)
+    if not rows:
+        raise SpecError("no requests in the file", location=Location(file))
+    table = np.array(rows).T
+    return _traffic(table[0], table[1], table[2], table[3] if cached is not None else None)
+
+
+def _column(names: Sequence[str], options: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in options if name in names), None)
+
+
+def _number(cells: Sequence[str], place: int, name: str) -> tuple[float, str]:
+    """Return the value of a cell, and what is wrong with it."""
+    text = cells[place].strip() if place < len(cells) else ""
+    if not text:
+        return 0.0, f"column `{name}` is empty"
+    try:
+        value = float(text)
+    except ValueError:
+        try:
+            value = datetime.fromisoformat(text[:26]).timestamp()
+        except ValueError:
+            return 0.0, f"column `{name}`: `{text[:40]}` is not a number"
+    if not np.isfinite(value):
+        return 0.0, f"column `{name}`: `{text[:40]}` is not finite"
+    if value < 0:
+        return 0.0, f"column `{name}`: {text[:40]} is negative"
+    return value, ""
+
+
+def _from_bench(text: str, file: str) -> Traffic:
+    try:
+        loaded: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = Location(file, error.lineno, error.colno)
+        raise SpecError(f"not JSON: {error.msg}", location=where) from None
+    found = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    missing = [name for name in ("input_lens", "output_lens") if name not in found]
+    if missing:
+        listed = " and ".join(f"`{name}`" for name in missing)
+        raise SpecError(
+            f"no {listed} in it",
+            location=Location(file),
+            hint="run `vllm bench serve` with --save-result --save-detailed",
+        )
+    inputs, outputs = np.array(found["input_lens"]), np.array(found["output_lens"])
+    if "start_times" in found:
+        arrival = np.array(found["start_times"], dtype=np.float64)
+    elif isinstance(found.get("request_rate"), int | float) and np.isfinite(found["request_rate"]):
+        arrival = np.arange(len(inputs)) / float(found["request_rate"])
+    else:
+        arrival = np.zeros(len(inputs))
+    order = np.argsort(arrival, kind="stable")
+    if not len(inputs) or len(inputs) != len(outputs) or len(inputs) != len(arrival):
+        raise SpecError("lists of unequal length, or empty", location=Location(file))
+    return _traffic(arrival[order], inputs[order], outputs[order], None)
+
+
+def _traffic(
+    arrival: np.ndarray[Any, Any],
+    inputs: np.ndarray[Any, Any],
+    outputs: np.ndarray[Any, Any],
+    cached: np.ndarray[Any, Any] | None,
+) -> Traffic:
+    prompt = np.maximum(inputs, 1).astype(np.int64)
+    known = np.zeros(len(prompt), dtype=np.int64) if cached is None else cached.astype(np.int64)
+    return Traffic(
+        np.asarray(arrival - arrival[0], dtype=np.float64),
+        prompt,
+        np.maximum(outputs, 1).astype(np.int64),
+        np.minimum(known, prompt - 1),
+    )
