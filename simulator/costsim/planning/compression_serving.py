@@ -13,10 +13,10 @@ from costsim.hardware import System
 from costsim.inference.engines import Engine
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import cache_bytes, request_slots, weight_bytes
-from costsim.inference.passes import Served
+from costsim.inference.passes import ServedModel
 from costsim.inference.steady import Requests, closed_loop
 from costsim.inference.tables import Tables
-from costsim.planning.compression_scenario import Served as Traffic
+from costsim.planning.compression_scenario import Served
 from costsim.planning.compression_service import Service
 from costsim.training.space import limits_of
 from costsim.units import HOURS_PER_MONTH, format_bytes, format_duration
@@ -28,7 +28,7 @@ _USERS = np.unique(np.round(2.0 ** np.arange(0, 12.01, 0.25)))
 def serve(
     model: Architecture,
     system: System,
-    traffic: Traffic,
+    traffic: Served,
     engine: Engine,
     degrees: Sequence[int] | None = None,
 ) -> Service | str:
@@ -59,7 +59,7 @@ def serve(
         least = float(weight_bytes(model, columns, formats).min())
         usable = format_bytes(system.accelerator.memory_usable_bytes)
         return f"does not fit: weights of {format_bytes(least)} a device, which has {usable}"
-    tables = Tables.build(Served(model, machine, formats), columns)
+    tables = Tables.build(ServedModel(model, machine, formats), columns)
     rows = np.repeat(np.arange(len(layouts)), len(_USERS))
     users = np.tile(_USERS, len(layouts))
     held = users <= slots[rows]

@@ -38,7 +38,7 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
             location=document.locate(),
             hint="`costsim init` writes one to start from",
         )
-    if "compression" in document.value:
+    if document.steps(("compression",)):
         raise SpecError(
             "the scenario compares options of compression",
             location=document.locate(("compression",), key=True),
