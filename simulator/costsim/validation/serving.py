@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import load_model
 from costsim.architectures.operators import Experts
-from costsim.errors import CostsimError
+from costsim.errors import CostsimError, SpecError
 from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System
 from costsim.inference.engines import Engine, load_engine
@@ -161,8 +161,10 @@ def _layout(run: Run, model: Architecture, load: str, assumed: list[str]) -> tup
 def _model(name: str, folder: Path) -> tuple[Architecture, str]:
     """Return the model of a config's path or a name, and by what method its config is quantized."""
     path = folder / name
+    if path.suffix == ".json" and not path.is_file():
+        raise SpecError(f"no such config beside the runs file: `{name}`")
     model = load_model(str(path) if path.exists() else name)
-    if path.suffix != ".json" or not path.is_file():
+    if path.suffix != ".json":
         return model, ""
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return model, str(config.get("quantization_config", {}).get("quant_method", ""))
