@@ -81,6 +81,17 @@ class Candidate:
         return self.making_usd + self.running_usd
 
     @property
+    def total_range_usd(self) -> tuple[float, float]:
+        """Between what 8 of 10 measured runs would cost, at the market's low and high prices."""
+        price, service = self.price, self.service
+        cheap = price.low_usd_per_device_hour / price.usd_per_device_hour
+        dear = price.high_usd_per_device_hour / price.usd_per_device_hour
+        return (
+            self.total_usd * cheap * service.time_low_ratio,
+            self.total_usd * dear * service.time_high_ratio,
+        )
+
+    @property
     def usd_per_mtok(self) -> float:
         """Running alone, for a million tokens or samples."""
         return self.running_usd / self.service.units * _MTOK
@@ -101,6 +112,8 @@ class Candidate:
             "making_usd": self.making_usd,
             "making_device_hours": sum(run.total_hours for run in self.runs),
             "total_usd": self.total_usd,
+            "low": {"total_usd": self.total_range_usd[0]},
+            "high": {"total_usd": self.total_range_usd[1]},
             "usd_per_million_units": self.usd_per_mtok,
             "quality_loss_ratio": self.loss.ratio if self.loss.known else None,
             "quality": self.loss.text,
@@ -224,6 +237,7 @@ class _Comparison:
 
     def __init__(self, scenario: CompressionScenario, document: Document, folder: Path) -> None:
         self.scenario = scenario
+        self._made: dict[tuple[str, ...], tuple[Made, ...]] = {}
         problems: list[Problem] = []
 
         def attempt(path: tuple[str | int, ...], action: Any) -> Any:
@@ -310,7 +324,9 @@ class _Comparison:
             return error.problems[0].message
         if isinstance(service, str):
             return service
-        runs = made(compression, self.maker, scenario.making)
+        if compression.names not in self._made:  # the same whatever it is served on
+            self._made[compression.names] = made(compression, self.maker, scenario.making)
+        runs = self._made[compression.names]
         price = self.prices[accelerator.id]
         hours = service.devices * service.hours
         making_rate = self.prices[self.maker.accelerator.id].usd_per_device_hour

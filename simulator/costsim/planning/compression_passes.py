@@ -9,6 +9,7 @@ from costsim.architectures.formats import bytes_for
 from costsim.architectures.workload import Workload
 from costsim.compression.timing import pass_time_s
 from costsim.hardware import System
+from costsim.inference.intervals import serving_interval
 from costsim.planning.compression_scenario import Passes
 from costsim.planning.compression_service import Service
 from costsim.units import HOURS_PER_MONTH, format_bytes, format_duration
@@ -56,6 +57,8 @@ def serve_passes(
     if best is None:
         return f"too slow: at best {format_duration(fastest)} a batch"
     rate, batch, seconds = best
+    # Passes without a cache are the prompts of serving; no other measured runs tell more.
+    low, high = serving_interval("output_tokens_per_s", 1.0, routed=False)
     devices = math.ceil(traffic.samples_per_s / rate)
     hours = traffic.months * HOURS_PER_MONTH
     return Service(
@@ -73,6 +76,8 @@ def serve_passes(
             "samples_per_s_per_device": rate,
             "weights_bytes_per_device": weights,
         },
+        time_low_ratio=1.0 / high,
+        time_high_ratio=1.0 / low,
     )
 
 

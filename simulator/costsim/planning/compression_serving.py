@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from costsim.architectures import Architecture
+from costsim.architectures.operators import Experts
 from costsim.compression.timing import cached_in
 from costsim.hardware import System
 from costsim.inference.engines import Engine
+from costsim.inference.intervals import serving_interval
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import cache_bytes, request_slots, weight_bytes
 from costsim.inference.passes import ServedModel
@@ -86,6 +88,7 @@ def serve(
     best = int(order[0])
     row = int(rows[best])
     one = Layouts.of([layouts[row]])
+    low, high = serving_interval("output_tokens_per_s", 1.0, routed=_is_routed(model))
     count, devices_each = int(replicas[best]), layouts[row].devices
     return Service(
         fleet=f"{count} x TP{layouts[row].tp}",
@@ -113,4 +116,10 @@ def serve(
                 cache_bytes(model, one, formats, np.array([total]))[0] * users[best]
             ),
         },
+        time_low_ratio=1.0 / high,
+        time_high_ratio=1.0 / low,
     )
+
+
+def _is_routed(model: Architecture) -> bool:
+    return any(isinstance(op, Experts) for block in model.blocks() for op in block.operators)

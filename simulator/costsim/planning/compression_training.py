@@ -9,6 +9,7 @@ from costsim.compression.making import in_training
 from costsim.errors import InfeasiblePlanError
 from costsim.hardware import System
 from costsim.planning.compression_service import Service
+from costsim.planning.intervals import step_time_interval
 from costsim.planning.scenario import Training
 from costsim.planning.search import division, search
 from costsim.training.job import Job
@@ -45,6 +46,8 @@ def train(model: Architecture, system: System, workload: Training, devices: int)
     step_s = float(evaluation.step_time_s[row])
     steps = math.ceil(workload.tokens / evaluation.tokens_per_step)
     strategy = evaluation.strategies.row(row)
+    host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
+    low, high = step_time_interval(1.0, job.system, devices, host_ratio)
     return Service(
         fleet=f"{devices} x {division(strategy)}" if devices > 1 else "one device",
         devices=devices,
@@ -61,4 +64,6 @@ def train(model: Architecture, system: System, workload: Training, devices: int)
             "memory_bytes_per_device": float(evaluation.memory_bytes[row]),
             "strategy": division(strategy),
         },
+        time_low_ratio=low,
+        time_high_ratio=high,
     )

@@ -93,9 +93,10 @@ def _answer(plan: CompressionPlan) -> Answer:
     if plan.baseline is not None and plan.baseline is not best:
         saved = plan.baseline.total_usd - best.total_usd
         text += f" Without compression it is {format_usd(saved)} more."
+    low, high = best.total_range_usd
     figures = (
-        KeyFigure("Total", best.total_usd, "usd", cites=("price",)),
-        KeyFigure(f"Per million {_unit(plan)}s", best.usd_per_mtok, "usd"),
+        KeyFigure("Total", best.total_usd, "usd", low=low, high=high, cites=("price",)),
+        KeyFigure(f"Per million {_counted(plan)}", best.usd_per_mtok, "usd"),
         KeyFigure("Devices", service.devices, "count"),
         KeyFigure(f"Time of a {_latency(plan)}", service.latency_s, "seconds"),
         *(
@@ -150,6 +151,11 @@ def _kind(plan: CompressionPlan) -> str:
 
 def _unit(plan: CompressionPlan) -> str:
     return UNITS[_kind(plan)]
+
+
+def _counted(plan: CompressionPlan) -> str:
+    """Return the unit's plural in one word."""
+    return f"{_unit(plan).split()[-1]}s"
 
 
 def _latency(plan: CompressionPlan) -> str:
