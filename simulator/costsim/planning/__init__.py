@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from costsim.planning.compression import CompressionPlan as CompressionPlan
     from costsim.planning.compression import plan_compressed as plan_compressed
+    from costsim.planning.compression_plans import CompressionPlan as CompressionPlan
     from costsim.planning.planner import plan as plan
     from costsim.planning.plans import Candidate as Candidate
     from costsim.planning.plans import Plan as Plan
 
 _MODULES = {
     "Candidate": "plans",
-    "CompressionPlan": "compression",
+    "CompressionPlan": "compression_plans",
     "Plan": "plans",
     "plan": "planner",
     "plan_compressed": "compression",

@@ -6,7 +6,7 @@ import hashlib
 import json
 from importlib.metadata import version
 
-from costsim.planning.compression import (
+from costsim.planning.compression_plans import (
     LATENCIES,
     UNITS,
     BreakEven,
