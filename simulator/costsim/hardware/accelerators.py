@@ -31,6 +31,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "scale_up_domain": "count",
         "scale_out": "bytes_per_s",
         "pcie": "bytes_per_s",
+        "host": "bytes_per_s",
     },
 }
 _GROUP_TEXT = {"memory": ("type",), "links": ("name", "topology")}
@@ -58,6 +59,7 @@ class Accelerator:
         scale_up_devices: most devices its scale-up links join.
         scale_out_bytes_per_s: network of the reference node per device, one direction.
         pcie_bytes_per_s: link to the host, one direction.
+        host_bytes_per_s: coherent link to the host's memory beside PCIe (NVLink-C2C), likewise.
         sparsity_ratio: speed-up of structured sparsity over the dense peaks.
         default_system: id of the system meant by the accelerator's name alone; "" = single device.
         figures: every number as printed, by its path in the file ("peaks.bf16").
@@ -81,6 +83,7 @@ class Accelerator:
     scale_up_devices: int | None
     scale_out_bytes_per_s: float | None
     pcie_bytes_per_s: float | None
+    host_bytes_per_s: float | None
     sparsity_ratio: float | None
     launch_year: int | None
     memory_type: str
@@ -89,6 +92,11 @@ class Accelerator:
     default_system: str
     note: str
     figures: Mapping[str, Figure] = field(hash=False, compare=False, repr=False)
+
+    @property
+    def host_link_bytes_per_s(self) -> float | None:
+        """The faster link to the host, one direction; None where none is known."""
+        return self.host_bytes_per_s or self.pcie_bytes_per_s
 
     def peak_flops_per_s(self, dtype: str) -> float:
         """Return the dense peak of `dtype` in FLOP/s (operations/s for integers).
@@ -169,6 +177,7 @@ def read_accelerator(sheet: Sheet) -> Accelerator | None:
         scale_up_devices=whole("links.scale_up_domain"),
         scale_out_bytes_per_s=values.get("links.scale_out"),
         pcie_bytes_per_s=values.get("links.pcie"),
+        host_bytes_per_s=values.get("links.host"),
         sparsity_ratio=values.get("compute.sparsity"),
         launch_year=whole("launch_year"),
         memory_type=group_texts["memory.type"],

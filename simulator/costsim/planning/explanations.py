@@ -35,6 +35,7 @@ TIME_MEANINGS = {
     "pipeline_transfer": "activations and gradients passed between stages",
     "pipeline_bubble": "waiting for the pipeline to fill and drain",
     "data_parallel": "gradients reduced, weights gathered, where nothing hides it",
+    "offload": "activations and states on their way to the host and back",
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
     "stragglers": "waiting for the slowest of many nodes",

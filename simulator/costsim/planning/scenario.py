@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour
+from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
 
@@ -35,6 +36,7 @@ Axis = Annotated[tuple[PositiveInt, ...], *_one_or_more({"type": "integer", "min
 Switch = Annotated[tuple[StrictBool, ...], *_one_or_more({"type": "boolean"})]
 ZeroStages = Annotated[tuple[_ZeroStage, ...], *_one_or_more({"enum": [0, 1, 2, 3]})]
 Schedules = Annotated[tuple[Schedule, ...], *_one_or_more({"enum": list(SCHEDULES)})]
+Offloads = Annotated[tuple[Offload, ...], *_one_or_more({"enum": list(OFFLOADS)})]
 Recomputes = Annotated[tuple[Recompute, ...], *_one_or_more({"enum": list(RECOMPUTE)})]
 
 
@@ -57,7 +59,7 @@ class Training(Spec):
     precision: str = "bf16"
     """Recipe: fp32, tf32, bf16, fp16, fp8."""
     optimizer: str = "adam"
-    """Optimizer: adam, adamw, sgd, sgd_momentum, adafactor."""
+    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: str = "megatron-core"
     """Profile of the framework, from hardware_specs/calibration/software.yaml."""
 
@@ -100,6 +102,8 @@ class StrategyChoices(Spec):
     """Activation recomputation: none, selective, full."""
     schedule: Schedules = ("1f1b",)
     """Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe."""
+    offload: Offloads = ("none",)
+    """What the host's memory keeps: none, optimizer, activations, all."""
 
 
 class Comparison(StrategyChoices):

@@ -14,6 +14,7 @@ import numpy as np
 from costsim.errors import InfeasiblePlanError
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
+from costsim.training.offload import host_bytes_per_device
 from costsim.training.schedule import SCHEDULE_NAMES
 from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
@@ -68,6 +69,14 @@ def search(
         rejected[
             f"out of memory: needs {format_bytes(least)} or more, has {format_bytes(capacity)}"
         ] = int((~feasible).sum())
+    host = host_bytes_per_device(job.system)
+    if host is not None and strategies.offload.any():
+        beyond = feasible & (evaluation.memory.host_bytes.max(axis=1) > host)
+        if beyond.any():
+            rejected[f"out of host memory: a device's share is {format_bytes(host)}"] = int(
+                beyond.sum()
+            )
+        feasible &= ~beyond
     if not feasible.any():
         raise _too_large(job, evaluation, capacity, device_counts)
     order = np.flatnonzero(feasible)
@@ -77,7 +86,7 @@ def search(
 
 def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
     """Tie-breakers, least important first: what adds machinery loses against what does not."""
-    axes = ("schedule", "micro_batch", "cp", "sp", "vp", "recompute", "zero", "tp", "pp")
+    axes = ("offload", "schedule", "micro_batch", "cp", "sp", "vp", "recompute", "zero", "tp", "pp")
     return tuple(getattr(strategies, axis)[index] for axis in axes)
 
 
@@ -135,6 +144,8 @@ def details(strategy: Strategy) -> str:
         extras.append("SP")
     if strategy.zero:
         extras.append(f"ZeRO-{strategy.zero}")
+    if strategy.offload != "none":
+        extras.append(f"{strategy.offload} offloaded" if strategy.offload != "all" else "offload")
     if strategy.recompute != "none":
         extras.append(f"{strategy.recompute} recompute")
     return ", ".join(extras)

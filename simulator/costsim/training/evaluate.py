@@ -55,7 +55,10 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
         for some in (slice(i, i + CHUNK) for i in range(0, max(len(strategies), 1), CHUNK))
     ]
     times = _joined([chunk.times for chunk in chunks])
-    space = Memory(_joined([chunk.memory.parts for chunk in chunks]))
+    space = Memory(
+        _joined([chunk.memory.parts for chunk in chunks]),
+        np.concatenate([chunk.memory.host_bytes for chunk in chunks]),
+    )
     return Evaluation(
         strategies=strategies,
         step_time_s=np.sum(list(times.values()), axis=0),

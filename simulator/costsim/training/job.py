@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
-from costsim.training.optimizers import state_bytes_per_parameter
+from costsim.training.optimizers import optimizer, state_bytes_per_parameter
 from costsim.training.precision import Precision
 from costsim.training.software import Software
 
@@ -55,3 +55,10 @@ class Job:
     def moment_bytes(self) -> float:
         """Bytes of the optimizer's moments for each parameter of the model."""
         return 0.0 if self.frozen else float(state_bytes_per_parameter(self.optimizer))
+
+    @property
+    def outer_moment_bytes(self) -> float:
+        """The same of parameters outside layers, where other moments are kept of them."""
+        if optimizer(self.optimizer).orthogonalizes and not self.frozen:
+            return float(state_bytes_per_parameter("adam"))
+        return self.moment_bytes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.training.job import Job
+from costsim.training.offload import LAYERS_RESIDENT
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
@@ -32,6 +33,7 @@ class Memory:
     """
 
     parts: dict[str, np.ndarray]
+    host_bytes: np.ndarray  # what a device keeps in its host's memory
 
     @property
     def total_bytes(self) -> np.ndarray:
@@ -68,6 +70,12 @@ def memory(
         divided = dense / shards + experts / expert_shards
         return width * np.where(zero >= stage, divided, whole)
 
+    optimizer = states(recipe.master_bytes + job.moment_bytes, 1)
+    if job.outer_moment_bytes != job.moment_bytes:
+        outer = held(profile.gather(profile.weights), ~layer)
+        outer = outer * (job.outer_moment_bytes - job.moment_bytes)
+        optimizer = optimizer + np.where(zero >= 1, outer / shards, outer)
+
     micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
     chunks = strategies.vp[:, None]
     flight = chunks_in_flight(
@@ -84,9 +92,20 @@ def memory(
     rows = np.arange(len(mode))
     chosen = kept[mode, :, rows].T  # (blocks, strategies)
     stem = ~layer & ~head
-    activations = (
-        held(chosen, layer) * layers_share + held(chosen, stem) * stem_share + held(chosen, head)
-    )
+    kept_layers = held(chosen, layer) * layers_share
+    host = np.zeros_like(kept_layers)
+    if strategies.offload.any():
+        gone = strategies.offloads("activations")[:, None]
+        largest_layer = np.max(
+            np.where(counts[..., layer] > 0, chosen.T[:, None, layer], 0), axis=2
+        )
+        resident = np.minimum(kept_layers, LAYERS_RESIDENT * largest_layer)
+        host = np.where(gone, kept_layers - resident, host)
+        kept_layers = kept_layers - host
+        paged = strategies.offloads("optimizer")[:, None]
+        host = host + np.where(paged, optimizer, 0.0)
+        optimizer = np.where(paged, 0.0, optimizer)
+    activations = kept_layers + held(chosen, stem) * stem_share + held(chosen, head)
 
     largest = profile.gather(profile.transient_bytes)
     has = counts > 0
@@ -104,10 +123,13 @@ def memory(
     found = {
         "weights": states(recipe.weight_bytes, 3),
         "gradients": states(recipe.gradient_bytes, 2),
-        "optimizer": states(recipe.master_bytes + job.moment_bytes, 1),
+        "optimizer": optimizer,
         "activations": activations,
         "buffers": np.maximum(gradient, restored) + gathered,
     }
     tensors = np.sum(list(found.values()), axis=0)
     found["framework"] = software.context_bytes + software.reserve_ratio * tensors
-    return Memory({part: np.where(present, figure, 0.0) for part, figure in found.items()})
+    return Memory(
+        {part: np.where(present, figure, 0.0) for part, figure in found.items()},
+        np.where(present, host, 0.0),
+    )

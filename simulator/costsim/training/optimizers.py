@@ -6,7 +6,7 @@ optimizers by themselves keep moments in the format of the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -18,26 +18,62 @@ STEP_BYTES = 4
 """A step count is an fp32 scalar, of each parameter tensor (torch.optim)."""
 
 
+ORTHOGONALIZING_STEPS = 5
+"""Newton-Schulz iterations of Muon (Jordan et al. 2024; torch.optim.Muon)."""
+_BLOCK = 256
+"""Values that share one fp32 scale in 8-bit states (Dettmers et al. 2021, arXiv 2110.02861, §2; the
+block of bitsandbytes since 0.44)."""
+_LEAST_BLOCKWISE = 4096
+"""Elements of the smallest tensor whose states bitsandbytes keeps in 8 bits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """`moments` are tensors of the parameter's own shape, in the moments' format.
 
-    A `factored` optimizer keeps in their place, of tensors with two dimensions or more, one mean
-    over the last dimension and one over the last but one.
+    Attributes:
+        factored: keeps in their place, of tensors with two dimensions or more, one mean over the
+            last dimension and one over the last but one.
+        counts_steps: keeps a step count of each tensor.
+        blockwise: keeps moments in 8 bits with a scale for every block.
+        orthogonalizes: has one moment of matrices inside layers, whose update it makes
+            orthogonal; embeddings, heads and vectors are Adam's.
+        passes: how often it goes over fp32 values of the size of the parameters besides the
+            gradients, states and weights that every optimizer reads and writes.
     """
 
     name: str
     moments: int
     factored: bool = False
     counts_steps: bool = False
+    blockwise: bool = False
+    orthogonalizes: bool = False
+    passes: int = 0
 
-    def state_elements(self, shape: tuple[Number, ...]) -> Number:
-        """Return how many values it keeps of a parameter tensor of `shape`, the count aside."""
+    def state_elements(self, shape: tuple[Number, ...], *, inner: bool = True) -> Number:
+        """Return how many values it keeps of a parameter tensor of `shape`, the count aside.
+
+        `inner` says whether the tensor stands inside a layer, as a factor of products.
+        """
         elements = prod(shape)
+        if self.orthogonalizes and (len(shape) < 2 or not inner):
+            return 2 * elements
         if not self.factored or len(shape) < 2:
             return self.moments * elements
         rows, columns = shape[-2:]
         return self.moments * (exact_div(elements, columns) + exact_div(elements, rows))
+
+    def state_bytes(
+        self, shape: tuple[Number, ...], moment_bytes: Number, *, inner: bool = True
+    ) -> Number:
+        """Return bytes of the states of a tensor whose moments would take `moment_bytes` each."""
+        elements = self.state_elements(shape, inner=inner)
+        if not self.blockwise:
+            return moment_bytes * elements
+        size = int(prod(shape))
+        if size < _LEAST_BLOCKWISE:
+            return 4 * elements
+        return elements + self.moments * 4 * -(-size // _BLOCK)
 
 
 OPTIMIZERS = {
@@ -49,7 +85,11 @@ OPTIMIZERS = {
         Optimizer("sgd", 0),
         Optimizer("sgd_momentum", 1),
         # Shazeer and Stern 2018 (arXiv 1804.04235), without first moment as torch has it.
-        Optimizer("adafactor", 1, factored=True, counts_steps=True),
+        # Its update is formed and scaled by its own mean square, and by that of the weights.
+        Optimizer("adafactor", 1, factored=True, counts_steps=True, passes=3),
+        Optimizer("adam_8bit", 2, blockwise=True),
+        # Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982): momentum in, update out, in bf16.
+        Optimizer("muon", 1, orthogonalizes=True, passes=2),
     )
 }
 
@@ -82,8 +122,9 @@ def optimizer_bytes(
     for block in blocks:
         for weight in block.weights():
             held = master_bytes * weight.stored_elements
+            inner = block.part == "layer" and not weight.lookup
             for shape in weight.tensors:
-                held += moment_bytes * kind.state_elements(shape) + step_bytes
+                held += kind.state_bytes(shape, moment_bytes, inner=inner) + step_bytes
             total += block.count * held
     return total
 
@@ -94,4 +135,25 @@ def state_bytes_per_parameter(name: str, moment_bytes: Number = 4) -> Number:
     Step counts and the factors of matrices, whose share falls as a matrix grows, are left out.
     """
     kind = optimizer(name)
+    if kind.blockwise:
+        return kind.moments * (1 + 4 / _BLOCK)
     return 0 if kind.factored else moment_bytes * kind.moments
+
+
+def orthogonalizing_flops(blocks: Sequence[Block]) -> list[float]:
+    """Return FLOPs that Muon's update of one layer of each of `blocks` takes, 0 outside layers.
+
+    An iteration forms X·Xᵀ, its square, and their product with X, of which the short side is s
+    and the long one l: 4·s²·l + 2·s³.
+    """
+    found: list[float] = []
+    for block in blocks:
+        flops = 0.0
+        for weight in block.weights() if block.part == "layer" else ():
+            for shape in () if weight.lookup else weight.tensors:
+                if len(shape) >= 2:
+                    short, long = sorted(float(size) for size in shape[-2:])
+                    stacked = float(prod(shape)) / (short * long)
+                    flops += stacked * (4 * short**2 * long + 2 * short**3)
+        found.append(ORTHOGONALIZING_STEPS * flops)
+    return found

@@ -20,6 +20,7 @@ from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.exchanges import context_parallel, expert_parallel, tensor_parallel
 from costsim.training.job import Job
+from costsim.training.optimizers import optimizer, orthogonalizing_flops
 from costsim.training.precision import Precision
 from costsim.training.recompute import RECOMPUTE
 from costsim.training.stages import distinct
@@ -53,6 +54,7 @@ class Profile:
     transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
     weights: np.ndarray  # parameters outside experts
     expert_weights: np.ndarray
+    update_flops: np.ndarray  # (blocks,): of the optimizer for one layer, undivided
 
     def gather(self, figures: np.ndarray) -> np.ndarray:
         """Return `figures` (…, combinations) of each strategy (…, strategies)."""
@@ -101,6 +103,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
+            update_flops=_update_flops(job, kinds),
         ),
         kinds,
     )
@@ -110,6 +113,12 @@ def activation_bytes(activations: Sequence[Activation], compute_bytes: float) ->
     """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
     widths = {"float32": 4, "mask": 1, "index": 8}
     return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+
+
+def _update_flops(job: Job, kinds: Sequence[Block]) -> np.ndarray:
+    if not optimizer(job.optimizer).orthogonalizes or job.frozen:
+        return np.zeros(len(kinds))
+    return np.array(orthogonalizing_flops(kinds))
 
 
 def _is_routed(block: Block) -> bool:

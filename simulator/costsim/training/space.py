@@ -14,6 +14,7 @@ import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention, Experts
+from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import is_legal
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
@@ -21,7 +22,7 @@ from costsim.training.strategy import Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
 _DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule")
-_SWITCHES = ("sp", "zero", "recompute")
+_SWITCHES = ("sp", "zero", "recompute", "offload")
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
 
@@ -53,6 +54,7 @@ class Choices:
     zero: Sequence[int] | None = None
     recompute: Sequence[Recompute] | None = None
     schedule: Sequence[Schedule] = ("1f1b",)  # the others only where they are asked for
+    offload: Sequence[Offload] = ("none",)  # likewise
 
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
@@ -162,10 +164,11 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
     """Cross the divisions with sequence parallelism, ZeRO stages and recomputation."""
     options = np.array(
         [
-            (sp, zero, RECOMPUTE.index(recompute))
+            (sp, zero, RECOMPUTE.index(recompute), OFFLOADS.index(offload))
             for sp in ((False, True) if choices.sp is None else choices.sp)
             for zero in ((0, 1, 2, 3) if choices.zero is None else choices.zero)
             for recompute in (RECOMPUTE if choices.recompute is None else choices.recompute)
+            for offload in choices.offload
         ],
         float,
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import DUALPIPE
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
@@ -20,7 +21,11 @@ from costsim.training.schedule import SCHEDULES, Schedule
 Column: TypeAlias = NDArray[np.float64]
 
 
-NAMED: Mapping[str, tuple[str, ...]] = {"recompute": RECOMPUTE, "schedule": SCHEDULES}
+NAMED: Mapping[str, tuple[str, ...]] = {
+    "recompute": RECOMPUTE,
+    "schedule": SCHEDULES,
+    "offload": OFFLOADS,
+}
 """Axes whose values are names."""
 
 
@@ -31,8 +36,8 @@ class Strategy:
     `vp` is the number of model chunks a pipeline stage holds (interleaved 1F1B where above 1);
     `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices,
     or over dp·cp/`replicas` where whole copies are kept (HSDP, copies outermost);
-    `schedule` is that of the pipeline, see `costsim.training.pipeline`;
-    `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
+    `schedule` is that of the pipeline (`costsim.training.pipeline`), `offload` what the host's
+    memory keeps; `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
     """
 
     tp: int = 1
@@ -48,6 +53,7 @@ class Strategy:
     replicas: int = 1
     recompute: Recompute = "none"
     schedule: Schedule = "1f1b"
+    offload: Offload = "none"
 
     @property
     def devices(self) -> int:
@@ -80,6 +86,7 @@ class Strategies:
     replicas: Column
     recompute: Column
     schedule: Column
+    offload: Column
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -87,6 +94,10 @@ class Strategies:
     @property
     def devices(self) -> Column:
         return self.tp * self.pp * self.dp * self.cp
+
+    def offloads(self, what: Offload) -> NDArray[np.bool_]:
+        """Return which strategies keep `what` in the host's memory."""
+        return (self.offload == OFFLOADS.index(what)) | (self.offload == OFFLOADS.index("all"))
 
     @property
     def copies(self) -> Column:

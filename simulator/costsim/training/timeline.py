@@ -20,7 +20,14 @@ from costsim.training.playing import Kind, Piece, Played, Slot, orders, play
 from costsim.training.profile import profile
 from costsim.training.stages import Stages, types_of_stages
 from costsim.training.strategy import Strategies, Strategy
-from costsim.training.timing import Pass, exposed, one_pass, optimizer_s, overlapped_experts_s
+from costsim.training.timing import (
+    Pass,
+    exposed,
+    one_pass,
+    optimizer_s,
+    overlapped_experts_s,
+    paging_s,
+)
 from costsim.training.traffic import data_parallel, pipeline_transfer
 
 LANES = {
@@ -30,6 +37,7 @@ LANES = {
     "ep": "expert-parallel exchanges",
     "pp": "pipeline transfers",
     "dp": "data-parallel exchanges",
+    "host": "transfers to and from the host",
 }
 """Lanes of a stage and what they show; a device works on each by itself."""
 
@@ -136,6 +144,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
     reduced_s, gathered_s = exposed(job, data, forward, backward)
     overlapped_s = overlapped_experts_s(strategies, forward, backward, lost)
     updated_s = optimizer_s(job, strategies, held, profiled)
+    updated_s = updated_s + paging_s(job, strategies, held, profiled, updated_s)
     hidden = float(job.model.blocks()[0].source.elements)
     once_s = float(pipeline_transfer(job, strategies, hidden)[0][0])
     chunks = float(strategies.vp[0])
@@ -147,7 +156,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
         ways: tuple[tuple[Kind, Pass], ...] = (("forward", forward), ("backward", backward))
         for name, way in ways:
             figures = {"tp": way.tensor_s, "cp": way.context_s, "ep": way.expert_s}
-            figures["dp"] = way.waited_s
+            figures |= {"dp": way.waited_s, "host": way.offload_s}
             computing[name] = float((way.busy_s + way.host_s)[0, kind]) / chunks
             sent[name] = {
                 lane: (float(seconds[0, kind]) / chunks, _at(way.hidden_s.get(lane), kind) / chunks)

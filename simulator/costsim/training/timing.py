@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.kernels import load_kernel_model, soft_maximum
 from costsim.hardware.streaming import streaming_time_s
 from costsim.hardware.timing import PARTS
 from costsim.training.job import Job
 from costsim.training.losses import Losses, losses
+from costsim.training.offload import host_rate_bytes_per_s
+from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import DUALPIPE, bubble_s
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
@@ -28,10 +31,12 @@ TIME_PARTS = (
     "pipeline_transfer",
     "pipeline_bubble",
     "data_parallel",
+    "offload",
     "optimizer",
     "host",
     "stragglers",
 )
+_WIDE_BYTES = 4  # of an fp32 value
 _HOST_EXPONENT = 4.0
 """p of the soft maximum of host and device: either runs ahead of the other in parts of a pass."""
 _MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attention", "memory"))
@@ -51,6 +56,7 @@ class Pass:
     expert_s: np.ndarray
     waited_s: np.ndarray  # for gathers and reductions of ZeRO-2 and 3
     host_s: np.ndarray
+    offload_s: np.ndarray  # for activations on their way to the host or back
     hidden_s: dict[str, np.ndarray]
     weight_s: np.ndarray | None  # of gradients of weights, where a schedule needs it
 
@@ -61,7 +67,7 @@ class Pass:
     @property
     def total_s(self) -> np.ndarray:
         exchanged = self.tensor_s + self.context_s + self.expert_s + self.waited_s
-        return self.busy_s + exchanged + self.host_s
+        return self.busy_s + exchanged + self.host_s + self.offload_s
 
 
 def step_times(
@@ -105,6 +111,8 @@ def step_times(
     reduce_s, gather_s = exposed(job, data, forward, backward)
     exchanged = (reduce_s + gather_s).max(axis=1)
 
+    updated = optimizer_s(job, strategies, held, profiled)
+
     def critical(figures: np.ndarray) -> Column:
         return micro_batches * figures[rows, worst]
 
@@ -119,7 +127,9 @@ def step_times(
         "pipeline_transfer": micro_batches * transfer,
         "pipeline_bubble": bubble,
         "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
-        "optimizer": optimizer_s(job, strategies, held, profiled).max(axis=1),
+        "offload": critical(forward.offload_s + backward.offload_s)
+        + paging_s(job, strategies, held, profiled, updated).max(axis=1),
+        "optimizer": updated.max(axis=1),
         "host": critical(forward.host_s + backward.host_s) + software.step_s,
     }
     nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
@@ -224,7 +234,40 @@ def one_pass(
     device = busy + exposed_s + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
     hidden = {"tp": tensor - exposed_s, "cp": ring - context, "dp": moved - waited}
-    return Pass(parts, again, exposed_s, context, routed, waited, host, hidden, weight)
+    carried = np.zeros_like(busy)
+    if strategies.offload.any():
+        rate = host_rate_bytes_per_s(job.system)
+        modes = strategies.recompute.astype(int)
+        kept = profiled.gather(profiled.kept_bytes)[modes, :, np.arange(len(modes))].T
+        gone = np.einsum("rtk,kr->rt", counts * profiled.layer, kept) / rate
+        gone = np.where(strategies.offloads("activations")[:, None], gone, 0.0)
+        hidden["host"] = np.minimum(gone, busy) * (1 - lost.contention_ratio)
+        carried = gone - hidden["host"]
+    return Pass(parts, again, exposed_s, context, routed, waited, host, carried, hidden, weight)
+
+
+def paging_s(
+    job: Job, strategies: Strategies, held: Stages, profiled: Profile, updated_s: np.ndarray
+) -> np.ndarray:
+    """Seconds (strategies, types) that states on their way from the host and back add to updates.
+
+    Both ways are used at once, and while the update of other states is computed.
+    """
+    paged = strategies.offloads("optimizer")[:, None]
+    if not paged.any() or job.frozen:
+        return np.zeros_like(updated_s)
+    share = _updated_elements(strategies, held, profiled)
+    width = job.recipe.master_bytes + job.moment_bytes
+    moved_s = share * (width / host_rate_bytes_per_s(job.system))
+    return np.where(paged, np.maximum(moved_s - updated_s, 0.0), 0.0)
+
+
+def _updated_elements(strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
+    """Parameters (strategies, types) that one device updates."""
+    weights = profiled.gather(profiled.weights + profiled.expert_weights)
+    whole: np.ndarray = np.einsum("rtk,kr->rt", held.counts, weights)
+    shards = (strategies.dp * strategies.cp * strategies.copies / strategies.replicas)[:, None]
+    return np.where(strategies.zero[:, None] > 0, whole / shards, whole)
 
 
 def _accumulation_s(
@@ -246,17 +289,30 @@ def _accumulation_s(
 def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
     """Seconds (strategies, types) of the update: a pass over gradients, states and weights."""
     recipe = job.recipe
-    weights = profiled.gather(profiled.weights + profiled.expert_weights)
-    whole: np.ndarray = np.einsum("rtk,kr->rt", held.counts, weights)
-    shards = (strategies.dp * strategies.cp * strategies.copies / strategies.replicas)[:, None]
-    share: np.ndarray = np.where(strategies.zero[:, None] > 0, whole / shards, whole)
+    share = _updated_elements(strategies, held, profiled)
     # Gradients are read twice (norm, update); states and master weights read and written.
     moved: np.ndarray = share * (
         2 * recipe.gradient_bytes
         + 2 * job.moment_bytes
         + 2 * max(recipe.master_bytes, recipe.weight_bytes)
         + recipe.weight_bytes
+        + _WIDE_BYTES * optimizer(job.optimizer).passes
     )
     if job.frozen:
         return np.zeros_like(share)
-    return streaming_time_s(load_kernel_model(job.system.accelerator), moved, np.array(4.0))
+    kernels = load_kernel_model(job.system.accelerator)
+    passes_s = streaming_time_s(kernels, moved, np.array(4.0))
+    if not profiled.update_flops.any():
+        return passes_s
+    # Whole matrices are made orthogonal: dealt out over the shards of ZeRO, and by every rank of
+    # a tensor-parallel group, which gathers them first (Liu et al. 2025, arXiv 2502.16982, §2.3).
+    dtype = job.recipe.other_dtype
+    rate = kernels.peak_flops_per_s(dtype) * kernels.gemm_constants(dtype).compute_ratio
+    flops: np.ndarray = (held.counts * profiled.update_flops).sum(axis=2)
+    shards = (strategies.dp * strategies.cp * strategies.copies / strategies.replicas)[:, None]
+    dealt = np.where(strategies.zero[:, None] > 0, flops / shards, flops)
+    dealt = dealt / (strategies.ep * strategies.etp)[:, None] if profiled.routed.any() else dealt
+    group = strategies.tp[:, None]
+    gathered = share * group * recipe.gathered_bytes
+    gather_s = collective_time_s(job.system, "all_gather", gathered, group, 1.0)
+    return passes_s + dealt / (rate * losses(job.system).sustained_ratio) + gather_s

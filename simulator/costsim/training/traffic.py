@@ -49,7 +49,7 @@ def data_parallel(
 ) -> DataTraffic:
     """Return the exchanges of each stage type's data-parallel group (its stride is tp)."""
     # Strategies that differ in sharding and recomputation alone share their collectives.
-    axes = [name for name in strategies.columns() if name not in ("zero", "recompute")]
+    axes = [name for name in strategies.columns() if name not in ("zero", "recompute", "offload")]
     first, which = strategies.distinct(*axes)
     few = _collectives(
         job, strategies.take(first), stages.take(first), profile.take(first), strategies.zero
