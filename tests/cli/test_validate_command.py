@@ -82,7 +82,7 @@ def test_a_missing_column_is_one_error(tmp_path: Path, capsys: pytest.CaptureFix
     assert "missing column `heads`" in output.err
 
 
-def test_runs_of_other_kinds_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_models_without_totals_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "vision.csv"
     path.write_text(
         "id,model,mode,accelerator_id,batch,gmacs,samples_per_s\n"
@@ -92,4 +92,4 @@ def test_runs_of_other_kinds_say_so(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["validate", str(path), "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["status"] == "unsupported"
-    assert "vision runs" in row["reason"]
+    assert "`params_M` is empty" in row["reason"]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from costsim.errors import Problem
-from costsim.validation.entries import Entry, entries
-from costsim.validation.predict import predict
+from costsim.validation.entries import Entry
+from costsim.validation.replicated_entries import training_entries
 from costsim.validation.runs import read_runs
 from costsim.validation.serving_predict import predict_serving, serving_entries
 from costsim.validation.vision import vision_entries
@@ -110,7 +110,7 @@ def validate(path: str | Path) -> Validation:
     """
     file = read_runs(path)
     if file.kind == "training":
-        found = entries(file.runs, predict(file.runs))
+        found = training_entries(file.runs)
     elif file.kind == "inference":
         served = predict_serving(file.runs, Path(path).parent)
         found = serving_entries(file.runs, served)

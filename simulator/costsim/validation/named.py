@@ -1,0 +1,68 @@
+"""Models of images, encoders and diffusion, which rows of training runs give by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.catalog import load_model
+from costsim.architectures.vision.description import ImageNet
+from costsim.errors import CostsimError
+from costsim.validation.runs import Run
+
+FAMILIES = ("encoder", "vision", "diffusion")
+
+# A model as a runs file writes it -> the catalog's, the size of its image, what that leaves out.
+_NAMES: tuple[tuple[str, str, tuple[int, int] | None, str], ...] = (
+    (r"(.*/)?bert-large.*", "bert-large", None, "masked words of a twentieth of the work"),
+    (r"(.*/)?bert-base.*", "bert-base", None, "masked words of a tenth of the work"),
+    (r"(.*/)?bart-large.*", "bart-large", None, ""),
+    (r"efficientnet-widese-(b\d)", r"efficientnet-\1", None, "wider squeezes"),
+    (r"stable-diffusion-(v?2.*|2)", "stable-diffusion-2.1-unet", (512, 512), "frozen encoders"),
+    (r"stable-diffusion-(v?1.*|1)", "stable-diffusion-1.5-unet", (512, 512), "frozen encoders"),
+    (r"(sdxl|stable-diffusion-xl).*", "stable-diffusion-xl-unet", None, "frozen encoders"),
+    (r"ssd300.*|ssd-resnet50.*", "ssd300-resnet50", None, "the choice of regions"),
+    (r"mask-?rcnn.*", "maskrcnn-resnet50", None, "the choice of regions"),
+    (r"retinanet-resnext50.*", "retinanet-resnext50", None, "the choice of regions"),
+    (r"retinanet.*", "retinanet-resnet50", None, "the choice of regions"),
+    (r"resnet-?50.*", "resnet50", None, ""),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The model of a row; `left_out` is work of its training that the architecture leaves out."""
+
+    model: Architecture
+    left_out: str = ""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether samples are pictures, which a pipeline has to decode."""
+        return isinstance(self.model.description, ImageNet)
+
+
+def named_model(run: Run) -> Named | str:
+    """Return the model that a row names, or why there is none."""
+    name = run.text.get("model", "")
+    if not name:
+        return "`model` is empty"
+    found = _named(name.lower().replace("_", "-"))
+    return found or f"the catalog has no model `{name[:60]}`; `costsim models` lists what it has"
+
+
+@lru_cache(maxsize=512)
+def _named(name: str) -> Named | None:
+    for pattern, target, image, left_out in _NAMES:
+        match = re.fullmatch(pattern, name)
+        if match:
+            model = load_model(match.expand(target))
+            if image is not None and isinstance(model.description, ImageNet):
+                model = replace(model, description=replace(model.description, image=image))
+            return Named(model, left_out)
+    try:
+        return Named(load_model(name)) if not name.startswith((".", "/")) else None
+    except CostsimError:
+        return None
