@@ -82,7 +82,9 @@ def test_a_missing_column_is_one_error(tmp_path: Path, capsys: pytest.CaptureFix
     assert "missing column `heads`" in output.err
 
 
-def test_image_models_without_totals_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_models_without_totals_say_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "vision.csv"
     path.write_text(
         "id,model,mode,accelerator_id,batch,gmacs,samples_per_s\n"
