@@ -103,12 +103,16 @@ def _build(transformers: Any, config: Any) -> nn.Module:
     options = {"attn_implementation": "eager"}
     for label in config.architectures or ():
         named = getattr(transformers, label, None)
-        if named is not None:
+        # Some name the class of their text part alone.
+        if named is not None and isinstance(config, named.config_class):
             return _with_experts(named._from_config(config, **options))
+    found: Any
     for label in _AUTO_CLASSES:
-        auto = getattr(transformers, label, None)
-        if auto is not None and type(config) in auto._model_mapping:
-            return _with_experts(auto.from_config(config, **options))
+        mapping: Any = getattr(getattr(transformers, label, None), "_model_mapping", {})
+        found = mapping.get(type(config), None)
+        found = cast(Any, found[0]) if isinstance(found, tuple) else found
+        if found is not None and isinstance(config, found.config_class):
+            return _with_experts(found._from_config(config, **options))
     raise ValueError(f"transformers has no model class for {type(config).__name__}")
 
 
