@@ -176,6 +176,15 @@ def describe(name: str, ratios: np.ndarray) -> str:
     )
 
 
+def slices(ratios: list[tuple[Run, float]]) -> list[tuple[str, Callable[[Run], bool]]]:
+    """Return what accuracy is told of: everything, each family, each source."""
+    found: list[tuple[str, Callable[[Run], bool]]] = [("all", any_run)]
+    for key in ("family", "source_id"):
+        for name in sorted({run.text.get(key, "") for run, _ in ratios}):
+            found.append((name, lambda run, k=key, n=name: run.text.get(k, "") == n))
+    return found
+
+
 def any_run(run: Run) -> bool:
     return bool(run)
 
@@ -216,8 +225,14 @@ def main() -> None:
             for name in ("tuned", "eager")
         }
         accuracy = {
-            which: dict(zip(FIGURES, errors(by_group(found, any_run)), strict=True))
-            for which, found in (("in_sample", inside), ("source_left_out", outside))
+            name: {
+                "groups": len(by_group(inside, which)),
+                "in_sample": dict(zip(FIGURES, errors(by_group(inside, which)), strict=True)),
+                "source_left_out": dict(
+                    zip(FIGURES, errors(by_group(outside, which)), strict=True)
+                ),
+            }
+            for name, which in slices(inside)
         }
         write(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,10 +233,3 @@ def test_published_runs_of_images_encoders_and_diffusion(shared: Path) -> None:
     assert len({e.run.id for e in mine if e.predicted is None}) <= 0.02 * len(
         {e.run.id for e in mine}
     )
-
-
-def test_waiting_never_hides_the_device() -> None:
-    copies = copies_of(run(**EXAMPLE))
-    assert not isinstance(copies, str)
-    without = replace(copies, samples=(0.0, 0.0))
-    assert waiting_s(Pipeline(1.0, 1.0), without.samples) == 0
