@@ -29,7 +29,7 @@ def perceptron(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)))
 
 
-def described(**sizes: int) -> Architecture:
+def described(parallel: bool = False, **sizes: int) -> Architecture:
     return Architecture(
         "decoder",
         decoder(
@@ -46,6 +46,7 @@ def described(**sizes: int) -> Architecture:
             norm="rms",
             positions="rotary",
             tied=False,
+            parallel=parallel,
         ),
     )
 
@@ -174,6 +175,7 @@ def test_shared_layers() -> None:
     assert ours.forward_flops(2, 24) == counted(module)
 
 
+@pytest.mark.parametrize("parallel", [False, True], ids=["in turn", "parallel"])
 @pytest.mark.parametrize(
     "targets",
     [
@@ -188,12 +190,11 @@ def test_shared_layers() -> None:
     ],
     ids="+".join,
 )
-def test_adapters_written_by_hand(targets: tuple[str, ...]) -> None:
+def test_adapters_written_by_hand(targets: tuple[str, ...], parallel: bool) -> None:
     """What is trained, and the FLOPs of a step, in which nothing below the first adapter counts."""
-    module = adapt(Decoder(), 8, set(targets))
-    found = figures(
-        compress(described(), f"lora:rank=8:targets={'+'.join(targets)}").after, "fp32", 2, 24
-    )
+    module = adapt(Decoder(parallel=parallel), 8, set(targets))
+    recipe = f"lora:rank=8:targets={'+'.join(targets)}"
+    found = figures(compress(described(parallel), recipe).after, "fp32", 2, 24)
     trained = [p for p in module.parameters() if p.requires_grad]
     assert found.trainable_parameters == sum(p.numel() for p in trained)
     assert found.parameters == sum(p.numel() for p in module.parameters())

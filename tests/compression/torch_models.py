@@ -42,13 +42,24 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, hidden: int, heads: int, kv_heads: int, head_dim: int, width: int) -> None:
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        width: int,
+        parallel: bool = False,
+    ) -> None:
         super().__init__()
+        self.parallel = parallel
         self.norm1, self.norm2 = nn.RMSNorm(hidden), nn.RMSNorm(hidden)
         self.attention = Attention(hidden, heads, kv_heads, head_dim)
         self.mlp = Mlp(hidden, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.parallel:
+            return x + self.attention(self.norm1(x)) + self.mlp(self.norm2(x))
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -66,11 +77,12 @@ class Decoder(nn.Module):
         kv_heads: int = 2,
         head_dim: int = 16,
         width: int = 96,
+        parallel: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, hidden)
         self.layers = nn.ModuleList(
-            Layer(hidden, heads, kv_heads, head_dim, width) for _ in range(layers)
+            Layer(hidden, heads, kv_heads, head_dim, width, parallel) for _ in range(layers)
         )
         self.norm = nn.RMSNorm(hidden)
         self.head = nn.Linear(hidden, vocabulary, bias=False)

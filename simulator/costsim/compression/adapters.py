@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Attention, Linear, Operator
+from costsim.architectures.layers.cross_attention import ENCODED
+from costsim.architectures.operators import (
+    Attention,
+    Elementwise,
+    Embedding,
+    Linear,
+    Norm,
+    Operator,
+)
 from costsim.architectures.operators.base import Role
 from costsim.architectures.operators.wrapping import Wrapped
 from costsim.architectures.tensors import Activation, Weight
@@ -23,6 +31,13 @@ from costsim.compression.selection import projections
 from costsim.errors import SpecError
 
 QUERY, KEY, VALUE = range(3)
+# Last part of a projection's name -> what of attention it makes.
+_COLUMNS = {
+    "query_key_value": (QUERY, KEY, VALUE),
+    "query": (QUERY,),
+    "key": (KEY,),
+    "value": (VALUE,),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,27 +142,28 @@ class Adapt(BlockPass):
     magnitudes: bool = False
 
     def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-        """Return `blocks` frozen and adapted, the first adapted layer by itself."""
-        found: list[Block] = []
-        begun = False
-        for block in blocks:
-            adapted = block.part == "layer" and any(self._places(o) for o in block.operators)
-            if begun or not adapted:
-                operators = self._operators(block, first=False, begun=begun)
-                found.append(replace(block, operators=tuple(operators)))
-                continue
-            first = tuple(self._operators(block, first=True, begun=True))
-            found.append(replace(block, name=f"{block.name}.first", operators=first, count=1))
-            rest = tuple(self._operators(block, first=False, begun=True))
-            if type(block.count) is not int or block.count > 1:
-                found.append(replace(block, operators=rest, count=block.count - 1))
-            begun = True
-        if not begun:
+        """Return `blocks` frozen and adapted; a layer from which gradients begin by itself."""
+        if not any(self._places(o) for b in blocks if b.part == "layer" for o in b.operators):
             raise SpecError(
                 f"no layer has a projection called {' or '.join(self.targets)}",
                 hint="q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or an "
                 "operator's name",
             )
+        found: list[Block] = []
+        # Whether a gradient reaches the residual stream, and what an encoder gave.
+        stream = encoded = False
+        for block in blocks:
+            if any(isinstance(operator, Embedding) for operator in block.operators):
+                encoded, stream = stream, False  # another stream begins: a decoder's
+            operators, after = self._adapted(block, stream, encoded)
+            if after == stream:
+                found.append(replace(block, operators=operators))
+                continue
+            found.append(replace(block, name=f"{block.name}.first", operators=operators, count=1))
+            stream = after
+            if type(block.count) is not int or block.count > 1:
+                operators, _ = self._adapted(block, stream, encoded)
+                found.append(replace(block, operators=operators, count=block.count - 1))
         return tuple(found)
 
     def _places(self, operator: Operator) -> tuple[int, ...]:
@@ -155,27 +171,53 @@ class Adapt(BlockPass):
             return ()
         return tuple(projections(operator, self.targets))
 
-    def _operators(self, block: Block, *, first: bool, begun: bool) -> Iterator[Operator]:
-        """Yield the operators of a layer; `begun`: something below or in it is adapted."""
-        reached = begun and not first  # whether the stream needs a gradient at this point
-        columns: set[int] = {QUERY, KEY, VALUE}  # of attention, those that need one
+    def _adapted(
+        self, block: Block, stream: bool, encoded: bool
+    ) -> tuple[tuple[Operator, ...], bool]:
+        """Return the operators of a layer, frozen and adapted, and whether it reaches its output.
+
+        A tensor is reached where something that is trained lies below it. `stream` says so of the
+        layer's input, `encoded` of what an encoder gave.
+        """
+        found: list[Operator] = []
+        tensors = {"input": stream, ENCODED: encoded}  # by name, where the name is known
+        needed: dict[str, set[int]] = {}  # by attention: which of queries, keys, values
+        reached = stream
         for operator in block.operators:
-            places = self._places(operator) if begun else ()
+            places = self._places(operator) if block.part == "layer" else ()
             if isinstance(operator, Linear):
-                yield from self._linear(operator, places, reached=reached, begun=begun)
-                if operator.name == "attention.query_key_value" and not reached:
-                    columns = set(places)
+                below = tensors.get(operator.source, reached)
+                found += self._linear(operator, places, reached=below)
+                tensors[operator.name] = below or bool(places)
+                stem, _, part = operator.name.rpartition(".")
+                for column in _COLUMNS.get(part, ()):
+                    if below or column in places or (places and len(operator.columns) == 1):
+                        needed.setdefault(stem, set()).add(column)
                 reached = reached or bool(places)
-            elif isinstance(operator, Attention) and first and columns and len(columns) < 3:
-                yield PartlyReached(name=operator.name, inner=operator, needed=frozenset(columns))
+            elif isinstance(operator, Attention):
+                stem = operator.name.rpartition(".")[0]
+                columns = needed.get(stem, {QUERY, KEY, VALUE} if reached else set[int]())
+                reached = reached or bool(columns)
+                tensors[operator.name] = bool(columns)
+                if 0 < len(columns) < len(_COLUMNS["query_key_value"]):
+                    part_of = frozenset(columns)
+                    found.append(PartlyReached(name=operator.name, inner=operator, needed=part_of))
+                else:
+                    found.append(_frozen(operator, reached=bool(columns)))
             else:
-                frozen = Frozen.around(operator)
-                yield replace(frozen, reached=reached, passes=reached)
+                below = reached
+                if isinstance(operator, Norm):
+                    below = tensors.get(operator.source, reached)
+                elif isinstance(operator, Elementwise) and operator.holds:
+                    below = any(tensors.get(held.name, reached) for held in operator.holds)
+                tensors[operator.name] = below
+                found.append(_frozen(operator, reached=below))
+        return tuple(found), reached
 
     def _linear(
-        self, operator: Linear, places: tuple[int, ...], *, reached: bool, begun: bool
+        self, operator: Linear, places: tuple[int, ...], *, reached: bool
     ) -> Iterator[Operator]:
-        passes = begun and (reached or bool(places))
+        passes = reached or bool(places)
         yield replace(Frozen.around(operator), reached=reached, passes=passes)
         for place in places:
             outputs = operator.columns[place].outputs
@@ -202,3 +244,7 @@ class Adapt(BlockPass):
                     outputs=outputs,
                     rank=self.rank,
                 )
+
+
+def _frozen(operator: Operator, *, reached: bool) -> Frozen:
+    return replace(Frozen.around(operator), reached=reached, passes=reached)

@@ -9,21 +9,28 @@ from typing import Literal, TypeAlias
 
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Convolution, Experts, Linear, Operator
-from costsim.architectures.operators.wrapping import Reused, Wrapped
+from costsim.architectures.operators.wrapping import Wrapped
 
 Kind: TypeAlias = Literal["matrices", "linear", "layers", "experts", "convolutions"]
 """`matrices`: every matrix but routers; `linear`: those of linear layers, routers included;
 `layers`: `matrices` inside layers, so neither stem nor head; `experts`: of mixtures alone."""
 
-# Reference code's name of a projection -> our operator, and the place among its columns.
-PROJECTIONS: dict[str, tuple[str, int | None]] = {
-    "q_proj": ("attention.query_key_value", 0),
-    "k_proj": ("attention.query_key_value", 1),
-    "v_proj": ("attention.query_key_value", 2),
-    "o_proj": ("attention.output", None),
-    "gate_proj": ("feed_forward.up", 0),
-    "up_proj": ("feed_forward.up", -1),
-    "down_proj": ("feed_forward.down", None),
+_MATRICES = 3  # dimensions of a stack of matrices, such as experts'; filters of images have more
+
+# A projection as reference code calls it -> operators, and the place among their columns.
+_QUERY = (("attention.query_key_value", 0), ("attention.query", None), ("*_attention.query", None))
+_KEY = (("attention.query_key_value", 1), ("*_attention.key", None))
+_VALUE = (("attention.query_key_value", 2), ("*_attention.value", None))
+_OUTPUT = (("attention.output", None), ("*_attention.output", None))
+_Targets: TypeAlias = tuple[tuple[str, int | None], ...]
+PROJECTIONS: dict[str, _Targets] = {
+    **dict.fromkeys(("q_proj", "query", "q"), _QUERY),
+    **dict.fromkeys(("k_proj", "key", "k"), _KEY),
+    **dict.fromkeys(("v_proj", "value", "v"), _VALUE),
+    **dict.fromkeys(("o_proj", "o"), _OUTPUT),
+    "gate_proj": (("feed_forward.up", 0), ("feed_forward.*.up", 0)),
+    "up_proj": (("feed_forward.up", -1), ("feed_forward.*.up", -1)),
+    "down_proj": (("feed_forward.down", None), ("feed_forward.*.down", None)),
 }
 
 
@@ -46,7 +53,7 @@ class Selection:
             return False
         if self.names and not any(self._named(name, operator, block) for name in self.names):
             return False
-        convolution = isinstance(bare, Convolution)
+        convolution = is_convolution(bare)
         if self.kind == "convolutions":
             return convolution
         if self.kind == "linear":
@@ -59,10 +66,9 @@ class Selection:
 
     @staticmethod
     def _named(pattern: str, operator: Operator, block: Block) -> bool:
-        pattern = PROJECTIONS.get(pattern, (pattern, None))[0]
-        return fnmatchcase(operator.name, pattern) or fnmatchcase(
-            f"{block.name}.{operator.name}", pattern
-        )
+        names = (operator.name, f"{block.name}.{operator.name}")
+        targets = PROJECTIONS.get(pattern, ((pattern, None),))
+        return any(fnmatchcase(name, target) for target, _ in targets for name in names)
 
 
 EVERYTHING = Selection()
@@ -81,13 +87,11 @@ def unwrapped(operator: Operator) -> Operator:
     return operator
 
 
-def is_reused(operator: Operator) -> bool:
-    """Return whether an operator's weights are those of another."""
-    while isinstance(operator, Wrapped):
-        if isinstance(operator, Reused):
-            return True
-        operator = operator.inner
-    return False
+def is_convolution(operator: Operator) -> bool:
+    """Return whether an operator's matrices are filters, also one that was traced."""
+    if isinstance(operator, Convolution):
+        return True
+    return any(len(shape) > _MATRICES for weight in operator.weights() for shape in weight.shapes)
 
 
 def projections(operator: Linear, names: tuple[str, ...]) -> Iterator[int]:
@@ -95,7 +99,7 @@ def projections(operator: Linear, names: tuple[str, ...]) -> Iterator[int]:
     places = range(len(operator.columns))
     meant: set[int] = set()
     for name in names:
-        target, place = PROJECTIONS.get(name, (name, None))
-        if fnmatchcase(operator.name, target):
-            meant |= set(places) if place is None else {place % len(operator.columns)}
+        for target, place in PROJECTIONS.get(name, ((name, None),)):
+            if fnmatchcase(operator.name, target):
+                meant |= set(places) if place is None else {place % len(operator.columns)}
     yield from sorted(meant)

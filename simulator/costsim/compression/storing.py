@@ -7,10 +7,10 @@ from typing import cast
 
 from costsim.algebra import Number, exact_div
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Convolution, Linear, Operator
+from costsim.architectures.operators import Linear, Operator
 from costsim.compression.description import BlockPass, Cache, mapped
 from costsim.compression.formats import Format
-from costsim.compression.selection import EVERYTHING, Selection, unwrapped
+from costsim.compression.selection import EVERYTHING, Selection, is_convolution, unwrapped
 from costsim.compression.sparsity import Layout, Packing, Pattern, Unstructured
 from costsim.errors import SpecError
 
@@ -31,7 +31,7 @@ class Quantize(BlockPass):
             return (operator,)
         operator = untied(operator) if self.selection.untied else operator
         held, form = cast("Packing | None", operator.packing), self.form
-        if isinstance(unwrapped(operator), Convolution):
+        if is_convolution(unwrapped(operator)):
             form = replace(form, filters=True)
         if isinstance(held, Format) and held.scale_bits:
             raise SpecError(
@@ -64,7 +64,7 @@ class Mask(BlockPass):
             return (operator,)
         operator = untied(operator) if self.selection.untied else operator
         values = self.values
-        if isinstance(unwrapped(operator), Convolution):
+        if is_convolution(unwrapped(operator)):
             values = replace(values, filters=True)
         packing: Packing = (
             Pattern(values, self.kept, self.of)
