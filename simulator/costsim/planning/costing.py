@@ -35,9 +35,10 @@ class Costing:
             resolved.job.precision.matrix_dtype
         )
 
-    def steps(self, evaluation: Evaluation) -> int:
+    def steps(self) -> int:
         """Return optimizer steps of the run; the last one may be part full."""
-        return math.ceil(self.scenario.workload.tokens / evaluation.tokens_per_step)
+        workload = self.scenario.workload
+        return math.ceil(workload.tokens / workload.tokens_per_step)
 
     def goodput(self, evaluation: Evaluation, row: int) -> Goodput:
         """Return what interruptions leave of the time of a strategy."""
@@ -54,13 +55,13 @@ class Costing:
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
-        useful = float(evaluation.step_time_s[row]) * self.steps(evaluation)
+        useful = float(evaluation.step_time_s[row]) * self.steps()
         return useful / self.goodput(evaluation, row).ratio
 
     def candidate(self, label: str, evaluation: Evaluation, row: int) -> Candidate:
         """Return everything that one strategy costs."""
         strategy = evaluation.strategies.row(row)
-        devices, steps = strategy.devices, self.steps(evaluation)
+        devices, steps = strategy.devices, self.steps()
         kept = self.goodput(evaluation, row)
         step_s = float(evaluation.step_time_s[row])
         host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
@@ -78,7 +79,7 @@ class Costing:
                 "device_hours": hours,
                 "mfu_ratio": useful,
                 "hfu_ratio": executed / peak,
-                "tokens_per_s": evaluation.tokens_per_step / seconds,
+                "tokens_per_s": self.scenario.workload.tokens_per_step / seconds,
             }
 
         central, low, high = run(step_s), run(fast), run(slow)

@@ -103,7 +103,7 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
 
     Those whose peak rate cannot meet the deadline are left out.
     """
-    steps = scenario.workload.tokens / (job.global_batch * job.sequence)
+    steps = scenario.workload.tokens / scenario.workload.tokens_per_step
     peak = job.system.accelerator.peak_flops_per_s(job.precision.matrix_dtype)
     flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch * steps
     least = flops / peak / deadline_s

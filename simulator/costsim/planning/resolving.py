@@ -15,7 +15,7 @@ from costsim.costs.prices import PriceChoice, price_for
 from costsim.errors import CostsimError, Problem, SpecError
 from costsim.hardware import System, load_hardware
 from costsim.planning.reading import Read
-from costsim.planning.scenario import ListPrice, Scenario
+from costsim.planning.scenario import Adapter, ListPrice, Scenario
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import precision
@@ -72,6 +72,12 @@ def resolve(read: Read) -> Resolved:
     )
     attempt("grid", ("site", "grid"), lambda: grid_for(scenario.site.grid))
     attempt("pue", ("site", "pue"), lambda: _pue(scenario.site.pue))
+    if "model" in found and workload.adapter is not None:
+        attempt(
+            "model",
+            ("workload", "adapter"),
+            partial(adapted, found["model"], workload.adapter, workload.precision),
+        )
     if "model" in found:
         attempt("context", ("workload", "sequence"), lambda: _context(found["model"], scenario))
     if "system" in found:
@@ -101,6 +107,7 @@ def resolve(read: Read) -> Resolved:
         precision=found["precision"],
         optimizer=workload.optimizer,
         software=found["software"],
+        frozen=workload.adapter is not None,
     )
     return Resolved(job, found["grid"], found["pue"], found["price"])
 
@@ -116,6 +123,16 @@ def load_scenario_model(named: str | dict[str, Any], folder: Path) -> Architectu
         "/" in named or named.endswith((".json", ".yaml", ".yml"))
     )
     return load_model(folder / str(named)) if is_path else load_model(named)
+
+
+def adapted(model: Architecture, adapter: Adapter, dtype: str) -> Architecture:
+    """Return `model` frozen, its weights stored as asked for, with adapters beside them."""
+    from costsim.compression.steps import AdaptStep, QuantizeStep
+
+    if adapter.weights is not None:
+        model = QuantizeStep(kind="quantize", format=adapter.weights).apply(model, dtype)
+    step = AdaptStep(kind="adapt", rank=adapter.rank, targets=adapter.targets)
+    return step.apply(model, dtype)
 
 
 def _context(model: Architecture, scenario: Scenario) -> None:

@@ -46,6 +46,17 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Adapter(Spec):
+    """Low-rank adapters, which are trained beside frozen weights (LoRA)."""
+
+    rank: PositiveInt = 16
+    """Width of the adapters."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("q_proj", "v_proj")
+    """Projections that get one, by the reference code's names: q_proj, o_proj, gate_proj, …"""
+    weights: str | None = None
+    """Storage format of the frozen weights, such as nf4 (QLoRA); left out, the recipe's."""
+
+
 class Training(Spec):
     """Train a model on so many tokens."""
 
@@ -62,6 +73,17 @@ class Training(Spec):
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: str = "megatron-core"
     """Profile of the framework, from hardware_specs/calibration/software.yaml."""
+    adapter: Adapter | None = None
+    """Train low-rank adapters instead of the weights."""
+    padded_document: PositiveInt | None = None
+    """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
+    end to end and fill it."""
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens of documents in a step, padding left out."""
+        filled = min(self.padded_document or self.sequence, self.sequence)
+        return float(self.global_batch * filled)
 
 
 class Hardware(Spec):

@@ -11,6 +11,7 @@ import numpy as np
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Experts
+from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.work import Direction
 from costsim.hardware.collectives import Operation, collective_time_s
 from costsim.hardware.experts import Phase, expert_exchange_time_s
@@ -134,7 +135,7 @@ def expert_parallel(
         return seconds, sent
     width = job.recipe.activation_bytes
     for index, block in enumerate(local):
-        for operator in block.operators:
+        for operator in map(unwrapped, block.operators):
             if not isinstance(operator, Experts):
                 continue
             elements = np.broadcast_to(np.asarray(operator.routed_elements(), float), (rows,))

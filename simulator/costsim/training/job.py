@@ -16,8 +16,8 @@ from costsim.training.software import Software
 class Job:
     """What a strategy is asked to carry out: one step is `global_batch` sequences.
 
-    `frozen` weights only pass gradients on, as when low-rank adapters are trained (LoRA), whose own
-    work and state are a thousandth and are left out.
+    `frozen` weights only pass gradients on, as when low-rank adapters are trained (LoRA). Where the
+    model holds the adapters, their work and states count; else they are a thousandth, and left out.
     """
 
     model: Architecture
@@ -28,6 +28,16 @@ class Job:
     optimizer: str
     software: Software
     frozen: bool = False
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the model holds the adapters that are trained beside frozen weights."""
+        return self.frozen and any(w.frozen for b in self.model.blocks() for w in b.weights())
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether no weight of the model has a gradient of its own."""
+        return self.frozen and not self.adapted
 
     @property
     def recipe(self) -> Precision:

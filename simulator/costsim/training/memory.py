@@ -8,6 +8,7 @@ import numpy as np
 
 from costsim.training.job import Job
 from costsim.training.offload import LAYERS_RESIDENT
+from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.stages import Stages
@@ -92,6 +93,12 @@ def memory(
     rows = np.arange(len(mode))
     chosen = kept[mode, :, rows].T  # (blocks, strategies)
     stem = ~layer & ~head
+    gradients = states(recipe.gradient_bytes, 2)
+    if job.adapted:  # adapters are small enough for every replica to keep their states
+        adapters = held(profile.gather(profile.trained))
+        gradients = gradients + job.precision.gradient_bytes * adapters
+        moments = float(state_bytes_per_parameter(job.optimizer))
+        optimizer = optimizer + (job.precision.master_bytes + moments) * adapters
     kept_layers = held(chosen, layer) * layers_share
     host = np.zeros_like(kept_layers)
     if strategies.offload.any():
@@ -122,7 +129,7 @@ def memory(
     )
     found = {
         "weights": states(recipe.weight_bytes, 3),
-        "gradients": states(recipe.gradient_bytes, 2),
+        "gradients": gradients,
         "optimizer": optimizer,
         "activations": activations,
         "buffers": np.maximum(gradient, restored) + gathered,

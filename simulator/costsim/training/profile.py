@@ -14,6 +14,7 @@ import numpy as np
 
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Experts
+from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.hardware.blocks import Formats, block_times
@@ -54,6 +55,7 @@ class Profile:
     transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
     weights: np.ndarray  # parameters outside experts
     expert_weights: np.ndarray
+    trained: np.ndarray  # parameters of adapters, where all others are frozen
     update_flops: np.ndarray  # (blocks,): of the optimizer for one layer, undivided
 
     def gather(self, figures: np.ndarray) -> np.ndarray:
@@ -79,7 +81,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     execution = software.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     kernel_model = load_kernel_model(job.system.accelerator)
-    times = block_times(kernel_model, local, rows, execution, formats, frozen=job.frozen)
+    times = block_times(kernel_model, local, rows, execution, formats, frozen=job.passes_on)
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
     ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
     expert_s, expert_bytes = expert_parallel(job, local, ep, etp, rows)
@@ -103,6 +105,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
+            trained=_trained(local, rows),
             update_flops=_update_flops(job, kinds),
         ),
         kinds,
@@ -115,6 +118,14 @@ def activation_bytes(activations: Sequence[Activation], compute_bytes: float) ->
     return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
 
 
+def _trained(blocks: Sequence[Block], rows: int) -> np.ndarray:
+    trained = np.zeros((len(blocks), rows))
+    for index, block in enumerate(blocks):
+        for weight in block.weights():
+            trained[index] += 0 if weight.frozen else weight.elements
+    return trained
+
+
 def _update_flops(job: Job, kinds: Sequence[Block]) -> np.ndarray:
     if not optimizer(job.optimizer).orthogonalizes or job.frozen:
         return np.zeros(len(kinds))
@@ -122,7 +133,7 @@ def _update_flops(job: Job, kinds: Sequence[Block]) -> np.ndarray:
 
 
 def _is_routed(block: Block) -> bool:
-    return any(isinstance(operator, Experts) for operator in block.operators)
+    return any(isinstance(unwrapped(operator), Experts) for operator in block.operators)
 
 
 def _kept(

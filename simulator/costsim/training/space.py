@@ -14,6 +14,7 @@ import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention, Experts
+from costsim.architectures.operators.wrapping import unwrapped
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import is_legal
 from costsim.training.recompute import RECOMPUTE, Recompute
@@ -62,12 +63,12 @@ def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
     heads, kv_heads, experts = 0, 0, 0
     for block in model.blocks():
         for operator in block.operators:
-            match operator:
-                case Attention():
-                    heads = math.gcd(heads, int(operator.query_heads))
-                    kv_heads = math.gcd(kv_heads, int(operator.kv_heads))
-                case Experts():
-                    experts = math.gcd(experts, int(operator.experts))
+            match unwrapped(operator):
+                case Attention() as attention:
+                    heads = math.gcd(heads, int(attention.query_heads))
+                    kv_heads = math.gcd(kv_heads, int(attention.kv_heads))
+                case Experts() as mixture:
+                    experts = math.gcd(experts, int(mixture.experts))
                 case _:
                     pass
     bounds = (max(heads, 1), max(kv_heads, 1), model.depth)

@@ -45,6 +45,13 @@ class Wrapped(Operator):
         return replace(self, inner=self.inner.shard(shard))
 
 
+def unwrapped(operator: Operator) -> Operator:
+    """Return what works inside any wrapping."""
+    while isinstance(operator, Wrapped):
+        operator = operator.inner
+    return operator
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reused(Wrapped):
     """An operator with the weights of one that stands elsewhere, counted there."""
