@@ -48,7 +48,8 @@ def test_csv_has_the_figures_of_json(capsys: pytest.CaptureFixture[str]) -> None
     flat = {row["figure"]: row["after"] for row in rows}
     after = json.loads(_run(capsys, *asked, "--format", "json"))["after"]
     assert int(flat["weights_bytes"]) == after["weights_bytes"]
-    assert int(flat["weights_bytes_by_part.layers"]) == after["weights_bytes_by_part"]["layers"]
+    parts = after["weights_bytes_by_part"]
+    assert int(flat["weights_bytes_by_part.convolutions"]) == parts["convolutions"]
 
 
 @pytest.mark.parametrize(

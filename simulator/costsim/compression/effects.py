@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,10 +11,12 @@ from costsim.architectures import Architecture
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
+from costsim.architectures.operators import ChannelNorm, Experts, Norm, Operator
 from costsim.architectures.tensors import Weight
 from costsim.architectures.workload import FUSED, REFERENCE, Workload
 from costsim.compression.compressing import Compression
 from costsim.compression.formats import Format
+from costsim.compression.selection import is_convolution, unwrapped
 from costsim.compression.sparsity import Packing, Pattern, Unstructured
 from costsim.hardware import Accelerator
 from costsim.hardware.kernels import load_kernel_model
@@ -30,9 +33,9 @@ class Figures:
 
     `weights_bytes` are those in device memory, `disk_bytes` those of the tensors in a file, and
     `file_bytes` with the file's own structure. `parts` splits the weights' bytes by where they
-    stand (stem, layers, head), `contents` by what they are (elements of each format, scales and
-    zeros, indices of sparse values). FLOPs count zeros that a mask left, as the reference does; by
-    format they are those of products in each.
+    stand (embedding, attention, feed_forward, …), `contents` by what they are (elements of each
+    format, scales and zeros, indices of sparse values). FLOPs count zeros that a mask left, as the
+    reference does; by format they are those of products in each.
     """
 
     parameters: int
@@ -129,17 +132,15 @@ def figures(
     parts: dict[str, int] = defaultdict(int)
     contents: dict[str, int] = defaultdict(int)
     trained, nonzero, disk, tensors = 0, 0, 0, 0
-    for block in model.blocks():
-        count = int(block.count)
-        for weight in block.weights():
-            stored = int(count * weight.stored_elements)
-            trained += 0 if weight.frozen else stored
-            nonzero += count * nonzero_elements(weight)
-            tensors += count * tensor_count(weight)
-            parts[_PARTS[block.part]] += int(count * weight.stored_bytes(element))
-            disk += int(count * disk_bytes(weight, element))
-            for content, size in _contents(weight, dtype, element):
-                contents[content] += count * size
+    for count, part, weight in _weights(model):
+        stored = int(count * weight.stored_elements)
+        trained += 0 if weight.frozen else stored
+        nonzero += count * nonzero_elements(weight)
+        tensors += count * tensor_count(weight)
+        parts[part] += int(count * weight.stored_bytes(element))
+        disk += int(count * disk_bytes(weight, element))
+        for content, size in _contents(weight, dtype, element):
+            contents[content] += count * size
     workload = Workload(batch, sequence)
     blocks = model.blocks(workload)
     return Figures(
@@ -160,7 +161,29 @@ def figures(
     )
 
 
-_PARTS = {"stem": "stem", "layer": "layers", "head": "head"}
+def _weights(model: Architecture) -> Iterator[tuple[int, str, Weight]]:
+    """Yield each weight of a layer with how many there are and the part that it belongs to."""
+    for block in model.blocks():
+        for operator in block.operators:
+            part = part_of(operator, block)
+            for weight in operator.stored_weights():
+                yield int(block.count), part, weight
+
+
+def part_of(operator: Operator, block: Block) -> str:
+    """Return what part of a model an operator belongs to."""
+    if ".lora_" in operator.name or operator.name.endswith(".dora"):
+        return "adapters"
+    if block.part != "layer":
+        return "embedding" if block.part == "stem" else "head"
+    bare = unwrapped(operator)
+    if isinstance(bare, Norm | ChannelNorm):
+        return "norms"
+    if isinstance(bare, Experts):
+        return "experts"
+    if is_convolution(bare):
+        return "convolutions"
+    return operator.name.partition(".")[0]
 
 
 def _cached_in(dtype: str) -> str:

@@ -98,7 +98,8 @@ class _Comparison:
         self.options: list[tuple[str, Compression]] = []
         if model is not None:
             for place, given in enumerate(scenario.compression):
-                listed: list[Given] = list(given) if isinstance(given, tuple) else [given]
+                several = given if isinstance(given, tuple) else (given,)
+                listed: list[Given] = [_from_folder(one, folder) for one in several]
                 made_of = attempt(("compression", place), partial(compress, model, listed))
                 if made_of is not None:
                     self.options.append((option_name(made_of), made_of))
@@ -262,6 +263,12 @@ class _Comparison:
                 if applied.recipe.source
             },
         }
+
+
+def _from_folder(given: str | dict[str, Any], folder: Path) -> Given:
+    """Return a recipe as it was given; the path of a file starts at the scenario's folder."""
+    is_file = isinstance(given, str) and given.lower().endswith((".yaml", ".yml", ".json"))
+    return str(folder / str(given)) if is_file else given
 
 
 def _preference(candidate: Candidate) -> tuple[float, float, float, str]:
