@@ -57,6 +57,13 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
         "megatron-2020",
         "megatron-2022",
     ),
+    "power that nobody publishes": (
+        [("nvidia-a100-sxm4-80gb", "google-tpu-v5p")],
+        "",
+        (9, 11),
+        "no power",
+        "device_power: 500 W",
+    ),
     "fewest without deadline": ([("16\n", "fewest\n")], "", (10, 12), "deadline", "limits"),
 }
 

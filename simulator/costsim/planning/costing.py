@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from costsim.costs.budget import Budget, training_budget
-from costsim.costs.energy import Estimate, carbon_t, device_power_w, energy_kwh
+from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.planning.intervals import memory_interval, step_time_interval
 from costsim.planning.plans import Candidate, Interval
 from costsim.planning.resolving import Resolved
@@ -24,14 +24,8 @@ class Costing:
 
     def __init__(self, scenario: Scenario, resolved: Resolved) -> None:
         self.scenario, self.resolved = scenario, resolved
-        system = resolved.system
-        per_node = system.node_power_w
-        self.power_w: Estimate = device_power_w(
-            system.accelerator.tdp_w,
-            per_node / system.devices_per_node if per_node else None,
-            system.accelerator.id,
-        )
-        self.peak_flops_per_s = system.accelerator.peak_flops_per_s(
+        self.power_w = resolved.power_w
+        self.peak_flops_per_s = resolved.system.accelerator.peak_flops_per_s(
             resolved.job.precision.matrix_dtype
         )
 

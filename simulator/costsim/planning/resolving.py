@@ -10,12 +10,13 @@ from typing import Any
 
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
+from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import PriceChoice, price_for
 from costsim.errors import CostsimError, Problem, SpecError
 from costsim.hardware import System, load_hardware
 from costsim.planning.reading import Read
-from costsim.planning.scenario import Adapter, ListPrice, Scenario
+from costsim.planning.scenario import Adapter, ListPrice, Scenario, Site
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import precision
@@ -30,6 +31,7 @@ class Resolved:
     grid: Grid
     pue: Pue
     price: PriceChoice
+    power_w: Estimate  # of one device in training, with its share of the node
 
     @property
     def system(self) -> System:
@@ -83,6 +85,7 @@ def resolve(read: Read) -> Resolved:
     if "system" in found:
         accelerator = found["system"].accelerator
         attempt("price", ("price",), lambda: _price(accelerator.id, scenario.price))
+        attempt("power", ("hardware", "system"), lambda: _power(found["system"], scenario.site))
         if "precision" in found:
             attempt(
                 "peak",
@@ -109,7 +112,25 @@ def resolve(read: Read) -> Resolved:
         software=found["software"],
         frozen=workload.adapter is not None,
     )
-    return Resolved(job, found["grid"], found["pue"], found["price"])
+    return Resolved(job, found["grid"], found["pue"], found["price"], found["power"])
+
+
+def _power(system: System, site: Site) -> Estimate:
+    """Return the stated power of a device, or what its ratings give."""
+    stated = site.device_power
+    if stated is not None:
+        return Estimate(stated, stated, stated, f"{stated:,.0f} W a device, stated in the scenario")
+    rating = system.node_power_w
+    if rating is None and system.accelerator.tdp_w is None:
+        raise SpecError(
+            f"no power of {system.accelerator.name} is published",
+            hint="state what a device draws: `site: {device_power: 500 W}`",
+        )
+    return device_power_w(
+        system.accelerator.tdp_w,
+        rating / system.devices_per_node if rating else None,
+        system.accelerator.id,
+    )
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour
+from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour, Watts
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
@@ -155,6 +155,9 @@ class Site(Spec):
     """A code or name of hardware_specs/grids, or a cloud region."""
     pue: Annotated[float, Field(ge=1, le=3)] | None = None
     """Power usage effectiveness; left out, the median of hyperscale fleets."""
+    device_power: Watts | None = None
+    """Power of one device in training with its share of the node, such as `900 W`; left out, from
+    its node's rating or its TDP."""
 
 
 class Failures(Spec):
