@@ -35,10 +35,12 @@ def command(
     Exit code 3 where no strategy fits, 4 where the best is over a limit that the scenario states.
     """
     from costsim.planning import plan
-    from costsim.planning.reading import compares_compression
+    from costsim.planning.reading import compares_compression, serves
     from costsim.reporting.plan_report import plan_report
 
     chosen = choose_format(format_name, output, FORMATS)
+    if serves(scenario):
+        return _serve(scenario, settings, chosen, output)
     if compares_compression(scenario):
         return _compare(scenario, settings, chosen, output)
 
@@ -48,6 +50,19 @@ def command(
     else:
         _write_report(plan_report(found), chosen, output)
     return _within_limits(found)
+
+
+def _serve(scenario: Path, settings: tuple[str, ...], chosen: str, output: Path | None) -> int:
+    """Print the plan of a service."""
+    from costsim.planning import plan_serving
+    from costsim.reporting.serving_report import serving_report
+
+    found = plan_serving(scenario, settings)
+    if chosen == "json":
+        write_result(found.to_json(), output)
+    else:
+        _write_report(serving_report(found), chosen, output)
+    return 0
 
 
 def _compare(scenario: Path, settings: tuple[str, ...], chosen: str, output: Path | None) -> int:

@@ -15,6 +15,7 @@ from costsim.errors import UnknownNameError, suggestion
 # kind -> the pydantic model that reads it
 KINDS = {
     "scenario": "costsim.planning.scenario:Scenario",
+    "serving": "costsim.planning.serving_scenario:ServingScenario",
     "model": "costsim.architectures.spec:ModelSpec",
     "recipe": "costsim.compression.recipes:Recipe",
     "compression": "costsim.planning.compression_scenario:CompressionScenario",

@@ -83,6 +83,8 @@ class Measured:
         goodput_per_s: requests a second within the objective; all if there is none.
         attainment_ratio: share of requests within it.
         preemptions: requests thrown out of the cache.
+        growth_ratio: seconds that the wait for a first token grows by in a second, in the second
+            half of the run: about 0, unless more comes than is served.
         busy_ratio: share of the time that replicas work.
         over_time: in equal parts of the duration: busy ratio, mean requests, mean positions held.
     """
@@ -101,6 +103,7 @@ class Measured:
     goodput_per_s: float
     attainment_ratio: float
     preemptions: int
+    growth_ratio: float
     busy_ratio: float
     over_time: tuple[dict[str, float], ...]
 
@@ -183,10 +186,18 @@ def measured(
         e2e=Distribution.of(e2e),
         goodput_per_s=float(good.sum()) / duration,
         attainment_ratio=float(good.mean()),
+        growth_ratio=_growth(arrival, ttft),
         preemptions=sum(s.preemptions for _, s in parts),
         busy_ratio=sum(s.busy_s for _, s in parts) / (duration * len(parts)),
         over_time=_over_time([s for _, s in parts], duration, bins),
     )
+
+
+def _growth(arrival: Array, wait: Array) -> float:
+    late = arrival >= np.median(arrival)
+    spread = arrival[late] - arrival[late].mean()
+    square = float((spread**2).sum())
+    return float((spread * wait[late]).sum()) / square if square > 0 else 0.0
 
 
 def _within(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from costsim.planning.planner import plan as plan
     from costsim.planning.plans import Candidate as Candidate
     from costsim.planning.plans import Plan as Plan
+    from costsim.planning.serving import plan_serving as plan_serving
+    from costsim.planning.serving_plan import ServingPlan as ServingPlan
 
 _MODULES = {
     "Candidate": "plans",
@@ -21,9 +23,19 @@ _MODULES = {
     "Plan": "plans",
     "plan": "planner",
     "plan_compressed": "compression",
+    "plan_serving": "serving",
+    "ServingPlan": "serving_plan",
 }
 
-__all__ = ["Candidate", "CompressionPlan", "Plan", "plan", "plan_compressed"]
+__all__ = [
+    "Candidate",
+    "CompressionPlan",
+    "Plan",
+    "ServingPlan",
+    "plan",
+    "plan_compressed",
+    "plan_serving",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import Location, Problem, SpecError
@@ -52,6 +52,18 @@ def compares_compression(source: str | Path | Mapping[str, Any]) -> bool:
     """Return whether a scenario lists options of compression."""
     value: Any = source if isinstance(source, Mapping) else load_document(source).value
     return isinstance(value, Mapping) and "compression" in value
+
+
+def serves(source: str | Path | Mapping[str, Any]) -> bool:
+    """Return whether a scenario plans a service."""
+    value: Any = source if isinstance(source, Mapping) else load_document(source).value
+    if not isinstance(value, dict):
+        return False
+    scenario = cast("dict[str, Any]", value)
+    workload: Any = scenario.get("workload")
+    if "compression" in scenario or not isinstance(workload, dict):
+        return False
+    return cast("dict[str, Any]", workload).get("kind") == "inference"
 
 
 def with_settings(document: Document, settings: Sequence[str]) -> Document:

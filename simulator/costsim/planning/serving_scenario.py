@@ -1,0 +1,104 @@
+"""A scenario of a service: a model, a traffic, objectives, and devices to compare, as YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from costsim.planning.scenario import Axis, ListPrice, PositiveInt, Site, Spec
+from costsim.quantities import Ratio, Seconds, UsdPerHour
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class Objectives(Spec):
+    """What the service promises; at least one bound, kept by `percentile` of requests."""
+
+    ttft: Seconds | None = None
+    """Time to the first token, such as `500 ms`."""
+    tpot: Seconds | None = None
+    """Mean time of each further token of a request, such as `50 ms`."""
+    e2e: Seconds | None = None
+    """Time to the last token."""
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.0
+    """Share of requests in percent that must keep within."""
+
+
+class Serving(Spec):
+    """Requests to answer."""
+
+    kind: Literal["inference"]
+    requests_per_s: Annotated[float, Field(gt=0)]
+    """Requests a second, at the busiest time."""
+    input_tokens: PositiveInt | None = None
+    """Mean tokens of a prompt; not with a trace."""
+    output_tokens: PositiveInt | None = None
+    """Mean tokens generated; not with a trace."""
+    trace: str | None = None
+    """Recorded requests (Azure CSV, vLLM bench JSON, or one's own), stretched to the rate."""
+    spread: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Lengths are uniform within this share of the mean on both sides."""
+    cached: Ratio = 0.0
+    """Share of each prompt that a prefix cache has, such as `80 %`."""
+    burstiness: Annotated[float, Field(gt=0)] = 1.0
+    """Shape of the gamma distribution of the time between requests; 1 is Poisson."""
+    mean_ratio: Annotated[float, Field(ge=0.5, le=1)] = 1.0
+    """Mean rate of a day over that of its busiest time."""
+    slo: Objectives = Objectives()
+    """Objectives; without any, only throughput and memory decide."""
+    engine: str = "vllm"
+    """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Serving:
+        stated = self.input_tokens is not None and self.output_tokens is not None
+        if self.trace is None and not stated:
+            raise ValueError("state `input_tokens` and `output_tokens`, or a `trace`")
+        if self.trace is not None and (self.input_tokens or self.output_tokens):
+            raise ValueError("lengths come from the trace: leave the others out")
+        return self
+
+
+class ServedOn(Spec):
+    """What it may run on."""
+
+    system: Names
+    """Ids of systems or accelerators to compare."""
+    precision: Names = ("bf16",)
+    """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …"""
+    cache: Literal["bf16", "fp8"] | None = None
+    """Format of keys and values; left out, as the engine has it beside such weights."""
+    replica_devices: Axis | None = None
+    """Devices of a replica; left out, powers of two up to a node."""
+    spare: Annotated[int, Field(ge=0)] = 1
+    """Replicas beyond those needed, for when one fails."""
+    autoscale: bool = True
+    """Whether replicas are switched off when there are fewer requests."""
+
+
+class ServingScenario(Spec):
+    """A service to plan."""
+
+    name: str
+    """Title of the report."""
+    model: str | dict[str, Any]
+    """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
+    workload: Serving
+    """The traffic and what is promised."""
+    hardware: ServedOn
+    """What it may run on."""
+    price: UsdPerHour | ListPrice = ListPrice()
+    """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    site: Site = Site()
+    """Where the machines stand."""

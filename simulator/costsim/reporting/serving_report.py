@@ -1,0 +1,280 @@
+"""The report of a service: how many of which device, what they promise, what a token costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+
+from costsim.inference.metrics import Measured
+from costsim.planning.serving_flags import deploy_command
+from costsim.planning.serving_plan import ServingCandidate, ServingPlan
+from costsim.reporting.model import (
+    Answer,
+    Axis,
+    Column,
+    KeyFigure,
+    Lines,
+    Note,
+    Provenance,
+    Report,
+    Section,
+    Series,
+    Table,
+    Text,
+)
+from costsim.units import format_duration, format_usd
+
+_HOURS_PER_MONTH = 730.0
+
+
+def serving_report(plan: ServingPlan) -> Report:
+    """Return the report of `plan`."""
+    best = plan.best
+    return Report(
+        title=plan.name,
+        subtitle=_subtitle(plan),
+        answer=_answer(plan),
+        sections=(
+            Section(
+                "Devices compared",
+                f"The cheapest fleet of each device and format that keeps the objectives, of "
+                f"{plan.searched} kinds of replica.",
+                (_compared(plan),),
+            ),
+            Section(
+                "Latency and load",
+                "What the same replicas measure when fewer or more requests come, simulated "
+                "request by request.",
+                (_loads(plan), _percentiles(best)),
+            ),
+            Section(
+                "Throughput against speed",
+                "What one device yields, and what one user sees, as a replica takes on more users.",
+                (_curve(plan),),
+            ),
+            Section("Over a day", _day_intro(best), (_day(best), _money(best))),
+            Section(
+                "Deployment",
+                "One replica; put a load balancer before all of them.",
+                (Text(deploy_command(plan.model, best.replica, plan.engine)),),
+            ),
+        ),
+        provenance=_provenance(plan),
+        notes=tuple(Note("assumption", text) for text in plan.notes),
+    )
+
+
+def _subtitle(plan: ServingPlan) -> str:
+    workload = plan.scenario["workload"]
+    measured = plan.best.measured
+    return " · ".join(
+        (
+            plan.model.name,
+            f"{workload['requests_per_s']:g} requests/s",
+            f"{measured.input_tokens / measured.completed:,.0f} tokens in",
+            f"{measured.output_tokens / measured.completed:,.0f} out",
+            plan.engine.name,
+        )
+    )
+
+
+def _promises(plan: ServingPlan) -> str:
+    bounds = (
+        ("first token within", plan.objective.ttft_s),
+        ("tokens every", plan.objective.tpot_s),
+        ("last token within", plan.objective.e2e_s),
+    )
+    kept = [f"{what} {format_duration(value)}" for what, value in bounds if value is not None]
+    return ", ".join(kept)
+
+
+def _answer(plan: ServingPlan) -> Answer:
+    best = plan.best
+    promise = _promises(plan)
+    held = f" {best.measured.attainment_ratio:.1%} of requests keep {promise}." if promise else ""
+    spare = f" and {best.spare} spare" if best.spare else ""
+    fleet = f"{best.replicas} replicas{spare} of {best.replica.label} ({best.devices} devices)"
+    text = f"{fleet} serve it for {format_usd(best.usd_per_hour)} an hour.{held}"
+    return Answer(text, _figures(plan), _reasons(plan))
+
+
+def _figures(plan: ServingPlan) -> tuple[KeyFigure, ...]:
+    best = plan.best
+    first, each = best.measured.ttft, best.measured.tpot
+    low_first, high_first = plan.interval("ttft_s", first.median_s)
+    low_each, high_each = plan.interval("tpot_s", each.median_s)
+    return (
+        KeyFigure("Cost", best.usd_per_hour * _HOURS_PER_MONTH, "usd", "a month"),
+        KeyFigure("Price of a token", best.usd_per_mtok, "usd", "a million, in and out"),
+        KeyFigure("Price of input", best.usd_per_mtok_input, "usd", "a million, by its time"),
+        KeyFigure("Price of output", best.usd_per_mtok_output, "usd", "a million, by its time"),
+        KeyFigure("TTFT, median", first.median_s, "seconds", "", low_first, high_first),
+        KeyFigure("TTFT, 99th", first.p99_s, "seconds"),
+        KeyFigure("TPOT, median", each.median_s, "seconds", "", low_each, high_each),
+        KeyFigure("TPOT, 99th", each.p99_s, "seconds"),
+        KeyFigure("Energy", best.joules_per_token, "si", "J", explanation="a generated token"),
+    )
+
+
+def _reasons(plan: ServingPlan) -> tuple[str, ...]:
+    best = plan.best
+    found = [
+        f"{best.mean_devices:.1f} devices run on the mean of a day, at "
+        f"${best.price.usd_per_device_hour:.2f} an hour each.",
+        f"A replica has room for {best.replica.slots:,.0f} requests and is at work "
+        f"{best.measured.busy_ratio:.0%} of the busiest time.",
+    ]
+    others = [c for c in plan.candidates if c.replica.system.id != best.replica.system.id]
+    if others:
+        next_best = others[0]
+        more = next_best.usd_per_hour / best.usd_per_hour - 1.0
+        found.append(f"The next best device, {next_best.label}, costs {more:.0%} more.")
+    return tuple(found)
+
+
+def _compared(plan: ServingPlan) -> Table:
+    columns = (
+        Column("Device"),
+        Column("Format"),
+        Column("Replica"),
+        Column("Replicas", "count"),
+        Column("Devices", "count"),
+        Column("An hour", "usd"),
+        Column("Mtok", "usd"),
+        Column("TTFT p50", "seconds"),
+        Column("p99", "seconds"),
+        Column("TPOT p50", "seconds"),
+        Column("p99", "seconds"),
+        Column("Token/s/device", "number"),
+    )
+    rows = tuple(
+        (
+            one.replica.system.accelerator.name,
+            one.replica.quantization.dense,
+            str(one.replica.layout),
+            one.replicas,
+            one.devices,
+            one.usd_per_hour,
+            one.usd_per_mtok,
+            one.measured.ttft.median_s,
+            one.measured.ttft.p99_s,
+            one.measured.tpot.median_s,
+            one.measured.tpot.p99_s,
+            one.measured.output_tokens_per_s / (one.replicas * one.replica.layout.devices),
+        )
+        for one in plan.candidates
+    )
+    return Table("Fleets", columns, rows, chosen=plan.candidates.index(plan.best))
+
+
+def _loads(plan: ServingPlan) -> Table:
+    columns = (
+        Column("Load", "ratio"),
+        Column("Requests/s", "number"),
+        Column("Within objectives", "ratio"),
+        Column("TTFT p50", "seconds"),
+        Column("p99", "seconds"),
+        Column("TPOT p50", "seconds"),
+        Column("p99", "seconds"),
+        Column("At work", "ratio"),
+        Column("Preempted", "count"),
+    )
+    rate = plan.scenario["workload"]["requests_per_s"]
+    rows = tuple(
+        (
+            load,
+            rate * load,
+            one.attainment_ratio,
+            one.ttft.median_s,
+            one.ttft.p99_s,
+            one.tpot.median_s,
+            one.tpot.p99_s,
+            one.busy_ratio,
+            one.preemptions,
+        )
+        for load, one in plan.sensitivity
+    )
+    return Table(
+        "Sensitivity to load",
+        columns,
+        rows,
+        caption=f"{plan.best.replicas} replicas, without the spare ones.",
+    )
+
+
+def _percentiles(best: ServingCandidate) -> Table:
+    one: Measured = best.measured
+    columns = (
+        Column("Latency"),
+        Column("Mean", "seconds"),
+        Column("Median", "seconds"),
+        Column("p90", "seconds"),
+        Column("p95", "seconds"),
+        Column("p99", "seconds"),
+    )
+    rows = tuple(
+        (label, d.mean_s, d.median_s, d.p90_s, d.p95_s, d.p99_s)
+        for label, d in (
+            ("Time to first token", one.ttft),
+            ("Time per output token", one.tpot),
+            ("Between tokens", one.itl),
+            ("Whole request", one.e2e),
+        )
+    )
+    return Table("Percentiles at the busiest time", columns, rows)
+
+
+def _curve(plan: ServingPlan) -> Lines:
+    return Lines(
+        "Tokens a second and device against tokens a second and user",
+        Axis("A user's tokens", "number", "token/s"),
+        Axis("A device's tokens", "number", "token/s"),
+        tuple(
+            Series(one.label, tuple((user, device) for _, user, device in one.replica.curve))
+            for one in plan.candidates[:5]
+        ),
+        caption="Closed form, always as many users as there are; prompts included.",
+    )
+
+
+def _day_intro(best: ServingCandidate) -> str:
+    return (
+        f"Between {min(best.day.replicas)} and {max(best.day.replicas)} replicas run, spare ones "
+        f"included: {best.day.replica_hours:,.0f} replica-hours a day."
+    )
+
+
+def _day(best: ServingCandidate) -> Lines:
+    return Lines(
+        "Replicas by hour",
+        Axis("Hour", "number"),
+        Axis("Replicas", "number"),
+        (
+            Series(
+                "replicas",
+                tuple((float(hour), float(n)) for hour, n in enumerate(best.day.replicas)),
+            ),
+        ),
+    )
+
+
+def _money(best: ServingCandidate) -> Table:
+    hour = best.usd_per_hour
+    return Table(
+        "Cost",
+        (Column("Period"), Column("Cost", "usd")),
+        (
+            ("hour", hour),
+            ("day", hour * 24),
+            ("month", hour * _HOURS_PER_MONTH),
+            ("year", hour * _HOURS_PER_MONTH * 12),
+        ),
+    )
+
+
+def _provenance(plan: ServingPlan) -> Provenance:
+    text = json.dumps(plan.scenario, sort_keys=True)
+    return Provenance(
+        tool_version=version("costsim"), input_hash=hashlib.sha256(text.encode()).hexdigest()[:12]
+    )
