@@ -97,6 +97,14 @@ def test_names_of_runs_files_lead_to_the_catalog(written: str, model: str, param
     assert (found.model.name, found.model.parameters) == (model, parameters)
 
 
+def test_an_encoder_without_a_name_has_the_shape_of_its_row() -> None:
+    shape = {"layers": 12, "hidden": 768, "heads": 12, "vocab": 30522}
+    found = named_model(run(family="encoder", model="our-encoder", **shape))
+    assert not isinstance(found, str)
+    assert found.model.parameters == 109_482_240  # BERT-base
+    assert isinstance(named_model(run(family="encoder", model="our-encoder")), str)
+
+
 def test_stable_diffusion_trains_on_latents_of_512_pixels() -> None:
     found = named_model(run(model="stable-diffusion-2"))
     assert not isinstance(found, str)

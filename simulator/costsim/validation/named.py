@@ -22,6 +22,9 @@ _NAMES: tuple[tuple[str, str, tuple[int, int] | None, str], ...] = (
     (r"efficientnet-widese-(b\d)", r"efficientnet-\1", None, "wider squeezes"),
     (r"stable-diffusion-(v?2.*|2)", "stable-diffusion-2.1-unet", (512, 512), "frozen encoders"),
     (r"stable-diffusion-(v?1.*|1)", "stable-diffusion-1.5-unet", (512, 512), "frozen encoders"),
+    (r"stable-diffusion-3(-medium)?", "stable-diffusion-3-medium", None, "frozen encoders"),
+    (r"flux-?1?", "flux.1-schnell", (256, 256), "frozen encoders"),  # as MLPerf trains it
+    (r"efficientnet-?v2-([sml])", r"efficientnet-v2-\1", None, ""),
     (r"(sdxl|stable-diffusion-xl).*", "stable-diffusion-xl-unet", None, "frozen encoders"),
     (r"ssd300.*|ssd-resnet50.*", "ssd300-resnet50", None, "the choice of regions"),
     (r"mask-?rcnn.*", "maskrcnn-resnet50", None, "the choice of regions"),
@@ -29,6 +32,8 @@ _NAMES: tuple[tuple[str, str, tuple[int, int] | None, str], ...] = (
     (r"retinanet.*", "retinanet-resnet50", None, "the choice of regions"),
     (r"resnet-?50.*", "resnet50", None, ""),
 )
+
+_SHAPE = ("layers", "hidden", "heads", "vocab")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,6 @@ class Named:
     model: Architecture
     left_out: str = ""
 
-    @property
-    def pictures(self) -> bool:
-        """Whether samples are pictures, which a pipeline has to decode."""
-        return isinstance(self.model.description, ImageNet)
-
 
 def named_model(run: Run) -> Named | str:
     """Return the model that a row names, or why there is none."""
@@ -50,7 +50,31 @@ def named_model(run: Run) -> Named | str:
     if not name:
         return "`model` is empty"
     found = _named(name.lower().replace("_", "-"))
+    if run.text.get("family") == "encoder":
+        found = _shaped(run, found)
     return found or f"the catalog has no model `{name[:60]}`; `costsim models` lists what it has"
+
+
+def _shaped(run: Run, named: Named | None) -> Named | None:
+    """Return an encoder of the shape that a row states, where its name is not of that shape."""
+    if not all(column in run.number for column in _SHAPE):
+        return named
+    layers, hidden, heads, vocabulary = (int(run.number[column]) for column in _SHAPE)
+    if named is not None and named.model.depth == layers:
+        return named
+    config = {
+        "model_type": "bert",
+        "architectures": ["BertModel"],
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": int(run.number.get("ffn", 4 * hidden)),
+        "num_attention_heads": heads,
+        "vocab_size": vocabulary,
+    }
+    try:
+        return Named(load_model(config), "masked words")
+    except CostsimError:
+        return named
 
 
 @lru_cache(maxsize=512)

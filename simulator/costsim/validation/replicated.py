@@ -1,7 +1,8 @@
 """Training by copies of the whole model: rows of image models, encoders and diffusion.
 
-Every device holds all of the model and a share of the batch, and gradients are reduced over all.
-The step is the training evaluator's; where pictures are read, it waits for their pipeline.
+Every device holds all of the model and a share of the batch, and gradients are reduced over all;
+where a copy does not fit, it is sharded (ZeRO-3). The step is the training evaluator's; where
+pictures are read, it waits for their pipeline.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ class CopiesPrediction:
 
 
 def copies_of(run: Run) -> Copies | str:
-    """Return what a row trains and how, or why that cannot be said."""
+    """Return what a row trains and how, or why that cannot be said.
+
+    Raises:
+        CostsimError: if the device has no system of so many.
+    """
     named, device = named_model(run), device_of(run)
     if isinstance(named, str):
         return named
@@ -88,13 +93,11 @@ def copies_of(run: Run) -> Copies | str:
         return "`global_batch` is empty: neither a step nor their number is known"
     recipe = _recipe(run.text.get("precision", ""), device)
     if recipe is None:
-        return f"precision `{run.text['precision'][:40]}` is not known on {device.name}"
+        words = run.text.get("precision", "16 bits")
+        return f"no rate of precision `{words[:40]}` is known on {device.name}"
     devices = int(run.number["n_devices"])
-    try:
-        system = load_hardware(device.id).with_count(devices)
-        system = laid_over(system, run.text.get("interconnect", ""))
-    except CostsimError as error:
-        return error.problems[0].message
+    system = load_hardware(device.id).with_count(devices)
+    system = laid_over(system, run.text.get("interconnect", ""))
     assumed = [f"left out: {named.left_out}"] if named.left_out else []
     if "precision" not in run.text:
         assumed.append(f"precision {recipe}")
@@ -113,7 +116,7 @@ def copies_of(run: Run) -> Copies | str:
     if stated:
         batch = run.number["global_batch"]
         micro_batch = run.number.get("micro_batch") or (
-            batch / devices / run.number.get("grad_accum", 1)
+            batch / devices / (run.number.get("grad_accum") or 1)
         )
     else:
         micro_batch = run.number.get("micro_batch") or _fitting(job)
@@ -122,7 +125,10 @@ def copies_of(run: Run) -> Copies | str:
     job = replace(job, global_batch=max(1, round(batch)))
     nodes = run.number.get("nodes") or ceil(devices / system.devices_per_node)
     pictures = batch if run.text.get("family") == "vision" else 0.0
-    strategy = Strategy(dp=devices, micro_batch=ceil(micro_batch))
+    zero = 3 if _states_bytes(job) > device.memory_usable_bytes else 0
+    if zero:
+        assumed.append("ZeRO-3: a copy does not fit")
+    strategy = Strategy(dp=devices, micro_batch=ceil(micro_batch), zero=zero)
     samples = (pictures / devices, pictures / nodes)
     return Copies(job, strategy, kind, batch, stated, samples, tuple(assumed))
 
@@ -132,14 +138,18 @@ def predict_copies(runs: Sequence[Run]) -> list[CopiesPrediction | str]:
     known: dict[tuple[Job, Strategy], tuple[float, float]] = {}
     found: list[CopiesPrediction | str] = []
     for run in runs:
-        copies = run.fault or copies_of(run)
-        if isinstance(copies, str):
-            found.append(copies)
+        try:
+            copies = run.fault or copies_of(run)
+            if isinstance(copies, str):
+                found.append(copies)
+                continue
+            key = (copies.job, copies.strategy)
+            if key not in known:
+                evaluation = evaluate(copies.job, Strategies.of([copies.strategy]))
+                known[key] = float(evaluation.step_time_s[0]), float(evaluation.memory_bytes[0])
+        except CostsimError as error:
+            found.append(error.problems[0].message)
             continue
-        key = (copies.job, copies.strategy)
-        if key not in known:
-            evaluation = evaluate(copies.job, Strategies.of([copies.strategy]))
-            known[key] = float(evaluation.step_time_s[0]), float(evaluation.memory_bytes[0])
         device_s, memory_bytes = known[key]
         waited_s = waiting_s(pipelines()[copies.profile], copies.samples)
         found.append(CopiesPrediction(copies, with_waiting(device_s, waited_s), memory_bytes))
@@ -220,6 +230,13 @@ def _sequence(run: Run, assumed: list[str]) -> int:
         assumed.append(f"{padding['real_tokens_ratio']:.0%} of {length} tokens, the rest padding")
         return round(length * padding["real_tokens_ratio"])
     return length
+
+
+def _states_bytes(job: Job) -> float:
+    """Return the bytes of weights, gradients and optimizer of a copy."""
+    recipe = job.recipe
+    held = recipe.weight_bytes + recipe.gradient_bytes + recipe.master_bytes + job.moment_bytes
+    return job.model.parameters * held
 
 
 @cache
