@@ -106,6 +106,17 @@ def test_compression_never_increases_what_is_held(recipes: str, dtype: str) -> N
     assert sum(after.flops_by_format.values()) == after.forward_flops
 
 
+@given(
+    st.lists(st.integers(1, 300), min_size=2, max_size=4),
+    st.sampled_from(["int8-g128", "int4-g64", "awq-int4", "nvfp4", "nf4", "int8", "2:4,fp8"]),
+    st.sampled_from(["bf16", "fp32"]),
+)
+def test_no_matrix_grows_however_narrow(widths: list[int], recipe: str, dtype: str) -> None:
+    whole = Architecture("mlp", Perceptron(tuple(widths)))
+    after = compress(whole, recipe, dtype).after
+    assert figures(after, dtype, 1, 1).weights_bytes <= figures(whole, dtype, 1, 1).weights_bytes
+
+
 @given(st.floats(0.05, 0.95), st.floats(0.05, 0.95))
 def test_shapes_commute(neurons: float, layers: float) -> None:
     first = f"prune-neurons:ratio={neurons}"

@@ -86,7 +86,8 @@ class QuantizeStep(_Matrices):
 
     def apply(self, model: Architecture, dtype: str) -> Architecture:
         """Return `model` with packed matrices."""
-        return with_pass(model, Quantize(format_named(self.format), self.selection))
+        wide_bits = plain(dtype).bits
+        return with_pass(model, Quantize(format_named(self.format), self.selection, wide_bits))
 
 
 class MaskStep(_Matrices):

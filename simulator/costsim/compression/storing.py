@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import cast
 
 from costsim.algebra import Number, exact_div
@@ -17,10 +18,15 @@ from costsim.errors import SpecError
 
 @dataclass(frozen=True, slots=True)
 class Quantize(BlockPass):
-    """Store the matrices of `selection` in `form`; of sparse ones, the values that are left."""
+    """Store the matrices of `selection` in `form`; of sparse ones, the values that are left.
+
+    A matrix that would take more than with `wide_bits` an element stays as it is: one so narrow
+    that scales and padding outweigh its elements.
+    """
 
     form: Format
     selection: Selection = EVERYTHING
+    wide_bits: int = 16
 
     def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
         """Return `blocks` with packed matrices."""
@@ -39,9 +45,10 @@ class Quantize(BlockPass):
                 f"{form.name} again",
                 hint="take one of the two, or name different matrices for each",
             )
-        if isinstance(held, Unstructured | Pattern):
-            return (replace(operator, packing=replace(held, values=form)),)
-        return (replace(operator, packing=form),)
+        packing = replace(held, values=form) if isinstance(held, Unstructured | Pattern) else form
+        if takes_more(operator, packing, self.wide_bits):
+            return (operator,)
+        return (replace(operator, packing=packing),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class Mask(BlockPass):
             if self.ratio is None
             else Unstructured(values, self.ratio, self.layout)
         )
+        if takes_more(operator, packing, self.values.bits):
+            return (operator,)
         return (replace(operator, packing=packing),)
 
 
@@ -98,6 +107,20 @@ class QuantizeCache:
             (tensor if tensor.storage == "float32" else replace(tensor, bits=bits), count)
             for tensor, count in cached
         )
+
+
+def takes_more(operator: Operator, packing: Packing, wide_bits: int) -> bool:
+    """Return whether the matrices of `operator` take more memory packed than they did."""
+    shapes = [
+        shape
+        for weight in operator.weights()
+        if weight.matrix and not weight.lookup
+        for shape in weight.shapes
+    ]
+    if not all(type(size) is int for shape in shapes for size in shape):
+        return False  # symbols: a formula is of models of any size
+    packed = sum(packing.stored_bytes(shape) for shape in shapes)
+    return 8 * packed > wide_bits * sum(prod(shape) for shape in shapes)
 
 
 def untied(operator: Operator) -> Operator:

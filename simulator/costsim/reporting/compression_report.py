@@ -210,14 +210,21 @@ def _break_even_intro(plan: CompressionPlan) -> str:
 
 
 def _break_even(plan: CompressionPlan) -> Table:
-    def row(entry: BreakEven) -> tuple[Cell, ...]:
-        candidate = next(c for c in plan.candidates if c.label == entry.option)
-        units = "never" if entry.units is None else format_si(entry.units)
-        days = None if entry.days is None else entry.days * _DAY_S
-        return (_short(candidate), entry.making_usd, entry.saved_usd_per_mtok, units, days)
+    by_label = {candidate.label: candidate for candidate in plan.candidates}
 
+    def row(entry: BreakEven) -> tuple[Cell, ...]:
+        units = "never" if entry.units is None else format_si(entry.units)
+        seconds = None if entry.days is None else entry.days * _DAY_S
+        option = _short(by_label[entry.option])
+        return option, entry.making_usd, entry.saved_usd_per_mtok, units, seconds
+
+    shown = [
+        entry
+        for entry in plan.break_even
+        if by_label[entry.option] is not plan.baseline and not by_label[entry.option].dominated_by
+    ]
     return Table(
-        "Against serving without compression",
+        f"Against {_running(plan)} without compression",
         (
             Column("Option"),
             Column("Making", "usd"),
@@ -225,12 +232,9 @@ def _break_even(plan: CompressionPlan) -> Table:
             Column(f"{_unit(plan)}s".capitalize()),
             Column("Time", "seconds"),
         ),
-        tuple(row(entry) for entry in plan.break_even if entry.option != _label(plan.baseline)),
+        tuple(row(entry) for entry in shown),
+        caption="Options that another beats are left out.",
     )
-
-
-def _label(candidate: Candidate | None) -> str:
-    return "" if candidate is None else candidate.label
 
 
 def _scatter(plan: CompressionPlan) -> Scatter:
