@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compression.oracle_models import Perceptron
+from compression_models import Perceptron
 from costsim.architectures import Architecture
 from costsim.architectures.decoder import decoder
 from costsim.architectures.operators import Attention

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.oracle_models import MODELS, Perceptron, bert, llama
+from compression_models import MODELS, Perceptron, bert, llama
 from costsim.architectures import Architecture, load_model
 from costsim.architectures.tensors import Weight
 from costsim.compression.compressing import compress

@@ -13,8 +13,8 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from compression.oracle_models import Perceptron  # noqa: E402
-from compression.torch_models import Decoder, adapt, slice_linear  # noqa: E402
+from compression_models import Perceptron  # noqa: E402
+from compression_modules import Decoder, adapt, slice_linear  # noqa: E402
 from costsim.architectures import Architecture, from_torch  # noqa: E402
 from costsim.architectures.decoder import decoder  # noqa: E402
 from costsim.compression.compressing import compress  # noqa: E402
