@@ -189,7 +189,7 @@ class ServedModel:
         for block in blocks:
             for op in block.operators:
                 if isinstance(op, Experts):
-                    experts_s += float(block.count) * self._experts_s(op, layouts, tokens)
+                    experts_s += float(block.count) * self.experts_s(op, layouts, tokens)
             exchange_s += float(block.count) * self._exchange_s(block, layouts, tokens)
         return TokenPass(
             matrix_s=parts["matrix"] + parts["attention"],
@@ -198,7 +198,14 @@ class ServedModel:
             exchange_s=exchange_s,
         )
 
-    def _experts_s(self, op: Experts, layouts: Layouts, tokens: Array) -> Array:
+    def experts_s(self, op: Experts, layouts: Layouts, tokens: Array) -> Array:
+        """Return seconds of the routed experts of one layer, from sorting tokens to adding outputs.
+
+        Args:
+            op: the experts of the whole model.
+            layouts: one row each.
+            tokens: of an attention rank, one row each.
+        """
         everyone = tokens * layouts.attention_dp
         imbalance = 1.0 + skewed_share(everyone) * (power_law_imbalance(layouts.ep) - 1.0)
         return grouped_gemm_time_s(

@@ -11,7 +11,13 @@ import numpy as np
 from costsim.architectures.architecture import Architecture, forward_flops
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
-from costsim.architectures.operators import CrossEntropy, Linear
+from costsim.architectures.operators import (
+    CrossEntropy,
+    Experts,
+    LatentAttention,
+    Linear,
+    Operator,
+)
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.errors import SpecError
@@ -20,6 +26,8 @@ from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
 from costsim.hardware.timing import PARTS
+from costsim.inference.layout import Layout, Layouts, Quantization
+from costsim.inference.passes import ServedModel
 from costsim.training.space import limits_of
 
 Phase: TypeAlias = Literal["forward", "prefill", "decode"]
@@ -87,12 +95,14 @@ def estimate_inference(
     _check(model, system, sequence + (phase == "decode"))
     work = _workload(phase, batch, sequence)
     blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
-    local = [block.shard(Shard(tp=system.count)) for block in blocks]
+    local = [block.shard(Shard(tp=system.count, etp=system.count)) for block in blocks]
     other = "bf16" if precision in ("fp8", "int8", "fp4") else precision
     width = bytes_for(other)
+    latent = phase == "decode" and _has(blocks, LatentAttention)
+    apart: tuple[type[Operator], ...] = (Experts, LatentAttention) if latent else (Experts,)
     times = block_times(
         load_kernel_model(system.accelerator),
-        local,
+        [_without(block, apart) for block in local],
         1,
         _EXECUTION,
         Formats(precision, other, float(width)),
@@ -104,6 +114,14 @@ def estimate_inference(
     parts = {
         part: float(times.seconds[0, index, :, 0] @ counts) for index, part in enumerate(PARTS)
     }
+    served = ServedModel(model, system, Quantization(precision, precision, cache_dtype, other))
+    layouts = Layouts.of([Layout(tp=system.count, moe_tp=system.count)])
+    if _has(blocks, Experts):
+        parts["experts"] = _experts_s(served, layouts, blocks)
+    if latent:
+        whole = np.array([float(sequence + 1)])
+        found = served.decode_attention_s(layouts, np.array([float(batch)]), whole)
+        parts["attention"] += float(found[0])
     parts["tensor_parallel"] = _exchanges_s(system, blocks, float(width))
     latency_s = sum(parts.values())
     held = _memory(model, local, batch, sequence, precision, cache_dtype, phase, float(width))
@@ -156,6 +174,25 @@ def _served(block: Block, phase: Phase, batch: int) -> Block:
             for op in operators
         )
     return replace(block, operators=operators)
+
+
+def _has(blocks: Sequence[Block], kind: type[Operator]) -> bool:
+    return any(isinstance(op, kind) for block in blocks for op in block.operators)
+
+
+def _without(block: Block, kinds: tuple[type[Operator], ...]) -> Block:
+    kept = tuple(op for op in block.operators if not isinstance(op, kinds))
+    return replace(block, operators=kept)
+
+
+def _experts_s(served: ServedModel, layouts: Layouts, blocks: Sequence[Block]) -> float:
+    """Seconds of routed experts, of which few tokens touch only some."""
+    return sum(
+        float(block.count) * float(served.experts_s(op, layouts, np.array([float(op.rows)]))[0])
+        for block in blocks
+        for op in block.operators
+        if isinstance(op, Experts)
+    )
 
 
 def _exchanges_s(system: System, blocks: Sequence[Block], width: float) -> float:
