@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Folder = Literal["hardware_specs", "scenarios", "reports"]
 
@@ -24,3 +24,12 @@ def data_folder(name: Folder) -> Path:
         if (root / name).is_dir():
             return root / name
     raise FileNotFoundError(f"costsim is installed without its data folder {name!r}")
+
+
+@cache
+def packaged_yaml(folder: Folder, path: str) -> Any:
+    """Return the content of a packaged YAML file, read once: not to be changed by the caller."""
+    import yaml
+
+    text = (data_folder(folder) / path).read_bytes()
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

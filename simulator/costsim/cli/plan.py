@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from costsim.cli._output import choose_format, write_result
+from costsim.cli._reports import write_report
+from costsim.cli._scenarios import with_calibration
 
 if TYPE_CHECKING:
     from costsim.planning.plans import Plan
-    from costsim.reporting.model import Report
 
 FORMATS = ("table", "json", "markdown", "html", "csv")
 
@@ -25,10 +26,19 @@ FORMATS = ("table", "json", "markdown", "html", "csv")
     metavar="PATH=VALUE",
     help="Change a value of the scenario, such as hardware.devices=512; repeatable.",
 )
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Overlay file of `costsim calibrate` to apply.",
+)
 @click.option("--format", "format_name", type=click.Choice(FORMATS), help="Default: table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 def command(
-    scenario: Path, settings: tuple[str, ...], format_name: str | None, output: Path | None
+    scenario: Path,
+    settings: tuple[str, ...],
+    calibration: Path | None,
+    format_name: str | None,
+    output: Path | None,
 ) -> int:
     """Find the best way to run SCENARIO, a YAML file, and what it costs.
 
@@ -44,11 +54,11 @@ def command(
     if compares_compression(scenario):
         return _compare(scenario, settings, chosen, output)
 
-    found = plan(scenario, settings)
+    found = plan(scenario, with_calibration(settings, calibration))
     if chosen == "json":
         write_result(found.to_json(), output)
     else:
-        _write_report(plan_report(found), chosen, output)
+        write_report(plan_report(found), chosen, output)
     return _within_limits(found)
 
 
@@ -61,7 +71,7 @@ def _serve(scenario: Path, settings: tuple[str, ...], chosen: str, output: Path 
     if chosen == "json":
         write_result(found.to_json(), output)
     else:
-        _write_report(serving_report(found), chosen, output)
+        write_report(serving_report(found), chosen, output)
     return 0
 
 
@@ -76,34 +86,13 @@ def _compare(scenario: Path, settings: tuple[str, ...], chosen: str, output: Pat
     if chosen == "json":
         write_result(found.to_json(), output)
     else:
-        _write_report(compression_report(found), chosen, output)
+        write_report(compression_report(found), chosen, output)
     cost = found.best.total_usd
     if found.limit_usd is not None and cost > found.limit_usd:
         raise OverBudgetError(
             f"the best option costs {format_usd(cost)}, over {format_usd(found.limit_usd)}"
         )
     return 0
-
-
-def _write_report(report: Report, chosen: str, output: Path | None) -> None:
-    import shutil
-    import sys
-
-    from costsim.cli._console import current_settings
-    from costsim.reporting import RenderOptions, render, render_files
-
-    to_terminal = output is None and sys.stdout.isatty()
-    options = RenderOptions(
-        width=min(shutil.get_terminal_size().columns, 100) if to_terminal else 80,
-        color=output is None and current_settings().colored(sys.stdout),
-        encoding=sys.stdout.encoding or "utf-8",
-    )
-    if output is None or output == Path("-"):
-        write_result(render(report, chosen, options), output)
-        return
-    files = render_files(report, chosen, output, options)
-    text = files.pop(output.name)
-    write_result(text, output, files)
 
 
 def _within_limits(found: Plan) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from costsim.cli._output import choose_format, write_result
+from costsim.cli._reports import write_report
 
 if TYPE_CHECKING:
     from costsim.validation.score import Validation
@@ -18,8 +19,15 @@ FORMATS = ("table", "json", "csv", "markdown", "html")
 @click.command()
 @click.argument("runs", type=click.Path(path_type=Path), required=False)
 @click.option("--format", "format_name", type=click.Choice(FORMATS), help="Default: table.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Overlay file of `costsim calibrate` to apply.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
-def command(runs: Path | None, format_name: str | None, output: Path | None) -> int:
+def command(
+    runs: Path | None, format_name: str | None, calibration: Path | None, output: Path | None
+) -> int:
     """Predict every row of RUNS, a CSV of measured runs, and score the predictions.
 
     Without RUNS, published runs that come with costsim are scored. Each row is predicted from its
@@ -29,11 +37,13 @@ def command(runs: Path | None, format_name: str | None, output: Path | None) -> 
     are predicted all the same.
     """
     from costsim.cli._console import current_settings, note, print_problems
+    from costsim.planning.overlays import read_overlay
     from costsim.validation.packaged import packaged_runs
     from costsim.validation.score import validate
 
     chosen = choose_format(format_name, output, FORMATS)
-    found = validate(packaged_runs() if runs is None else runs)
+    overlay = None if calibration is None else read_overlay(calibration)
+    found = validate(packaged_runs() if runs is None else runs, overlay)
     _write(found, chosen, output)
     for warning in found.warnings:
         note(f"note: {warning}")
@@ -42,10 +52,7 @@ def command(runs: Path | None, format_name: str | None, output: Path | None) -> 
 
 
 def _write(found: Validation, chosen: str, output: Path | None) -> None:
-    import shutil
-    import sys
 
-    from costsim.cli._console import current_settings
     from costsim.cli._tables import to_csv
 
     if chosen == "json":
@@ -61,19 +68,7 @@ def _write(found: Validation, chosen: str, output: Path | None) -> None:
         columns = (*columns, "status", "reason")
         write_result(to_csv(columns, [[row[c] for c in columns] for row in rows]), output)
         return
-    from costsim.reporting import RenderOptions, render, render_files
     from costsim.reporting.validation_report import validation_report
 
     report = validation_report(found, charts=chosen != "table")
-    to_terminal = output is None and sys.stdout.isatty()
-    options = RenderOptions(
-        width=min(shutil.get_terminal_size().columns, 120) if to_terminal else 100,
-        color=output is None and current_settings().colored(sys.stdout),
-        encoding=sys.stdout.encoding or "utf-8",
-    )
-    if output is None or output == Path("-"):
-        write_result(render(report, chosen, options), output)
-        return
-    files = render_files(report, chosen, output, options)
-    text = files.pop(output.name)
-    write_result(text, output, files)
+    write_report(report, chosen, output, width=100, widest=120)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Literal
 
 from costsim.errors import CatalogError, UnknownNameError, suggestion
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,8 @@ class Benchmark:
     burst_ratio: float
 
 
-@cache
 def _table() -> dict[str, Any]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "engines.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/engines.yaml")
 
 
 def engine_names() -> tuple[str, ...]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Literal, TypeAlias
 
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 Quantity: TypeAlias = Literal["ttft_s", "tpot_s", "output_tokens_per_s"]
 
 
-@cache
 def _residuals() -> dict[str, Any]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "serving_intervals.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/serving_intervals.yaml")
 
 
 def serving_interval(quantity: Quantity, value: float, *, routed: bool) -> tuple[float, float]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from costsim.hardware.systems import System
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 from costsim.training.losses import is_measured
 
 REGIMES = ("sheet_only", "large_scale", "host_bound", "known")
@@ -30,15 +29,8 @@ def regime(system: System, devices: int, host_ratio: float) -> str:
     return "host_bound" if host_ratio > _HOST_BOUND_RATIO else "known"
 
 
-@cache
 def _residuals() -> dict[str, Any]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "intervals.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/intervals.yaml")
 
 
 def step_time_interval(

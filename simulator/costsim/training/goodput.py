@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +30,9 @@ class Goodput:
     source: str
 
 
-@cache
 def published_reliability() -> dict[str, Any]:
     """Return the published rates of `hardware_specs/calibration/reliability.yaml`."""
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "reliability.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/reliability.yaml")
 
 
 def reliability(

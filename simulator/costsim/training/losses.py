@@ -10,14 +10,13 @@ benchmarks/calibration/fit_training.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.calibration import class_of
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,8 @@ class Losses:
     straggler_ratio: float
 
 
-@cache
 def _table() -> dict[str, Any]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "losses.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/losses.yaml")
 
 
 def losses(system: System) -> Losses:

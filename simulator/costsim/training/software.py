@@ -11,7 +11,7 @@ from costsim.architectures.workload import Execution
 from costsim.errors import UnknownNameError, suggestion
 from costsim.hardware.calibration import class_of
 from costsim.hardware.systems import System
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,8 @@ class Software:
         return Execution(style="fused", attention=self.attention, dropout=self.dropout)
 
 
-@cache
 def _profiles() -> dict[str, dict[str, Any]]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "software.yaml"
-    loaded: dict[str, dict[str, Any]] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/software.yaml")
 
 
 def software_names() -> tuple[str, ...]:

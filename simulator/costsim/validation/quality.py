@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import exp, log
 from typing import Any
 
 import numpy as np
 
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 
-@cache
 def _points() -> dict[str, Any]:
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "quality.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded["models"]
+    return packaged_yaml("hardware_specs", "calibration/quality.yaml")["models"]
 
 
 def samples_to_quality(model: str, global_batch: float) -> float | None:

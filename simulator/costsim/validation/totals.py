@@ -13,13 +13,12 @@ what such an estimate errs by.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from costsim.hardware.accelerators import Accelerator
-from costsim.resources import data_folder
+from costsim.resources import packaged_yaml
 
 Column: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Mode: TypeAlias = Literal["infer", "train"]
@@ -117,13 +116,6 @@ def step_time_s(
     )
 
 
-@cache
 def calibration() -> dict[str, Any]:
     """Return what `hardware_specs/calibration/vision.yaml` holds."""
-    import yaml
-
-    path = data_folder("hardware_specs") / "calibration" / "vision.yaml"
-    loaded: dict[str, Any] = yaml.load(
-        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return loaded
+    return packaged_yaml("hardware_specs", "calibration/vision.yaml")

@@ -1,0 +1,39 @@
+"""Writing a report: to the terminal in its width and colours, or to files with their charts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from costsim.cli._console import current_settings
+from costsim.cli._output import write_result
+
+if TYPE_CHECKING:
+    from costsim.reporting.model import Report
+
+
+def write_report(
+    report: Report, format_name: str, output: Path | None, *, width: int = 80, widest: int = 100
+) -> None:
+    """Write `report` in a format of the registry; without a terminal it is `width` columns wide.
+
+    Raises:
+        UsageError: if a file cannot be written.
+    """
+    from costsim.reporting import RenderOptions, render, render_files
+
+    to_stdout = output is None or output == Path("-")
+    on_terminal = to_stdout and sys.stdout.isatty()
+    options = RenderOptions(
+        width=min(shutil.get_terminal_size().columns, widest) if on_terminal else width,
+        color=to_stdout and current_settings().colored(sys.stdout),
+        encoding=sys.stdout.encoding or "utf-8",
+    )
+    if output is None or to_stdout:
+        write_result(render(report, format_name, options), output)
+        return
+    files = render_files(report, format_name, output, options)
+    text = files.pop(output.name)
+    write_result(text, output, files)
