@@ -36,7 +36,7 @@ def small(**changes: Any) -> dict[str, Any]:
             "output_tokens": 200,
             "requests_per_s": 10,
         },
-        "hardware": {"system": "nvidia-a100-sxm4-80gb", "tp": 1},
+        "hardware": {"system": "nvidia-a100-sxm4-80gb", "replica_devices": 1},
         "price": "2 $/h",
         **changes,
     }
@@ -176,7 +176,11 @@ def test_training_shows_what_adapters_save() -> None:
         ({"compression": []}, "compression"),
         ({"hardware": {"system": "nvidia-a101"}}, "nvidia-a101"),
         ({"model": "llama-9"}, "unknown model"),
-        ({"workload": {"kind": "inference", "input_tokens": 5}}, "output_tokens"),
+        ({"workload": {"kind": "inference", "input_tokens": 5}}, "requests_per_s"),
+        (
+            {"workload": {"kind": "inference", "requests_per_s": 1, "input_tokens": 5}},
+            "output_tokens",
+        ),
         (
             {
                 "workload": {

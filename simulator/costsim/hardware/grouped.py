@@ -16,6 +16,9 @@ GROUPED: dict[str, tuple[str, ...]] = {
     "fp32": ("bf16",),
     "int8": ("fp8",),
     "w8a16": ("w4a16",),
+    "bf16_2:4": ("bf16",),
+    "fp8_2:4": ("fp8",),
+    "int8_2:4": ("fp8",),
 }
 # Tokens of the busiest of n expert-parallel ranks over the mean, each doubling of n: routing by the
 # power law (exponent 1.2) of the measured tables costs 1.28 at 2 ranks, 1.67 at 8, 2.15 at 32.

@@ -30,13 +30,14 @@ from costsim.planning.compression_plans import (
     loss_of,
     option_name,
 )
-from costsim.planning.compression_scenario import CompressionScenario, Passes, Served
+from costsim.planning.compression_scenario import CompressionScenario, Passes
 from costsim.planning.compression_service import Service
 from costsim.planning.compression_serving import serve
 from costsim.planning.compression_training import train
 from costsim.planning.reading import with_settings
 from costsim.planning.resolving import load_scenario_model
 from costsim.planning.scenario import ListPrice, Training
+from costsim.planning.serving_scenario import Serving
 from costsim.units import format_bytes, format_duration, format_usd
 
 
@@ -83,7 +84,7 @@ class _Comparison:
         model = attempt(("model",), lambda: load_scenario_model(scenario.model, folder))
         work = scenario.workload
         self.engine: Engine | None = None
-        if isinstance(work, Served):
+        if isinstance(work, Serving):
             self.engine = attempt(("workload", "engine"), lambda: load_engine(work.engine))
         if isinstance(work, Training) and scenario.hardware.devices is None:
             where = document.locate(("hardware",))
@@ -127,11 +128,12 @@ class _Comparison:
         """Return what a model runs on, or why it cannot."""
         scenario = self.scenario
         match scenario.workload:
-            case Served() as traffic:
+            case Serving() as traffic:
                 assert self.engine is not None
-                return serve(model, system, traffic, self.engine, scenario.hardware.tp)
+                counts = scenario.hardware.replica_devices
+                return serve(model, system, traffic, self.engine, scenario.months, counts)
             case Passes() as traffic:
-                return serve_passes(model, system, traffic)
+                return serve_passes(model, system, traffic, scenario.months)
             case Training() as training:
                 assert scenario.hardware.devices is not None
                 return train(model, system, training, scenario.hardware.devices)
@@ -139,8 +141,8 @@ class _Comparison:
     def tokens_of_sample(self) -> int:
         """Return tokens of a sample, for figures beside the costs."""
         match self.scenario.workload:
-            case Served() as traffic:
-                return traffic.input_tokens + traffic.output_tokens
+            case Serving() as traffic:
+                return (traffic.input_tokens or 0) + (traffic.output_tokens or 0)
             case Passes() | Training() as work:
                 return work.sequence
 

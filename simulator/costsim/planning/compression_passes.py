@@ -19,7 +19,7 @@ _ACTIVATIONS = 3  # of the largest alive at once: what an operator reads, writes
 
 
 def serve_passes(
-    model: Architecture, system: System, traffic: Passes, dtype: str = "bf16"
+    model: Architecture, system: System, traffic: Passes, months: float, dtype: str = "bf16"
 ) -> Service | str:
     """Return the fleet of fewest devices, or why there is none.
 
@@ -59,8 +59,8 @@ def serve_passes(
     rate, batch, seconds = best
     # Passes without a cache are the prompts of serving; no other measured runs tell more.
     low, high = serving_interval("output_tokens_per_s", 1.0, routed=False)
-    devices = math.ceil(traffic.samples_per_s / rate)
-    hours = traffic.months * HOURS_PER_MONTH
+    devices = math.ceil(traffic.requests_per_s / rate)
+    hours = months * HOURS_PER_MONTH
     return Service(
         fleet=f"{devices} x batch {batch}",
         devices=devices,
@@ -69,7 +69,7 @@ def serve_passes(
         latency_s=seconds,
         first_s=None,
         rate_per_s=rate,
-        units=traffic.samples_per_s * traffic.utilisation * hours * 3600,
+        units=traffic.requests_per_s * traffic.mean_ratio * hours * 3600,
         details={
             "batch": batch,
             "latency_s": seconds,

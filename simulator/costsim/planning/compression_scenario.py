@@ -13,6 +13,7 @@ from costsim.planning.scenario import (
     Spec,
     Training,
 )
+from costsim.planning.serving_scenario import Serving
 from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour
 
 OneOption: TypeAlias = str | dict[str, Any] | tuple[str | dict[str, Any], ...]
@@ -41,40 +42,16 @@ def _as_options(value: object) -> object:
 Options = Annotated[tuple[OneOption, ...], BeforeValidator(_as_options), Field(min_length=1)]
 
 
-class Served(Spec):
-    """Requests to serve."""
-
-    kind: Literal["inference"]
-    input_tokens: PositiveInt
-    """Mean tokens of a prompt."""
-    output_tokens: PositiveInt
-    """Mean tokens that are generated."""
-    requests_per_s: Annotated[float, Field(gt=0)]
-    """Requests that come in a second, at the time that the fleet is sized for."""
-    utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Mean requests over those at that time: what is served of what could be."""
-    months: Annotated[float, Field(gt=0)] = 12.0
-    """How long."""
-    ttft: Seconds | None = None
-    """Longest mean time to the first token, such as `2 s`."""
-    tpot: Seconds | None = None
-    """Longest mean time of each further token, such as `50 ms`."""
-    engine: str = "vllm"
-    """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
-
-
 class Passes(Spec):
     """Samples that pass forward once: images to classify, texts to encode."""
 
     kind: Literal["forward"]
-    samples_per_s: Annotated[float, Field(gt=0)]
-    """Samples that come in a second, at the time that the fleet is sized for."""
+    requests_per_s: Annotated[float, Field(gt=0)]
+    """Samples a second, at the busiest time."""
     sequence: PositiveInt = 512
     """Tokens of a text; of no effect on images."""
-    utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Mean samples over those at that time."""
-    months: Annotated[float, Field(gt=0)] = 12.0
-    """How long."""
+    mean_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Mean rate over that of the busiest time."""
     latency: Seconds | None = None
     """Longest time of a batch, such as `20 ms`."""
 
@@ -84,8 +61,8 @@ class ServedOn(Spec):
 
     system: Systems
     """Ids of systems or accelerators to compare."""
-    tp: Axis | None = None
-    """Devices that a replica's layers are divided over; left out, powers of two in a node."""
+    replica_devices: Axis | None = None
+    """Devices of a replica; left out, powers of two up to a node."""
     devices: PositiveInt | None = None
     """Devices of a training run."""
 
@@ -121,10 +98,12 @@ class CompressionScenario(Spec):
     """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
     compression: Options
     """Recipes, formats or patterns, joined by `+` or listed where one follows another; `none`."""
-    workload: Annotated[Served | Passes | Training, Field(discriminator="kind")]
+    workload: Annotated[Serving | Passes | Training, Field(discriminator="kind")]
     """What is done with it: requests served, samples passed forward, or training."""
     hardware: ServedOn
     """What it may run on."""
+    months: Annotated[float, Field(gt=0)] = 12.0
+    """How long it is served; of no effect on training."""
     making: MadeOn = MadeOn()
     """What the compressed models are made on."""
     price: UsdPerHour | ListPrice = ListPrice()

@@ -69,9 +69,9 @@ def _described(plan: CompressionPlan) -> tuple[str, ...]:
     if work["kind"] == "training":
         batch = f"batch {work['global_batch']:,} x {work['sequence']:,}"
         return f"{format_si(work['tokens'])} tokens", batch, work["precision"]
-    months = f"{work['months']:g} months"
+    months = f"{plan.scenario['months']:g} months"
     if work["kind"] == "forward":
-        return f"{work['samples_per_s']:,g} samples/s", months
+        return f"{work['requests_per_s']:,g} samples/s", months
     lengths = f"{work['input_tokens']:,} + {work['output_tokens']:,} tokens"
     return f"{work['requests_per_s']:g} requests/s", lengths, months, work["engine"]
 
