@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -76,6 +76,9 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
         f"no reader for `{values['model_type']}`: traced {type(module).__name__} of transformers "
         f"{version} as shipped, with eager attention"
     )
+    named = config.architectures or ()
+    if named and type(module).__name__ not in named:
+        note += f"; {named[0]}, which the config names, cannot be built from it as a whole"
     notes = (note, *tracer.notes)
     return Architecture(name, TracedModel(tracer), source=source, notes=notes)
 
@@ -99,21 +102,28 @@ def _transformers() -> Any:
 
 
 def _build(transformers: Any, config: Any) -> nn.Module:
-    """Build the class that a config names, or the first that the library has for its type."""
-    options = {"attn_implementation": "eager"}
+    """Build the class that a config names, or the first of its type that can be built from it."""
+    first: Exception | None = None
+    for candidate in _candidates(transformers, config):
+        try:
+            return _with_experts(candidate._from_config(config, attn_implementation="eager"))
+        except Exception as error:  # a head whose classes or vocabulary the config does not state
+            first = first or error
+    raise first or ValueError(f"transformers has no model class for {type(config).__name__}")
+
+
+def _candidates(transformers: Any, config: Any) -> Iterator[Any]:
     for label in config.architectures or ():
         named = getattr(transformers, label, None)
         # Some name the class of their text part alone.
         if named is not None and isinstance(config, named.config_class):
-            return _with_experts(named._from_config(config, **options))
-    found: Any
+            yield named
     for label in _AUTO_CLASSES:
         mapping: Any = getattr(getattr(transformers, label, None), "_model_mapping", {})
-        found = mapping.get(type(config), None)
-        found = cast(Any, found[0]) if isinstance(found, tuple) else found
-        if found is not None and isinstance(config, found.config_class):
-            return _with_experts(found._from_config(config, **options))
-    raise ValueError(f"transformers has no model class for {type(config).__name__}")
+        found: Any = mapping.get(type(config), None)
+        for one in cast("tuple[Any, ...]", found if isinstance(found, tuple) else (found,)):
+            if one is not None and isinstance(config, one.config_class):
+                yield one
 
 
 def _with_experts(module: nn.Module) -> nn.Module:
