@@ -157,16 +157,13 @@ class Model:
         }
         generic = {f: values["losses", "generic", f] for f in Losses.__dataclass_fields__}
 
-        def losses(system: Any) -> Losses:
-            return losses_of(class_of(system.accelerator.architecture), values, generic)
-
-        timing.losses = losses
         found = []
         for item in self.items:
             chosen = [target for target in item.runs if only(target[0])]
             if not chosen:
                 continue
-            job = replace(item.job, software=software_of(item.job.software, values))
+            lost = losses_of(class_of(item.job.system.accelerator.architecture), values, generic)
+            job = replace(item.job, software=software_of(item.job.software, values), losses=lost)
             parts = timing.step_times(job, item.strategies, *item.rest)
             total = np.sum(list(parts.values()), axis=0)
             for run, _, step_s, terms in chosen:

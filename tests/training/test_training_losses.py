@@ -7,7 +7,6 @@ import pytest
 
 from costsim.architectures import load_model
 from costsim.hardware import load_hardware
-from costsim.training import timing
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.losses import Losses, losses
@@ -49,10 +48,9 @@ def test_parts_sum_to_the_step_and_none_is_negative(profile: str) -> None:
     assert all((part >= 0).all() for part in found.time_parts_s.values())
 
 
-def test_nothing_lost_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_lost_is_faster() -> None:
     lossy = evaluate(job(), STRATEGIES).step_time_s
-    monkeypatch.setattr(timing, "losses", lambda system: NONE_LOST)
-    assert (evaluate(job(), STRATEGIES).step_time_s < lossy).all()
+    assert (evaluate(job(losses=NONE_LOST), STRATEGIES).step_time_s < lossy).all()
 
 
 def test_hiding_traffic_never_beats_what_computes_and_what_moves() -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "hardware": "List the hardware catalog, or describe one device or system.",
     "prices": "List prices by provider and date.",
     "validate": "Score predictions against measured runs.",
+    "calibrate": "Refine the constants of steps by a cluster's measured runs.",
     "schema": "Print the JSON schema of a file that you write.",
     "init": "Write a commented starter scenario.",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from costsim.cli._output import write_result
+from costsim.cli._scenarios import with_calibration
 
 
 @click.command()
@@ -19,6 +20,11 @@ from costsim.cli._output import write_result
     help="Change a value of the scenario, such as hardware.devices=512; repeatable.",
 )
 @click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Overlay file of `costsim calibrate` to apply.",
+)
+@click.option(
     "--strategy",
     "label",
     default="best",
@@ -27,7 +33,13 @@ from costsim.cli._output import write_result
     help="A strategy that the plan lists: one of `compare`, or such as `option 1`.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
-def command(scenario: Path, settings: tuple[str, ...], label: str, output: Path | None) -> None:
+def command(
+    scenario: Path,
+    settings: tuple[str, ...],
+    calibration: Path | None,
+    label: str,
+    output: Path | None,
+) -> None:
     """Write one training step of the best plan for SCENARIO in the Chrome trace format.
 
     Each pipeline stage is a process with a lane for what it computes and one for each kind of
@@ -39,5 +51,5 @@ def command(scenario: Path, settings: tuple[str, ...], label: str, output: Path 
     from costsim.planning.timelines import plan_timeline
     from costsim.training.timeline import trace_events
 
-    found = plan_timeline(plan(scenario, settings), label)
+    found = plan_timeline(plan(scenario, with_calibration(settings, calibration)), label)
     write_result(json.dumps(trace_events(found), separators=(",", ":"), allow_nan=False), output)

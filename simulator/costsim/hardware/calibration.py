@@ -266,6 +266,12 @@ def class_of(architecture: str) -> str:
     return table[max(matches, key=len)] if matches else "generic"
 
 
+def class_names() -> tuple[str, ...]:
+    """Return the names of all classes, "generic" first."""
+    table = cast(dict[str, str], _read("classes"))
+    return ("generic", *sorted({*table.values()} - {"generic"}))
+
+
 @cache
 def load_class(name: str) -> ClassConstants:
     """Return the constants of class `name` with those that it inherits.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from costsim.planning.resolving import Resolved, resolve
 from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
 from costsim.planning.search import Search, pareto, search
 from costsim.training.job import Job
-from costsim.training.software import software
 from costsim.training.space import Choices, divisors, limits_of
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
@@ -62,6 +60,7 @@ def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         budget=costing.budget(best),
         price=resolved.price,
         search=found,
+        overlay=resolved.overlay,
         notes=_notes(resolved, costing),
         sources=_sources(resolved, costing),
     )
@@ -116,7 +115,7 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
 def _compared(choice: Comparison, job: Job, costing: Costing, found: Search) -> Candidate:
     """Return the fastest strategy that matches, marked where it does not fit."""
     if choice.software is not None:
-        job = replace(job, software=software(choice.software))
+        job = costing.resolved.job_under(choice.software)
     unfused = job.software.attention == "unfused"
     counts = sorted({int(c) for c in found.evaluation.strategies.devices})
     try:
@@ -159,11 +158,13 @@ def _alternatives(found: Search, best: int) -> list[int]:
 
 
 def _notes(resolved: Resolved, costing: Costing) -> tuple[str, ...]:
+    scenario = costing.scenario
     job, price = resolved.job, resolved.price
     kernels = load_kernel_model(job.system.accelerator)
     return (
         f"kernel times: {kernels.basis}",
         f"software profile `{job.software.name}`: {job.software.source}",
+        *([f"constants of steps: {scenario.calibration}"] if scenario.calibration else []),
         f"price: {price.rule}",
         f"power: {costing.power_w.basis}",
         *job.model.notes,

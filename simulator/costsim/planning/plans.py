@@ -11,6 +11,7 @@ from costsim.hardware.systems import System
 from costsim.planning.search import Search
 from costsim.training.goodput import Goodput
 from costsim.training.job import Job
+from costsim.training.overlay import Overlay
 from costsim.training.strategy import Strategy
 
 SCHEMA_VERSION = 1
@@ -95,6 +96,7 @@ class Plan:
     budget: Budget
     price: PriceChoice
     search: Search = field(repr=False)
+    overlay: Overlay | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict[str, str])
 

@@ -15,10 +15,12 @@ from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import PriceChoice, price_for
 from costsim.errors import CostsimError, Problem, SpecError
 from costsim.hardware import System, load_hardware
+from costsim.planning.overlays import read_overlay
 from costsim.planning.reading import Read
 from costsim.planning.scenario import Adapter, ListPrice, Scenario, Site
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
+from costsim.training.overlay import Overlay
 from costsim.training.precision import precision
 from costsim.training.software import software
 
@@ -32,6 +34,11 @@ class Resolved:
     pue: Pue
     price: PriceChoice
     power_w: Estimate  # of one device in training, with its share of the node
+    overlay: Overlay | None = None
+
+    def job_under(self, profile: str) -> Job:
+        """Return the job as another software profile carries it out."""
+        return overlaid(replace(self.job, software=software(profile), losses=None), self.overlay)
 
     @property
     def system(self) -> System:
@@ -72,6 +79,9 @@ def resolve(read: Read) -> Resolved:
         ("workload", "optimizer"),
         lambda: state_bytes_per_parameter(workload.optimizer),
     )
+    calibration = scenario.calibration
+    if calibration is not None:
+        attempt("overlay", ("calibration",), lambda: read_overlay(read.folder / calibration))
     attempt("grid", ("site", "grid"), lambda: grid_for(scenario.site.grid))
     attempt("pue", ("site", "pue"), lambda: _pue(scenario.site.pue))
     if "model" in found and workload.adapter is not None:
@@ -102,6 +112,7 @@ def resolve(read: Read) -> Resolved:
         )
     if problems:
         raise SpecError(sorted(problems, key=_place))
+    overlay: Overlay | None = found.get("overlay")
     job = Job(
         model=found["model"],
         system=found["system"],
@@ -112,7 +123,13 @@ def resolve(read: Read) -> Resolved:
         software=found["software"],
         frozen=workload.adapter is not None,
     )
-    return Resolved(job, found["grid"], found["pue"], found["price"], found["power"])
+    job = overlaid(job, overlay)
+    return Resolved(job, found["grid"], found["pue"], found["price"], found["power"], overlay)
+
+
+def overlaid(job: Job, overlay: Overlay | None) -> Job:
+    """Return `job` with the constants of a calibration, if there is one."""
+    return job if overlay is None else overlay.apply(job)
 
 
 def _power(system: System, site: Site) -> Estimate:

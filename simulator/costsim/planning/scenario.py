@@ -203,5 +203,7 @@ class Scenario(Spec):
     """Interruptions."""
     limits: Limits = Limits()
     """Budget and deadline."""
+    calibration: str | None = None
+    """Overlay file of `costsim calibrate`, from the scenario's folder."""
     experiments: Ratio | None = None
     """Device-hours of smaller runs before the final one, over those of the final one."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from costsim.errors import UnknownNameError, suggestion
 from costsim.planning.plans import Plan
+from costsim.planning.resolving import overlaid
 from costsim.training.software import software
 from costsim.training.timeline import Timeline, timeline
 
@@ -24,5 +25,7 @@ def plan_timeline(plan: Plan, label: str = "best") -> Timeline:
         )
     compared = {choice["name"]: choice for choice in plan.scenario.get("compare", ())}
     profile = compared.get(label, {}).get("software")
-    job = plan.job if profile is None else replace(plan.job, software=software(profile))
+    job = plan.job
+    if profile is not None:
+        job = overlaid(replace(job, software=software(profile), losses=None), plan.overlay)
     return timeline(job, candidates[label].strategy)

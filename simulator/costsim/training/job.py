@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
+from costsim.training.losses import Losses
+from costsim.training.losses import losses as losses_of
 from costsim.training.optimizers import optimizer, state_bytes_per_parameter
 from costsim.training.precision import Precision
 from costsim.training.software import Software
@@ -28,6 +30,12 @@ class Job:
     optimizer: str
     software: Software
     frozen: bool = False
+    losses: Losses | None = None  # where they differ from those of the accelerator's class
+
+    @property
+    def lost(self) -> Losses:
+        """What its steps lose against their kernels and transfers."""
+        return self.losses or losses_of(self.system)
 
     @property
     def adapted(self) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
-from costsim.training.losses import losses
 from costsim.training.playing import Kind, Piece, Played, Slot, orders, play
 from costsim.training.profile import profile
 from costsim.training.stages import Stages, types_of_stages
@@ -138,7 +137,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
     profiled, _ = profile(job, strategies)
     micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
     data = data_parallel(job, strategies, held, profiled, micro_batches)
-    lost = losses(job.system)
+    lost = job.lost
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
     reduced_s, gathered_s = exposed(job, data, forward, backward)

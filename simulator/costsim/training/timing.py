@@ -11,7 +11,7 @@ from costsim.hardware.kernels import load_kernel_model, soft_maximum
 from costsim.hardware.streaming import streaming_time_s
 from costsim.hardware.timing import PARTS
 from costsim.training.job import Job
-from costsim.training.losses import Losses, losses
+from costsim.training.losses import Losses
 from costsim.training.offload import host_rate_bytes_per_s
 from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import DUALPIPE, bubble_s
@@ -83,7 +83,7 @@ def step_times(
 
     `hidden` is the width of the residual stream, which stages pass on.
     """
-    software, lost = job.software, losses(job.system)
+    software, lost = job.software, job.lost
     rows = np.arange(len(strategies))
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
@@ -158,7 +158,7 @@ def exposed(
     After the last micro-batch's backward pass gradients remain that it could not hide; the gather
     of updated weights hides behind the next step's first forward pass.
     """
-    contention = 1 - losses(job.system).contention_ratio
+    contention = 1 - job.lost.contention_ratio
     reduced = job.software.overlap_gradients_ratio * np.minimum(data.reduce_s, backward.busy_s)
     gathered = job.software.overlap_gathers_ratio * np.minimum(data.gather_s, forward.busy_s)
     return data.reduce_s - contention * reduced, data.gather_s - contention * gathered
@@ -315,4 +315,4 @@ def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profil
     group = strategies.tp[:, None]
     gathered = share * group * recipe.gathered_bytes
     gather_s = collective_time_s(job.system, "all_gather", gathered, group, 1.0)
-    return passes_s + dealt / (rate * losses(job.system).sustained_ratio) + gather_s
+    return passes_s + dealt / (rate * job.lost.sustained_ratio) + gather_s

@@ -11,6 +11,7 @@ import numpy as np
 
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
+from costsim.training.overlay import Overlay
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.space import Choices, divisors, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
@@ -55,8 +56,11 @@ class _Found:
     share: float = 1.0
 
 
-def predict(runs: Sequence[Run]) -> list[Prediction | str]:
-    """Return for every row its prediction, or why there is none."""
+def predict(runs: Sequence[Run], overlay: Overlay | None = None) -> list[Prediction | str]:
+    """Return for every row its prediction, or why there is none.
+
+    An `overlay` replaces constants by those of a calibration.
+    """
     results: list[Prediction | str] = [""] * len(runs)
     groups: dict[Job, list[tuple[int, Configuration]]] = defaultdict(list)
     for index, run in enumerate(runs):
@@ -64,6 +68,8 @@ def predict(runs: Sequence[Run]) -> list[Prediction | str]:
         if isinstance(configuration, str):
             results[index] = configuration
         else:
+            if overlay is not None:
+                configuration = replace(configuration, job=overlay.apply(configuration.job))
             groups[configuration.job].append((index, configuration))
     for job, members in groups.items():
         whole = [(i, c, _strategy(c)) for i, c in members]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from costsim.planning.intervals import memory_interval
+from costsim.training.overlay import Overlay
 from costsim.validation.entries import Entry, entries
 from costsim.validation.named import FAMILIES
 from costsim.validation.predict import predict
@@ -21,12 +22,12 @@ _GIGA, _HOUR_S = 1e9, 3600.0
 _QUALITY = "time-to-quality"
 
 
-def training_entries(runs: Sequence[Run]) -> list[Entry]:
+def training_entries(runs: Sequence[Run], overlay: Overlay | None = None) -> list[Entry]:
     """Return the entries of all rows of training runs, in their order, whatever their family."""
     copied = [run for run in runs if run.text.get("family") in FAMILIES]
     others = [run for run in runs if run.text.get("family") not in FAMILIES]
     found = copies_entries(copied, predict_copies(copied))
-    found += entries(others, predict(others))
+    found += entries(others, predict(others, overlay))
     order = {run.line: index for index, run in enumerate(runs)}
     return sorted(found, key=lambda entry: order[entry.run.line])
 

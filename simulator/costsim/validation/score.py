@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from costsim.errors import Problem
+from costsim.training.overlay import Overlay
 from costsim.validation.entries import Entry
 from costsim.validation.replicated_entries import training_entries
 from costsim.validation.runs import read_runs
@@ -102,15 +103,17 @@ def entry_dict(entry: Entry) -> dict[str, Any]:
     }
 
 
-def validate(path: str | Path) -> Validation:
+def validate(path: str | Path, overlay: Overlay | None = None) -> Validation:
     """Predict every row of a runs file from its configuration, and score what it measured.
+
+    An `overlay` replaces constants of training steps by those of a calibration.
 
     Raises:
         SpecError: if the file cannot be read as runs at all.
     """
     file = read_runs(path)
     if file.kind == "training":
-        found = training_entries(file.runs)
+        found = training_entries(file.runs, overlay)
     elif file.kind == "inference":
         served = predict_serving(file.runs, Path(path).parent)
         found = serving_entries(file.runs, served)

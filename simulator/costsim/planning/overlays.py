@@ -1,0 +1,57 @@
+"""Overlay files: constants refined by `costsim calibrate`, read and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from costsim.documents import load_document, parse_as
+from costsim.errors import Problem, SpecError, suggestion
+from costsim.hardware.calibration import class_names
+from costsim.planning.scenario import Spec
+from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
+from costsim.training.software import software_names
+
+_Table = dict[str, dict[str, Annotated[float, Field(gt=0)]]]
+
+
+class OverlayFile(Spec):
+    """Constants of training steps as measured on a cluster, as `costsim calibrate` writes them."""
+
+    losses: _Table = Field(default_factory=dict)
+    """By class of accelerator: what a whole step loses against its kernels and transfers."""
+    software: _Table = Field(default_factory=dict)
+    """By profile of the software: passes over memory, launches, work once a step."""
+    fit: dict[str, float] = Field(default_factory=dict)
+    """How well they fit the rows that they come from; not read."""
+
+
+def read_overlay(path: str | Path) -> Overlay:
+    """Return the overlay of a file.
+
+    Raises:
+        SpecError: with every class, profile and constant that does not exist, at its place.
+    """
+    document = load_document(path)
+    spec = parse_as(document, OverlayFile)
+    problems: list[Problem] = []
+    for table, owners, fields in (
+        ("losses", class_names(), LOSSES_REFINED),
+        ("software", software_names(), SOFTWARE_REFINED),
+    ):
+        for owner, constants in getattr(spec, table).items():
+            wrong = [] if owner in owners else [((table, owner), owner, owners)]
+            wrong += [((table, owner, f), f, fields) for f in constants if f not in fields]
+            problems += [
+                Problem(
+                    f"`{table}` knows no `{name}`",
+                    document.locate(place, key=True),
+                    suggestion(name, known),
+                )
+                for place, name, known in wrong
+            ]
+    if problems:
+        raise SpecError(problems)
+    return Overlay(spec.losses, spec.software)

@@ -1,0 +1,39 @@
+"""Overlays: constants of steps as measured on a cluster, in place of the packaged ones.
+
+`costsim calibrate` writes them. An overlay names only what differs: losses by class of accelerator,
+constants by profile of the software.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from costsim.hardware.calibration import class_of
+from costsim.training.job import Job
+
+LOSSES_REFINED = (
+    "sustained_ratio",
+    "sustained_narrow_ratio",
+    "sustained_attention_ratio",
+    "routing_ratio",
+    "contention_ratio",
+    "straggler_ratio",
+)
+"""Fields of `Losses` that measured steps may refine."""
+SOFTWARE_REFINED = ("passes_ratio", "launch_s", "step_s")
+"""Fields of `Software` that they may refine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Constants by class of accelerator and by software profile, each a few named fields."""
+
+    losses: Mapping[str, Mapping[str, float]]
+    software: Mapping[str, Mapping[str, float]]
+
+    def apply(self, job: Job) -> Job:
+        """Return `job` with the constants of its accelerator's class and of its software."""
+        lost = self.losses.get(class_of(job.system.accelerator.architecture), {})
+        own = self.software.get(job.software.name, {})
+        return replace(job, losses=replace(job.lost, **lost), software=replace(job.software, **own))
