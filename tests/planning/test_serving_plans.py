@@ -144,6 +144,27 @@ def test_example_scenarios_are_planned(name: str) -> None:
     assert found.to_dict()["best"]["deploy"]
 
 
+@pytest.mark.parametrize("name", ["bert-embedding", "resnet50-images", "stable-diffusion"])
+def test_passes_are_planned_as_services(name: str) -> None:
+    found = plan_serving(SCENARIOS / f"{name}.yaml", ["hardware.system=nvidia-l4"])
+    best = found.best
+    assert not found.generates
+    promised = found.objective.e2e_s
+    assert promised is not None
+    assert best.measured.attainment_ratio >= found.objective.percentile / 100
+    # A result takes a pass at least, and a device yields no more than its largest batch does.
+    fastest = min(1 / result for _, result, _ in best.replica.curve)
+    assert best.measured.e2e.median_s >= fastest
+    most = max(device for *_, device in best.replica.curve)
+    assert best.measured.request_per_s <= best.replicas * most * 1.05
+    assert found.to_dict()["best"]["deploy"] is None
+
+
+def test_a_pass_longer_than_the_model_takes_is_an_error() -> None:
+    with pytest.raises(SpecError, match="has positions for 512 tokens, not 600"):
+        plan_serving(SCENARIOS / "bert-embedding.yaml", ["workload.sequence=600"])
+
+
 def test_a_cached_prefix_saves_devices() -> None:
     long = {"workload__input_tokens": 6000, "workload__requests_per_s": 60.0}
     plain = plan_serving(changed(**long))

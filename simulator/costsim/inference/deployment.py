@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,20 @@ from costsim.inference.tables import Tables
 from costsim.inference.traffic import Traffic
 
 _TYPICAL_TOKENS = 4096.0  # a request over which the bytes of a position are averaged
+
+
+class Deployed(Protocol):
+    """Anything that serves: it takes so long for a step, and holds so much."""
+
+    @property
+    def times(self) -> StepTimes:
+        """Times of its steps."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What bounds its requests."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,9 +60,13 @@ class Deployment:
     def _columns(self) -> Layouts:
         return Layouts.of([self.layout])
 
-    @cached_property
+    @property
     def times(self) -> StepTimes:
         """Times of its steps."""
+        return self._times
+
+    @cached_property
+    def _times(self) -> StepTimes:
         return StepTimes.build(self.tables, self.engine, 0)
 
     @cached_property
@@ -87,7 +106,7 @@ class Deployment:
 
 
 def simulate(
-    deployment: Deployment, replicas: int, traffic: Traffic, objective: Objective | None = None
+    deployment: Deployed, replicas: int, traffic: Traffic, objective: Objective | None = None
 ) -> Measured:
     """Serve `traffic` on `replicas` that get requests in turn.
 

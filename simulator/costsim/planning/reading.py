@@ -63,7 +63,7 @@ def serves(source: str | Path | Mapping[str, Any]) -> bool:
     workload: Any = scenario.get("workload")
     if "compression" in scenario or not isinstance(workload, dict):
         return False
-    return cast("dict[str, Any]", workload).get("kind") == "inference"
+    return cast("dict[str, Any]", workload).get("kind") in ("inference", "forward")
 
 
 def with_settings(document: Document, settings: Sequence[str]) -> Document:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costsim.inference.deployment import Deployment, simulate
+from costsim.inference.deployment import Deployed, simulate
 from costsim.inference.metrics import Measured, Objective
 from costsim.inference.traffic import DAY_S, Traffic, day_rate
 
@@ -27,7 +27,7 @@ class Sized:
 
 
 def replicas_for(
-    deployment: Deployment,
+    deployment: Deployed,
     traffic: Traffic,
     objective: Objective,
     start: int,
@@ -74,7 +74,7 @@ def _least(fine: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def sensitivity(
-    deployment: Deployment, replicas: int, traffic: Traffic, objective: Objective
+    deployment: Deployed, replicas: int, traffic: Traffic, objective: Objective
 ) -> tuple[tuple[float, Measured], ...]:
     """Return what the same replicas measure at other loads, as shares of the traffic's rate."""
     return tuple(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from costsim.architectures.architecture import Architecture
 from costsim.inference.engines import Engine
 from costsim.planning.serving_search import Replica
 
 _QUANTIZED = {"fp8": "fp8", "fp8_block": "fp8", "w4a16": "awq", "nvfp4": "modelopt_fp4"}
 
 
-def deploy_command(model: Architecture, replica: Replica, engine: Engine) -> str:
+def deploy_command(replica: Replica, engine: Engine) -> str:
     """Return the command line of one replica; `MODEL` stands for the checkpoint."""
-    del model
     if engine.name.startswith("tensorrt"):
         return _trtllm(replica, engine)
     if engine.name == "sglang":

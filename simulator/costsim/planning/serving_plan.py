@@ -140,7 +140,11 @@ class ServingCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """The answer to a scenario of a service; `candidates` holds the best of each device."""
+    """The answer to a scenario of a service; `candidates` holds the best of each device.
+
+    `generates` is false where requests are samples that pass forward, whose only latency is that of
+    the result; then a token stands for a sample.
+    """
 
     name: str
     scenario: dict[str, Any]
@@ -152,6 +156,7 @@ class ServingPlan:
     objective: Objective
     searched: int
     grid: Grid
+    generates: bool
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,6 +164,11 @@ class ServingPlan:
         """Whether the model has routed experts."""
         blocks = self.model.blocks()
         return any(isinstance(op, Experts) for block in blocks for op in block.operators)
+
+    @property
+    def deploy(self) -> str | None:
+        """The command that starts a replica; None where no engine is named."""
+        return deploy_command(self.best.replica, self.engine) if self.generates else None
 
     @property
     def kg_co2e_per_hour(self) -> float:
@@ -184,7 +194,7 @@ class ServingPlan:
                 "low": {name: bound[0] for name, bound in bounds.items()},
                 "high": {name: bound[1] for name, bound in bounds.items()},
                 "kg_co2e_per_hour": self.kg_co2e_per_hour,
-                "deploy": deploy_command(self.model, best.replica, self.engine),
+                "deploy": self.deploy,
             },
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "sensitivity": [

@@ -70,6 +70,30 @@ class Serving(Spec):
         return self
 
 
+class Passing(Spec):
+    """Samples to pass forward: texts to encode, images to classify or to make."""
+
+    kind: Literal["forward"]
+    requests_per_s: Annotated[float, Field(gt=0)]
+    """Requests a second, at the busiest time."""
+    sequence: PositiveInt = 512
+    """Tokens of a text; of no effect on images."""
+    passes: PositiveInt = 1
+    """Passes in a row for a request: the steps of a diffusion model."""
+    samples: PositiveInt = 1
+    """Samples of a request in each pass: 2 with classifier-free guidance."""
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Requests in a pass at most."""
+    burstiness: Annotated[float, Field(gt=0)] = 1.0
+    """Shape of the gamma distribution of the time between requests; 1 is Poisson."""
+    mean_ratio: Annotated[float, Field(ge=0.5, le=1)] = 1.0
+    """Mean rate of a day over that of its busiest time."""
+    latency: Seconds | None = None
+    """Time from a request to its result that `percentile` of requests keep within."""
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.0
+    """Share of requests in percent that must keep within."""
+
+
 class ServedOn(Spec):
     """What it may run on."""
 
@@ -94,7 +118,7 @@ class ServingScenario(Spec):
     """Title of the report."""
     model: str | dict[str, Any]
     """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
-    workload: Serving
+    workload: Annotated[Serving | Passing, Field(discriminator="kind")]
     """The traffic and what is promised."""
     hardware: ServedOn
     """What it may run on."""

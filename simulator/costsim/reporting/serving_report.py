@@ -7,7 +7,6 @@ import json
 from importlib.metadata import version
 
 from costsim.inference.metrics import Measured
-from costsim.planning.serving_flags import deploy_command
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.reporting.model import (
     Answer,
@@ -46,7 +45,7 @@ def serving_report(plan: ServingPlan) -> Report:
                 "Latency and load",
                 "What the same replicas measure when fewer or more requests come, simulated "
                 "request by request.",
-                (_loads(plan), _percentiles(best)),
+                (_loads(plan), _percentiles(plan)),
             ),
             Section(
                 "Throughput against speed",
@@ -54,36 +53,40 @@ def serving_report(plan: ServingPlan) -> Report:
                 (_curve(plan),),
             ),
             Section("Over a day", _day_intro(best), (_day(best), _money(best))),
-            Section(
-                "Deployment",
-                "One replica; put a load balancer before all of them.",
-                (Text(deploy_command(plan.model, best.replica, plan.engine)),),
-            ),
+            *_deployment(plan),
         ),
         provenance=_provenance(plan),
         notes=tuple(Note("assumption", text) for text in plan.notes),
     )
 
 
+def _deployment(plan: ServingPlan) -> tuple[Section, ...]:
+    if plan.deploy is None:
+        return ()
+    intro = "One replica; put a load balancer before all of them."
+    return (Section("Deployment", intro, (Text(plan.deploy),)),)
+
+
 def _subtitle(plan: ServingPlan) -> str:
     workload = plan.scenario["workload"]
-    measured = plan.best.measured
-    return " · ".join(
-        (
-            plan.model.name,
-            f"{workload['requests_per_s']:g} requests/s",
+    parts = [plan.model.name, f"{workload['requests_per_s']:g} requests/s"]
+    if plan.generates:
+        measured = plan.best.measured
+        parts += [
             f"{measured.input_tokens / measured.completed:,.0f} tokens in",
             f"{measured.output_tokens / measured.completed:,.0f} out",
             plan.engine.name,
-        )
-    )
+        ]
+    else:
+        parts.append(f"batches up to {workload['max_batch']}")
+    return " · ".join(parts)
 
 
 def _promises(plan: ServingPlan) -> str:
     bounds = (
         ("first token within", plan.objective.ttft_s),
         ("tokens every", plan.objective.tpot_s),
-        ("last token within", plan.objective.e2e_s),
+        ("last token within" if plan.generates else "results within", plan.objective.e2e_s),
     )
     kept = [f"{what} {format_duration(value)}" for what, value in bounds if value is not None]
     return ", ".join(kept)
@@ -101,11 +104,21 @@ def _answer(plan: ServingPlan) -> Answer:
 
 def _figures(plan: ServingPlan) -> tuple[KeyFigure, ...]:
     best = plan.best
+    cost = KeyFigure("Cost", best.usd_per_hour * _HOURS_PER_MONTH, "usd", "a month")
+    if not plan.generates:
+        whole = best.measured.e2e
+        return (
+            cost,
+            KeyFigure("Price", best.usd_per_mtok_input, "usd", "a million requests"),
+            KeyFigure("Latency, median", whole.median_s, "seconds"),
+            KeyFigure("Latency, 99th", whole.p99_s, "seconds"),
+            KeyFigure("Energy", best.joules_per_token, "si", "J", explanation="a request"),
+        )
     first, each = best.measured.ttft, best.measured.tpot
     low_first, high_first = plan.interval("ttft_s", first.median_s)
     low_each, high_each = plan.interval("tpot_s", each.median_s)
     return (
-        KeyFigure("Cost", best.usd_per_hour * _HOURS_PER_MONTH, "usd", "a month"),
+        cost,
         KeyFigure("Price of a token", best.usd_per_mtok, "usd", "a million, in and out"),
         KeyFigure("Price of input", best.usd_per_mtok_input, "usd", "a million, by its time"),
         KeyFigure("Price of output", best.usd_per_mtok_output, "usd", "a million, by its time"),
@@ -134,20 +147,17 @@ def _reasons(plan: ServingPlan) -> tuple[str, ...]:
 
 
 def _compared(plan: ServingPlan) -> Table:
-    columns = (
+    fleet = (
         Column("Device"),
         Column("Format"),
         Column("Replica"),
         Column("Replicas", "count"),
         Column("Devices", "count"),
         Column("An hour", "usd"),
-        Column("Mtok", "usd"),
-        Column("TTFT p50", "seconds"),
-        Column("p99", "seconds"),
-        Column("TPOT p50", "seconds"),
-        Column("p99", "seconds"),
-        Column("Token/s/device", "number"),
     )
+    priced = Column("Mtok" if plan.generates else "M requests", "usd")
+    each = Column("Token/s/device" if plan.generates else "Requests/s/device", "number")
+    columns = (*fleet, priced, *_latency_columns(plan), each)
     rows = tuple(
         (
             one.replica.system.accelerator.name,
@@ -156,11 +166,8 @@ def _compared(plan: ServingPlan) -> Table:
             one.replicas,
             one.devices,
             one.usd_per_hour,
-            one.usd_per_mtok,
-            one.measured.ttft.median_s,
-            one.measured.ttft.p99_s,
-            one.measured.tpot.median_s,
-            one.measured.tpot.p99_s,
+            one.usd_per_mtok if plan.generates else one.usd_per_mtok_input,
+            *_latencies(plan, one.measured),
             one.measured.output_tokens_per_s / (one.replicas * one.replica.layout.devices),
         )
         for one in plan.candidates
@@ -168,15 +175,25 @@ def _compared(plan: ServingPlan) -> Table:
     return Table("Fleets", columns, rows, chosen=plan.candidates.index(plan.best))
 
 
+def _latency_columns(plan: ServingPlan) -> tuple[Column, ...]:
+    names = ("TTFT p99", "TPOT p99", "TTFT p50", "TPOT p50")
+    if not plan.generates:
+        names = ("Latency p99", "p50")
+    return tuple(Column(name, "seconds") for name in names)
+
+
+def _latencies(plan: ServingPlan, one: Measured) -> tuple[float, ...]:
+    if not plan.generates:
+        return one.e2e.p99_s, one.e2e.median_s
+    return one.ttft.p99_s, one.tpot.p99_s, one.ttft.median_s, one.tpot.median_s
+
+
 def _loads(plan: ServingPlan) -> Table:
     columns = (
         Column("Load", "ratio"),
         Column("Requests/s", "number"),
         Column("Within objectives", "ratio"),
-        Column("TTFT p50", "seconds"),
-        Column("p99", "seconds"),
-        Column("TPOT p50", "seconds"),
-        Column("p99", "seconds"),
+        *_latency_columns(plan),
         Column("At work", "ratio"),
         Column("Preempted", "count"),
     )
@@ -186,10 +203,7 @@ def _loads(plan: ServingPlan) -> Table:
             load,
             rate * load,
             one.attainment_ratio,
-            one.ttft.median_s,
-            one.ttft.p99_s,
-            one.tpot.median_s,
-            one.tpot.p99_s,
+            *_latencies(plan, one),
             one.busy_ratio,
             one.preemptions,
         )
@@ -203,8 +217,8 @@ def _loads(plan: ServingPlan) -> Table:
     )
 
 
-def _percentiles(best: ServingCandidate) -> Table:
-    one: Measured = best.measured
+def _percentiles(plan: ServingPlan) -> Table:
+    one = plan.best.measured
     columns = (
         Column("Latency"),
         Column("Mean", "seconds"),
@@ -221,20 +235,22 @@ def _percentiles(best: ServingCandidate) -> Table:
             ("Between tokens", one.itl),
             ("Whole request", one.e2e),
         )
+        if plan.generates or label == "Whole request"
     )
     return Table("Percentiles at the busiest time", columns, rows)
 
 
 def _curve(plan: ServingPlan) -> Lines:
+    what = "token" if plan.generates else "result"
     return Lines(
-        "Tokens a second and device against tokens a second and user",
-        Axis("A user's tokens", "number", "token/s"),
-        Axis("A device's tokens", "number", "token/s"),
+        f"{what.capitalize()}s a second and device against those of a user",
+        Axis(f"A user's {what}s", "number", f"{what}/s"),
+        Axis(f"A device's {what}s", "number", f"{what}/s"),
         tuple(
             Series(one.label, tuple((user, device) for _, user, device in one.replica.curve))
             for one in plan.candidates[:5]
         ),
-        caption="Closed form, always as many users as there are; prompts included.",
+        caption="As many users as a replica serves at once, prompts included.",
     )
 
 
