@@ -24,14 +24,17 @@ _NAMES = {
     "int8_wo": "w8a16",
     "sq": "int8",
 }
-# Where a device cannot multiply in a format, its weights are unpacked to 16 bits on the way.
-_UNPACKED = {
-    "nvfp4": "w4a16",
-    "mxfp4": "w4a16",
-    "fp8": "w8a16",
-    "fp8_block": "w8a16",
-    "mxfp8": "w8a16",
-    "int8": "w8a16",
+# Where a device cannot multiply in a format, its weights are unpacked to 16 bits on the way, or the
+# next wider format is taken.
+_INSTEAD = {
+    "nvfp4": ("w4a16",),
+    "mxfp4": ("w4a16",),
+    "fp8": ("w8a16",),
+    "fp8_block": ("w8a16",),
+    "mxfp8": ("w8a16",),
+    "int8": ("w8a16",),
+    "bf16": ("fp16", "fp32"),
+    "fp16": ("bf16", "fp32"),
 }
 
 
@@ -54,9 +57,10 @@ def runnable(quantization: Quantization, system: System) -> Quantization:
     peaks = system.accelerator.peaks_flops_per_s
 
     def possible(name: str) -> str:
-        if any(peak in peaks for peak in FORMATS[name].peaks):
-            return name
-        return _UNPACKED.get(name, name)
+        for choice in (name, *_INSTEAD.get(name, ())):
+            if any(peak in peaks for peak in FORMATS[choice].peaks):
+                return choice
+        return name
 
     return replace(
         quantization,

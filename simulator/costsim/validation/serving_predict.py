@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from costsim.errors import CostsimError
 from costsim.inference.engines import load_benchmark
 from costsim.inference.intervals import Quantity, serving_interval
 from costsim.inference.layout import Array, Layouts
@@ -63,13 +64,21 @@ class Group:
 
 
 def groups(configurations: Sequence[ServedRun | str]) -> list[Group]:
-    """Return the rows that can be predicted, by what they have in common."""
+    """Return the rows that can be predicted, by what they have in common.
+
+    Raises:
+        UnknownNameError: if a device cannot multiply in any format of a row.
+    """
+    return [_group(members) for members in _alike(configurations)]
+
+
+def _alike(configurations: Sequence[ServedRun | str]) -> list[list[tuple[int, ServedRun]]]:
     alike: dict[object, list[tuple[int, ServedRun]]] = defaultdict(list)
     for index, one in enumerate(configurations):
         if isinstance(one, ServedRun):
             key = (id(one.model), one.system.id, one.quantization, one.engine, one.load)
             alike[key].append((index, one))
-    return [_group(members) for members in alike.values()]
+    return list(alike.values())
 
 
 def _group(members: list[tuple[int, ServedRun]]) -> Group:
@@ -113,7 +122,13 @@ def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction
     found: list[ServingPrediction | str] = [
         one if isinstance(one, str) else "" for one in configurations
     ]
-    for group in groups(configurations):
+    for members in _alike(configurations):
+        try:
+            group = _group(members)
+        except CostsimError as error:
+            for index, _ in members:
+                found[index] = "; ".join(problem.message for problem in error.problems)
+            continue
         steady = evaluate(group)
         for row, (index, member) in enumerate(zip(group.index, group.members, strict=True)):
             waiting = 0.0
