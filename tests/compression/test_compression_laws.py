@@ -154,6 +154,7 @@ def test_what_comes_too_late_is_an_error_that_says_the_order(late: str, early: s
         ("fp8,awq-int4", "quantized to fp8 already"),
         ("prune-heads:ratio=1.0", "leaves none"),
         ("prune-layers:ratio=0.99", "leaves none"),
+        ("prune-heads:ratio=0.01", "less than one"),
         ("prune-unstructured:ratio=1.0", "leaves none"),
         ("merge-experts", "no mixture of experts"),
         ("prune-channels", "no channels"),
@@ -212,6 +213,8 @@ def test_heads_go_in_groups_where_they_can_and_within_them_otherwise() -> None:
     assert heads(4, 0.25) == (6, 3)
     assert heads(1, 0.5) == (4, 1)
     assert heads(2, 0.25) == (6, 2)
+    assert heads(8, 0.3) == (6, 6)
+    assert heads(2, 0.5) == (4, 1)
 
 
 def test_none_is_no_change() -> None:

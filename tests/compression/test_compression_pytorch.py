@@ -93,6 +93,7 @@ def test_hand_packed_int4_groups(group: int) -> None:
     assert figures(ours).weights_bytes == payload
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.77, 0.99])
 def test_pruned_weights_that_stay(ratio: float) -> None:
     module = perceptron()

@@ -8,12 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from costsim.compression.formats import format_named
 from costsim.compression.steps import AnyStep, Spec, Step
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.quantities import invalid
 from costsim.resources import data_folder
 
 Given: TypeAlias = "str | Mapping[str, Any] | Recipe"
@@ -21,6 +22,12 @@ Given: TypeAlias = "str | Mapping[str, Any] | Recipe"
 NONE = "none"
 _PATTERN = re.compile(r"[1-9]\d*:[1-9]\d*")
 _SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def _some(steps: tuple[AnyStep, ...]) -> tuple[AnyStep, ...]:
+    if not steps:
+        raise invalid("a recipe has a step at least", "`none` is what does nothing")
+    return steps
 
 
 class Measured(Spec):
@@ -59,7 +66,7 @@ class Recipe(Spec):
     """What it does, in a sentence."""
     source: str = ""
     """Where it was published."""
-    steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
+    steps: Annotated[tuple[AnyStep, ...], AfterValidator(_some)]
     """What is done, in this order."""
     quality: tuple[Measured, ...] = ()
     """What was measured of the model's quality; without an entry it is unknown."""

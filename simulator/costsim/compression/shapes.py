@@ -26,8 +26,6 @@ from costsim.errors import SpecError
 
 Change: TypeAlias = Callable[[Any], Any]
 
-_WHOLE = 1e-9  # what a share of groups may miss a whole number by, as ratios are floats
-
 
 def left(size: int, ratio: float, what: str, multiple: int = 1) -> int:
     """Return what is left of `size` when a `ratio` of it is taken away, in steps of `multiple`.
@@ -47,16 +45,20 @@ def left(size: int, ratio: float, what: str, multiple: int = 1) -> int:
 def fewer_heads(ratio: float) -> Change:
     """Take away a share of attention's heads.
 
-    Where groups of heads share keys and values whole groups go, if the share is a number of them;
-    otherwise as many heads of each group.
+    Where heads share keys and values in groups, either whole groups go or as many heads of each,
+    whichever comes nearer to the share.
     """
 
     def change(node: Any) -> Any:
         if isinstance(node, SelfAttention | CrossAttention):
-            each, groups = node.heads // node.kv_heads, node.kv_heads * (1 - ratio)
-            if groups >= 1 and abs(groups - round(groups)) < _WHOLE:
-                return replace(node, heads=each * round(groups), kv_heads=round(groups))
-            return replace(node, heads=node.kv_heads * left(each, ratio, "heads of a group"))
+            each, groups = node.heads // node.kv_heads, node.kv_heads
+            fewer = max(1, round(groups * (1 - ratio))), each
+            thinner = groups, max(1, round(each * (1 - ratio)))
+            wanted = node.heads * (1 - ratio)
+            groups, each = min(fewer, thinner, key=lambda kept: abs(kept[0] * kept[1] - wanted))
+            if groups * each == node.heads:
+                raise SpecError(f"{ratio:.0%} of {node.heads} heads is less than one")
+            return replace(node, heads=groups * each, kv_heads=groups)
         if isinstance(node, LatentSelfAttention):
             return replace(node, heads=left(node.heads, ratio, "heads"))
         return node
