@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from architectures.language_oracle import differences, oracle_rows
 from costsim.architectures import Architecture, load_model
 from costsim.architectures.architecture import backward_flops, forward_flops, parameters
 from costsim.architectures.block import Block
@@ -63,52 +63,12 @@ def test_small_models_cover_nearly_every_type() -> None:
     assert set(READERS) - seen == {"dbrx", "hrm_text", "jetmoe", "kimi_k2", "mistral4"}
 
 
-def _differences(model: Architecture, row: Mapping[str, str]) -> list[str]:
-    found: list[str] = []
-
-    def compare(figure: str, ours: int, theirs: str) -> None:
-        if theirs and ours != int(float(theirs)) and (row["name"], figure) not in NOT_MET:
-            found.append(f"{model.name}: {figure} is {ours}, PyTorch says {theirs}")
-
-    compare("parameters", model.parameters, row["total_params"])
-    compare("embedding parameters", model.embedding_parameters, row["embedding_params"])
-    compare("active parameters", model.active_parameters, row["active_params"])
-    for shape in ("fwd1", "fwd2"):
-        if not row[f"{shape}_flops"]:
-            continue
-        batch, sequence = (int(part[1:]) for part in row[f"{shape}_shape"].split("_"))
-        compare(shape, model.forward_flops(batch, sequence), row[f"{shape}_flops"])
-        routed = int(forward_flops(model.blocks(Workload(batch, sequence)), FUSED))
-        compare(f"{shape} of routed experts", routed, row.get(f"{shape}_flops_sparse", ""))
-        if shape == "fwd1":
-            training = model.training_flops(batch, sequence)
-            compare("forward and backward", training, row["fwdbwd1_flops_convfix"])
-    for index in (1, 2, 3):
-        if past := row[f"decode{index}_past"]:
-            ours = model.decode_flops(1, int(float(past)))
-            compare(f"decode after {past}", ours, row[f"decode{index}_flops"])
-    for entry in filter(None, row["cache_at"].split(";")):
-        tokens, sizes = entry.split("=")
-        compare(f"cache after {tokens}", model.cache_bytes(1, int(tokens)), sizes.split("/")[1])
-    return found
-
-
 def test_every_row_of_the_oracle(shared: Path) -> None:
-    oracle = shared / "validation" / "oracle"
-    csv.field_size_limit(1_000_000)
-    found: list[str] = []
-    read = 0
-    with (oracle / "lm_oracle.csv").open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            if row["model_type"] not in READERS or row["kind"] != "causal":
-                continue
-            for spelling in ("lm_configs", "lm_configs_short"):
-                folder = oracle / spelling / row["name"]
-                if folder.is_dir():
-                    read += 1
-                    found += _differences(load_model(folder), row)
-    assert read > 100
-    assert found == []
+    rows = list(
+        oracle_rows(shared, lambda row: row["model_type"] in READERS and row["kind"] == "causal")
+    )
+    assert len(rows) >= 100
+    assert [line for row, model in rows for line in differences(model, row, NOT_MET)] == []
 
 
 class _Mixture(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from architectures import encoder_modules as modules
-from costsim.architectures import Architecture, load_model
+from architectures.language_oracle import differences, oracle_rows
+from costsim.architectures import load_model
 from costsim.architectures.architecture import backward_flops, forward_flops, parameters
 from costsim.architectures.block import Block
-from costsim.architectures.encoder_decoder import EncoderDecoder
 from costsim.architectures.formulas import formula
 from costsim.architectures.huggingface import (
     bart,
@@ -60,58 +59,9 @@ DATA = json.loads(
 UNREAD = {"mistral_large4"}  # whose text model has no reader
 
 
-def _shape(text: str) -> tuple[int, int]:
-    """Return batch, and tokens written (or samples heard), of a shape as the oracle spells it."""
-    parts = text.split("_")
-    lengths = {
-        key: int(part.removeprefix(key))
-        for part in parts[1:]
-        for key in ("dec", "enc", "wav", "s")
-        if part.removeprefix(key).isdigit()
-    }
-    tokens = next(lengths[key] for key in ("dec", "s", "wav") if key in lengths)
-    return int(parts[0].removeprefix("b")), tokens
-
-
-def _differences(model: Architecture, row: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
-
-    def compare(figure: str, ours: int, theirs: str | None) -> None:
-        if theirs and ours != int(float(theirs)):
-            found.append(f"{row['name']}: {figure} is {ours}, PyTorch says {theirs}")
-
-    compare("parameters", model.parameters, row["total_params"])
-    compare("embedding parameters", model.embedding_parameters, row["embedding_params"])
-    compare("active parameters", model.active_parameters, row.get("active_params"))
-    for shape in ("fwd1", "fwd2"):
-        if row.get(f"{shape}_flops"):
-            batch, tokens = _shape(row[f"{shape}_shape"])
-            compare(shape, model.forward_flops(batch, tokens), row[f"{shape}_flops"])
-            if shape == "fwd1":
-                ours = model.training_flops(batch, tokens)
-                compare("forward and backward", ours, row.get("fwdbwd1_flops_convfix"))
-    for index in (1, 2, 3):
-        past = row.get(f"decode{index}_past")
-        if past:
-            ours = model.decode_flops(1, int(float(past)))
-            compare(f"decode after {past}", ours, row[f"decode{index}_flops"])
-    for entry in filter(None, row.get("cache_at", "").split(";")):
-        tokens, sizes = entry.split("=")
-        elements, size = sizes.split("/")
-        description = model.description
-        if isinstance(description, EncoderDecoder) and int(tokens) % 2:
-            # One token more was written than read.
-            held = description.cache(1, int(tokens), int(tokens) - 1)
-            ours = sum(tensor.elements * count for tensor, count in held)
-            compare(f"cache after {tokens}", ours, elements)
-        else:
-            compare(f"cache after {tokens}", model.cache_bytes(1, int(tokens)), size)
-    return found
-
-
 @pytest.mark.parametrize("row", DATA["oracle"], ids=lambda row: row["name"])
 def test_row_of_the_oracle(row: dict[str, Any]) -> None:
-    assert _differences(load_model(row["config"]), row) == []
+    assert differences(load_model(row["config"]), row) == []
 
 
 @pytest.mark.parametrize("row", DATA["defaults"], ids=lambda row: row["model_type"])
@@ -128,21 +78,9 @@ def test_library_defaults(row: dict[str, Any]) -> None:
 
 
 def test_every_row_of_the_oracle(shared: Path) -> None:
-    oracle = shared / "validation" / "oracle"
-    csv.field_size_limit(1_000_000)
-    found: list[str] = []
-    read = 0
-    with (oracle / "lm_oracle.csv").open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            if row["model_type"] not in TYPES - UNREAD:
-                continue
-            for spelling in ("lm_configs", "lm_configs_short"):
-                folder = oracle / spelling / row["name"]
-                if folder.is_dir():
-                    read += 1
-                    found += _differences(load_model(folder), row)
-    assert read >= 100
-    assert found == []
+    rows = list(oracle_rows(shared, lambda row: row["model_type"] in TYPES - UNREAD))
+    assert len(rows) >= 100
+    assert [line for row, model in rows for line in differences(model, row)] == []
 
 
 def test_nothing_of_a_default_config_is_unknown(shared: Path) -> None:
