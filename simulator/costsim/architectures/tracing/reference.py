@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -112,18 +112,18 @@ def _build(transformers: Any, config: Any) -> nn.Module:
     raise first or ValueError(f"transformers has no model class for {type(config).__name__}")
 
 
-def _candidates(transformers: Any, config: Any) -> Iterator[Any]:
-    for label in config.architectures or ():
-        named = getattr(transformers, label, None)
-        # Some name the class of their text part alone.
-        if named is not None and isinstance(config, named.config_class):
-            yield named
+def _candidates(transformers: Any, config: Any) -> list[Any]:
+    """Return the classes that may be meant: those made for such a config before all others.
+
+    The others are a model that is built like another, or the class of the text part alone.
+    """
+    found = [getattr(transformers, label, None) for label in config.architectures or ()]
     for label in _AUTO_CLASSES:
         mapping: Any = getattr(getattr(transformers, label, None), "_model_mapping", {})
-        found: Any = mapping.get(type(config), None)
-        for one in cast("tuple[Any, ...]", found if isinstance(found, tuple) else (found,)):
-            if one is not None and isinstance(config, one.config_class):
-                yield one
+        mapped: Any = mapping.get(type(config), None)
+        found.extend(cast("tuple[Any, ...]", mapped) if isinstance(mapped, tuple) else (mapped,))
+    known = [one for one in found if one is not None]
+    return sorted(known, key=lambda one: not isinstance(config, one.config_class))
 
 
 def _with_experts(module: nn.Module) -> nn.Module:
