@@ -13,7 +13,7 @@ from costsim.inference.metrics import Objective
 from costsim.inference.traffic import random_traffic
 from costsim.planning import plan_serving
 from costsim.planning.reading import serves
-from costsim.planning.serving_capacity import day_of, replicas_for
+from costsim.planning.serving_capacity import day_of, pools_for, replicas_for
 from inference.serving_setup import deployment
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
@@ -142,6 +142,27 @@ def test_example_scenarios_are_planned(name: str) -> None:
     found = plan_serving(SCENARIOS / f"{name}.yaml", settings)
     assert found.best.devices >= 1
     assert found.to_dict()["best"]["deploy"]
+
+
+def test_pools_apart_keep_the_objective_too() -> None:
+    one = deployment()
+    traffic = random_traffic(60.0, 4000, 800, 150, seed=3)
+    objective = Objective(ttft_s=0.5, tpot_s=0.04)
+    together = replicas_for(one, traffic, objective, 3, 64)
+    assert together is not None
+    apart = pools_for(one, traffic, objective, together.replicas, 0.3)
+    assert apart is not None
+    assert apart.measured.meets(objective)
+    assert min(apart.prompts, apart.generation) >= 1
+
+
+def test_a_model_larger_than_a_node_has_stages_in_several() -> None:
+    found = plan_serving(
+        changed(model="llama-3.1-405b", hardware__system="h100", workload__slo={"ttft": "5 s"})
+    )
+    layout = found.best.replica.layout
+    assert layout.pp > 1
+    assert layout.devices == layout.tp * layout.pp
 
 
 @pytest.mark.parametrize("name", ["bert-embedding", "resnet50-images", "stable-diffusion"])

@@ -13,11 +13,18 @@ from costsim.costs.prices import PriceChoice
 from costsim.documents import Document, load_document, parse_as
 from costsim.errors import InfeasiblePlanError
 from costsim.hardware.kernels import load_kernel_model
-from costsim.inference.deployment import simulate
+from costsim.inference.deployment import Deployment, simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import weight_bytes
 from costsim.planning.reading import with_settings
-from costsim.planning.serving_capacity import Sized, day_of, replicas_for, sensitivity
+from costsim.planning.serving_capacity import (
+    Pools,
+    Sized,
+    day_of,
+    pools_for,
+    replicas_for,
+    sensitivity,
+)
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
 from costsim.planning.serving_scenario import ServingScenario
@@ -74,7 +81,18 @@ def plan_serving(
         searched=len(found),
         grid=resolved.grid,
         generates=scenario.workload.kind == "inference",
+        pools=_pools(resolved, service, best),
         notes=_notes(scenario, resolved, best),
+    )
+
+
+def _pools(resolved: ResolvedService, service: Service, best: ServingCandidate) -> Pools | None:
+    """Return the best fleet with prompts and generation apart, where there is one."""
+    deployment = service.deployment(best.replica)
+    if not isinstance(deployment, Deployment) or not deployment.system.tiers:
+        return None
+    return pools_for(
+        deployment, resolved.traffic, service.objective, best.replicas, best.prompt_share
     )
 
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costsim.inference.deployment import Deployed, simulate
+from costsim.inference.deployment import (
+    Deployed,
+    Deployment,
+    simulate,
+    simulate_disaggregated,
+)
 from costsim.inference.metrics import Measured, Objective
 from costsim.inference.traffic import DAY_S, Traffic, day_rate
 
@@ -71,6 +76,43 @@ def _least(fine: Callable[[int], bool], low: int, high: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if fine(middle) else (middle, high)
     return high
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Replicas for prompts and for generation apart, and what was measured of them."""
+
+    prompts: int
+    generation: int
+    measured: Measured
+
+
+def pools_for(
+    deployment: Deployment,
+    traffic: Traffic,
+    objective: Objective,
+    together: int,
+    prompt_share: float,
+) -> Pools | None:
+    """Return the fewest replicas that keep `objective` with prompts and generation apart.
+
+    Args:
+        deployment: of each replica of both pools.
+        traffic: at the rate to be served.
+        objective: of the simulated requests.
+        together: replicas that do it when they do both.
+        prompt_share: of their time that goes to prompts: about the share of the replicas too.
+    """
+    for total in range(max(2, together - 2), together + 4):
+        middle = round(total * prompt_share)
+        tried = {min(max(1, middle + shift), total - 1) for shift in (0, -1, 1)}
+        for prompts in sorted(tried, key=lambda one: (abs(one - total * prompt_share), one)):
+            found = simulate_disaggregated(
+                deployment, prompts, deployment, total - prompts, traffic, objective
+            )
+            if found.meets(objective) and found.growth_ratio <= _GROWTH:
+                return Pools(prompts, total - prompts, found)
+    return None
 
 
 def sensitivity(

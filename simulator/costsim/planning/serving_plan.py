@@ -12,7 +12,7 @@ from costsim.costs.prices import PriceChoice
 from costsim.inference.engines import Engine
 from costsim.inference.intervals import serving_interval
 from costsim.inference.metrics import Measured, Objective
-from costsim.planning.serving_capacity import Day
+from costsim.planning.serving_capacity import Day, Pools
 from costsim.planning.serving_flags import deploy_command
 from costsim.planning.serving_search import Replica
 
@@ -143,7 +143,8 @@ class ServingPlan:
     """The answer to a scenario of a service; `candidates` holds the best of each device.
 
     `generates` is false where requests are samples that pass forward, whose only latency is that of
-    the result; then a token stands for a sample.
+    the result; then a token stands for a sample. `pools` are the best replicas with prompts and
+    generation apart, at the busiest time; None where no split of about as many does it.
     """
 
     name: str
@@ -157,6 +158,7 @@ class ServingPlan:
     searched: int
     grid: Grid
     generates: bool
+    pools: Pools | None
     notes: tuple[str, ...] = ()
 
     @property
@@ -204,6 +206,12 @@ class ServingPlan:
                 {"users": users, "tokens_per_s_per_user": user, "tokens_per_s_per_device": device}
                 for users, user, device in best.replica.curve
             ],
+            "disaggregated": self.pools
+            and {
+                "prompt_replicas": self.pools.prompts,
+                "generation_replicas": self.pools.generation,
+                "measured": self.pools.measured.to_dict(),
+            },
             "searched": self.searched,
             "notes": list(self.notes),
         }

@@ -22,6 +22,7 @@ from costsim.inference.tables import Tables
 from costsim.training.space import limits_of
 
 USERS = np.unique(np.round(2.0 ** np.arange(0, 11.1, 0.5)))
+_STAGES = (2, 4)
 _HALVINGS = 18  # of the interval of rates: to a part in a quarter of a million
 
 
@@ -88,6 +89,11 @@ def layouts_of(model: Architecture, system: System, counts: Sequence[int] | None
             if heads % count == 0:
                 found.append(Layout(tp=count, ep=count))
             found.append(Layout(attention_dp=count, ep=count))
+    if not counts and heads % node == 0:
+        # Models too large for a node have stages in several.
+        for stages in _STAGES:
+            if stages <= model.depth and (most is None or node * stages <= most):
+                found.append(Layout(tp=node, pp=stages, moe_tp=node))
     return found
 
 

@@ -53,11 +53,45 @@ def serving_report(plan: ServingPlan) -> Report:
                 (_curve(plan),),
             ),
             Section("Over a day", _day_intro(best), (_day(best), _money(best))),
+            *_apart(plan),
             *_deployment(plan),
         ),
         provenance=_provenance(plan),
         notes=tuple(Note("assumption", text) for text in plan.notes),
     )
+
+
+def _apart(plan: ServingPlan) -> tuple[Section, ...]:
+    """Compare with prompts and generation in pools of their own, where tokens are generated."""
+    if not plan.generates:
+        return ()
+    best, pools = plan.best, plan.pools
+    if pools is None:
+        text = "No split of about as many replicas keeps the objectives."
+        return (Section("Prompts and generation apart", text),)
+    columns = (
+        Column("Pools"),
+        Column("Replicas", "count"),
+        *_latency_columns(plan),
+        Column("ITL p99", "seconds"),
+    )
+    rows = (
+        (
+            "together",
+            best.replicas,
+            *_latencies(plan, best.measured),
+            best.measured.itl.p99_s,
+        ),
+        (
+            f"{pools.prompts} for prompts, {pools.generation} for generation",
+            pools.prompts + pools.generation,
+            *_latencies(plan, pools.measured),
+            pools.measured.itl.p99_s,
+        ),
+    )
+    intro = "The same kind of replica, the cache of a prompt sent over the outermost links."
+    table = Table("Pools", columns, rows, chosen=0)
+    return (Section("Prompts and generation apart", intro, (table,)),)
 
 
 def _deployment(plan: ServingPlan) -> tuple[Section, ...]:
