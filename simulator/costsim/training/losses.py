@@ -18,6 +18,9 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
 
+_FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0}
+"""Products that a joule pays for, over those in 16 bits: half the bits, half the work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Losses:
@@ -50,31 +53,32 @@ def _table() -> dict[str, Any]:
 def losses(system: System) -> Losses:
     """Return the losses of the class of `system`'s accelerator.
 
-    A class on which no step was measured has those of all classes, and sustains no more products
-    than its rated power pays for.
+    A class on which no step was measured has those of all classes.
     """
     table = _table()
     own = table["classes"].get(class_of(system.accelerator.architecture))
-    if own is not None:
-        return Losses(**own)
-    generic = Losses(**table["generic"])
-    wide_per_j: float = table["power"]["flops_per_j"]
-    wide = _paid_ratio(system.accelerator, "bf16", wide_per_j)
-    narrow = _paid_ratio(system.accelerator, "fp8", 2 * wide_per_j)  # half the bits, half the work
-    return replace(
-        generic,
-        sustained_ratio=min(generic.sustained_ratio, wide),
-        sustained_narrow_ratio=min(generic.sustained_narrow_ratio, narrow),
-    )
+    return Losses(**(own or table["generic"]))
 
 
-def _paid_ratio(accelerator: Accelerator, dtype: str, flops_per_j: float) -> float:
-    """Return the rate that rated power pays for over that of products timed alone, at most 1."""
-    peak = accelerator.peaks_flops_per_s.get(dtype)
-    if peak is None or accelerator.tdp_w is None:
-        return 1.0
-    alone = peak * load_kernel_model(accelerator).gemm_constants(dtype).compute_ratio
-    return min(1.0, flops_per_j * accelerator.tdp_w / alone)
+def powered(accelerator: Accelerator) -> Accelerator:
+    """Return the device with no higher peaks than its rated power pays for in a whole step.
+
+    Where steps of its class were measured, their sustained rates say so already. A higher peak then
+    helps as far as the power goes, and no further.
+    """
+    table = _table()
+    if accelerator.tdp_w is None or class_of(accelerator.architecture) in table["classes"]:
+        return accelerator
+    kernels, generic = load_kernel_model(accelerator), Losses(**table["generic"])
+    peaks = dict(accelerator.peaks_flops_per_s)
+    for dtype, peak in peaks.items():
+        if dtype not in _FLOPS_PER_J_BY_DTYPE:
+            continue
+        narrow = _FLOPS_PER_J_BY_DTYPE[dtype]
+        sustained = generic.sustained_narrow_ratio if narrow > 1 else generic.sustained_ratio
+        paid = narrow * table["power"]["flops_per_j"] * accelerator.tdp_w
+        peaks[dtype] = min(peak, paid / (kernels.gemm_constants(dtype).compute_ratio * sustained))
+    return replace(accelerator, peaks_flops_per_s=peaks)
 
 
 def is_measured(system: System) -> bool:

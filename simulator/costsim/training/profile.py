@@ -21,6 +21,7 @@ from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.exchanges import context_parallel, expert_parallel, tensor_parallel
 from costsim.training.job import Job
+from costsim.training.losses import powered
 from costsim.training.optimizers import optimizer, orthogonalizing_flops
 from costsim.training.precision import Precision
 from costsim.training.recompute import RECOMPUTE
@@ -80,7 +81,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     software, recipe = job.software, job.recipe
     execution = software.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
-    kernel_model = load_kernel_model(job.system.accelerator)
+    kernel_model = load_kernel_model(powered(job.system.accelerator))
     times = block_times(kernel_model, local, rows, execution, formats, frozen=job.passes_on)
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
     ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)

@@ -58,6 +58,7 @@ class Pass:
     host_s: np.ndarray
     offload_s: np.ndarray  # for activations on their way to the host or back
     hidden_s: dict[str, np.ndarray]
+    room_s: np.ndarray  # of computation, behind which nothing is hidden yet
     weight_s: np.ndarray | None  # of gradients of weights, where a schedule needs it
 
     @property
@@ -146,7 +147,7 @@ def overlapped_experts_s(
     if not (strategies.schedule == DUALPIPE).any():
         return np.zeros_like(forward.expert_s)
     both = forward.expert_s + backward.expert_s
-    behind = np.minimum(both, forward.busy_s + backward.busy_s) * (1 - lost.contention_ratio)
+    behind = np.minimum(both, forward.room_s + backward.room_s) * (1 - lost.contention_ratio)
     return np.where(strategies.schedule[:, None] == DUALPIPE, behind, 0.0)
 
 
@@ -159,8 +160,8 @@ def exposed(
     of updated weights hides behind the next step's first forward pass.
     """
     contention = 1 - job.lost.contention_ratio
-    reduced = job.software.overlap_gradients_ratio * np.minimum(data.reduce_s, backward.busy_s)
-    gathered = job.software.overlap_gathers_ratio * np.minimum(data.gather_s, forward.busy_s)
+    reduced = job.software.overlap_gradients_ratio * np.minimum(data.reduce_s, backward.room_s)
+    gathered = job.software.overlap_gathers_ratio * np.minimum(data.gather_s, forward.room_s)
     return data.reduce_s - contention * reduced, data.gather_s - contention * gathered
 
 
@@ -210,40 +211,54 @@ def one_pass(
             again = again + staged(single_s[0, part] * layer) * slowdown[part] * full
         tensor = tensor + staged(profiled.tensor_s[0] * layer) * full
     again = again + core * selective
+    routed = staged(profiled.expert_s[way]) + staged(profiled.expert_s[0]) * full
+
+    # What computes hides one transfer at a time: `room` is what is left to hide behind.
+    busy = np.sum(parts, axis=0) + again
+    kept_apart = 1 - lost.contention_ratio
+    # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
+    behind = np.minimum(tensor * software.overlap_tensor_ratio, busy)
+    hidden = {"tp": behind * kept_apart}
+    room = busy - behind
     # Keys and values go round while attention works on the piece before.
     ring = staged(profiled.ring_s[way]) + staged(profiled.ring_s[0]) * full
     covered = parts[_ATTENTION] + core * (full | selective)
-    context = np.maximum(0.0, ring - covered)
-
-    routed = staged(profiled.expert_s[way]) + staged(profiled.expert_s[0]) * full
-
-    busy = np.sum(parts, axis=0) + again
+    hidden["cp"] = np.minimum(np.minimum(ring, covered), room)
+    room = room - hidden["cp"]
     # ZeRO-3 gathers weights ahead of the layer at work, once a pass; gradients are scattered
     # behind it. What computation does not cover is waited for.
     moved = data.micro_gather_s + (data.micro_reduce_s if way == 1 else 0.0)
-    behind = np.minimum(moved, busy) * software.overlap_gathers_ratio
-    waited = moved - behind * (1 - lost.contention_ratio)
+    behind = np.minimum(moved, room) * software.overlap_gathers_ratio
+    hidden["dp"] = behind * kept_apart
+    room = room - behind
+    carried = np.zeros_like(busy)
+    if strategies.offload.any():
+        gone = _carried_s(job, strategies, counts, profiled)
+        behind = np.minimum(gone, room)
+        hidden["host"] = behind * kept_apart
+        room, carried = room - behind, gone - hidden["host"]
+    exposed_s, context, waited = tensor - hidden["tp"], ring - hidden["cp"], moved - hidden["dp"]
     # The host launches kernels one after another; where it is slower than they are, they wait.
     launches = staged(np.broadcast_to(profiled.kernels[way][:, None], profiled.core_s.shape))
     if full.any():
         repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
         launches = launches + staged(repeated) * full
-    # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
-    behind_products = np.minimum(tensor * software.overlap_tensor_ratio, busy)
-    exposed_s = tensor - behind_products * (1 - lost.contention_ratio)
     device = busy + exposed_s + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
-    hidden = {"tp": tensor - exposed_s, "cp": ring - context, "dp": moved - waited}
-    carried = np.zeros_like(busy)
-    if strategies.offload.any():
-        rate = host_rate_bytes_per_s(job.system)
-        modes = strategies.recompute.astype(int)
-        kept = profiled.gather(profiled.kept_bytes)[modes, :, np.arange(len(modes))].T
-        gone = np.einsum("rtk,kr->rt", counts * profiled.layer, kept) / rate
-        gone = np.where(strategies.offloads("activations")[:, None], gone, 0.0)
-        hidden["host"] = np.minimum(gone, busy) * (1 - lost.contention_ratio)
-        carried = gone - hidden["host"]
-    return Pass(parts, again, exposed_s, context, routed, waited, host, carried, hidden, weight)
+    return Pass(
+        parts, again, exposed_s, context, routed, waited, host, carried, hidden, room, weight
+    )
+
+
+def _carried_s(
+    job: Job, strategies: Strategies, counts: np.ndarray, profiled: Profile
+) -> np.ndarray:
+    """Seconds (strategies, types) of taking a micro-batch's activations to the host, or back."""
+    modes = strategies.recompute.astype(int)
+    kept = profiled.gather(profiled.kept_bytes)[modes, :, np.arange(len(modes))].T
+    gone = np.einsum("rtk,kr->rt", counts * profiled.layer, kept)
+    gone = gone / host_rate_bytes_per_s(job.system)
+    return np.where(strategies.offloads("activations")[:, None], gone, 0.0)
 
 
 def paging_s(
