@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from costsim.documents import Document, load_document, parse_as, read_document
-from costsim.errors import Location, Problem, SpecError
+from costsim.errors import Location, Problem, SpecError, suggestion
 from costsim.planning.scenario import Scenario
 
 
@@ -45,7 +45,28 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
             hint="`costsim.planning.plan_compressed`, or `costsim plan`, compares them",
         )
     document = with_settings(document, settings)
+    _check_kind(document)
     return Read(parse_as(document, Scenario), document, folder)
+
+
+def _check_kind(document: Document) -> None:
+    """Refuse what is no training in one error: all other keys would be called unknown."""
+    scenario: Any = document.value
+    workload: Any = cast("dict[str, Any]", scenario).get("workload")
+    kind: Any = cast("dict[str, Any]", workload).get("kind") if isinstance(workload, dict) else None
+    if not isinstance(kind, str) or kind == "training":
+        return
+    if serves(cast("dict[str, Any]", scenario)):
+        raise SpecError(
+            "the scenario plans a service",
+            location=document.locate(("workload", "kind")),
+            hint="`costsim.planning.plan_serving`, or `costsim plan`, plans it",
+        )
+    raise SpecError(
+        f"`workload.kind`: `{kind}` is no kind of workload",
+        location=document.locate(("workload", "kind")),
+        hint=suggestion(kind, ("training", "inference", "forward")),
+    )
 
 
 def compares_compression(source: str | Path | Mapping[str, Any]) -> bool:
