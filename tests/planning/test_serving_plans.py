@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.inference.metrics import Objective
@@ -142,6 +143,20 @@ def test_example_scenarios_are_planned(name: str) -> None:
     found = plan_serving(SCENARIOS / f"{name}.yaml", settings)
     assert found.best.devices >= 1
     assert found.to_dict()["best"]["deploy"]
+
+
+def test_a_recorded_trace_is_planned_at_the_rate_asked_for(tmp_path: Path) -> None:
+    lines = ["arrived_at,num_prefill_tokens,num_decode_tokens"]
+    lines += [f"{index * 0.5},{200 + index % 700},{20 + index % 130}" for index in range(600)]
+    (tmp_path / "trace.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    scenario = changed(
+        workload__input_tokens=None, workload__output_tokens=None, workload__trace="trace.csv"
+    )
+    path = tmp_path / "service.yaml"
+    path.write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    best = plan_serving(path).best
+    assert best.measured.completed == 600
+    assert best.measured.request_per_s == pytest.approx(12.0, rel=0.2)
 
 
 def test_pools_apart_keep_the_objective_too() -> None:
