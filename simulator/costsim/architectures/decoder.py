@@ -6,9 +6,12 @@ other descriptions (`huggingface`) end in the same function.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from costsim.algebra import Number, exact_div
+from costsim.architectures.adaptive import AdaptiveDecoder
 from costsim.architectures.layers import FeedForward, HeadNorm, Layer, NormStyle, SelfAttention
 from costsim.architectures.layers.relative_attention import RelativeAttention
 from costsim.architectures.transformer import Transformer
@@ -50,6 +53,8 @@ def decoder(
     post_norm: bool = False,
     window: Number | None = None,
     window_runs: WindowRuns | None = None,
+    memory: Number | None = None,
+    clusters: Sequence[tuple[Number, Number]] | None = None,
     embedding_width: Number | None = None,
     embedding_norm: bool = False,
     final_norm: bool = True,
@@ -89,6 +94,8 @@ def decoder(
         post_norm: whether norms follow the additions instead of preceding the sub-layers.
         window: how many positions back attention sees, in every layer.
         window_runs: the same where layers differ; then `window` is not read.
+        memory: positions of the segment before that attention sees too; of relative positions.
+        clusters: (words, width of their embedding) of an adaptive softmax, the frequent first.
         embedding_width: width of a narrower token embedding that is projected to `hidden`.
         embedding_norm: whether a norm follows the embedding.
         final_norm: whether a norm precedes the head.
@@ -104,7 +111,9 @@ def decoder(
         fused_gate=fused_gate,
     )
 
-    mixer = RelativeAttention if positions == "relative" else SelfAttention
+    mixer = SelfAttention
+    if positions == "relative":
+        mixer = partial(RelativeAttention, memory=memory or 0)
 
     def layer(window: Number | None) -> Layer:
         attention = mixer(
@@ -131,7 +140,10 @@ def decoder(
         )
 
     learned = _either(position_rows, max_positions) if positions == "learned" else None
-    return Transformer(
+    of_words = Transformer
+    if clusters is not None:
+        of_words = partial(AdaptiveDecoder, clusters=tuple((n, width) for n, width in clusters))
+    return of_words(
         vocabulary=vocabulary,
         hidden=hidden,
         layers=tuple((layer(seen), count) for seen, count in window_runs or ((window, layers),)),

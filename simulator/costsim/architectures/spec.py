@@ -93,6 +93,10 @@ class ModelSpec(BaseModel):
     """How many positions back attention sees, in every layer; left out, all."""
     window_runs: list[tuple[Size | None, Size]] | None = None
     """The same where layers differ: runs of [window or null, layers] from bottom to top."""
+    memory: Size | None = None
+    """How many positions of the segment before attention sees too, with relative positions."""
+    clusters: list[tuple[Size, Size]] | None = None
+    """Of an adaptive softmax, [words, width of their embedding], the frequent words first."""
     embedding_width: Size | None = None
     """Width of a narrower token embedding that is projected to `hidden`."""
     embedding_norm: Switch | None = None
@@ -180,6 +184,22 @@ def check_shape(shape: Mapping[str, Any], document: Document) -> None:
         runs is None or "window" not in shape,
         "window",
         "give `window` or `window_runs`, not both",
+    )
+    clusters = shape.get("clusters")
+    require(
+        clusters is None or sum(words for words, _ in clusters) == shape["vocabulary"],
+        "clusters",
+        f"`clusters` do not add up to the {shape['vocabulary']} words of the `vocabulary`",
+    )
+    require(
+        clusters is None or bool(shape.get("tied", True)),
+        "clusters",
+        "embedding and head in `clusters` share their weights: leave `tied` true",
+    )
+    require(
+        "memory" not in shape or shape.get("positions") == "relative",
+        "memory",
+        "only relative `positions` reach into a `memory`",
     )
     if problems:
         raise SpecError(problems)
