@@ -94,8 +94,8 @@ def test_what_is_stated_stands(tmp_path: Path) -> None:
         ({"n_devices": "7"}, "7 devices do not divide into TP 8"),
         ({"family": "vision"}, "family `vision`"),
         ({"precision": "int3"}, "precision `int3` is not known"),
-        ({"layers": ""}, "`layers` is empty"),
-        ({"seq_len": ""}, "`seq_len` is empty"),
+        ({"layers": "", "params_B": ""}, "`layers` is empty"),
+        ({"n_devices": ""}, "`n_devices` is empty"),
         ({"kv_heads": "7"}, "do not divide into 7 `kv_heads`"),
     ],
 )

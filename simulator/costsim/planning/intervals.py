@@ -34,10 +34,18 @@ def _residuals() -> dict[str, Any]:
 
 
 def step_time_interval(
-    step_time_s: float, system: System, devices: int, host_ratio: float
+    step_time_s: float, system: System, devices: int, host_ratio: float, *, guessed: bool = False
 ) -> tuple[float, float]:
-    """Return the seconds between which the measured step time falls in 8 of 10 cases."""
-    row = _residuals()["step_time_s"]["regimes"][regime(system, devices, host_ratio)]
+    """Return the seconds between which the measured step time falls in 8 of 10 cases.
+
+    Where what is trained is `guessed` in part, the interval is as wide as that of any regime.
+    """
+    regimes: dict[str, dict[str, float]] = _residuals()["step_time_s"]["regimes"]
+    if guessed:
+        low = min(row["low_ratio"] for row in regimes.values())
+        high = max(row["high_ratio"] for row in regimes.values())
+        return step_time_s * low, step_time_s * high
+    row = regimes[regime(system, devices, host_ratio)]
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 

@@ -7,16 +7,19 @@ fill with what would be chosen.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import gcd
 
+from costsim.architectures.architecture import Architecture
 from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.recompute import Recompute
 from costsim.training.software import Software, software
-from costsim.validation.frameworks import profile_of
-from costsim.validation.interconnect import laid_over, slices
+from costsim.validation.frameworks import is_plain, profile_of
+from costsim.validation.interconnect import joined, laid_over, slices
+from costsim.validation.replicated import profiles
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 
@@ -33,6 +36,13 @@ TYPICAL_BATCH_TOKENS = 4 * 2**20
 """Tokens of a step where a row of a whole project states no batch: Llama 2's and 3's."""
 TYPICAL_DEVICES = 1024
 """Devices of a whole project whose row states none."""
+USUAL_SEQUENCE = 2048
+"""Tokens of a sequence where neither a row nor its model says how long: GPT-3's and Llama 1's."""
+_LONGEST_TRAINED = 8192  # longer contexts are reached at the end of training only
+_MODEL_PARALLEL = 64  # devices that hold a copy, at most, where a batch is assumed
+
+
+_EXTENT = ("seq_len", "global_batch", "n_devices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +65,57 @@ class Axes:
 class Configuration:
     """A row as the evaluator takes it; `assumed` says what was put where it says nothing.
 
-    `complete` is whether batch, sequence and devices are its own, so that a step is defined.
+    `given` are the columns of batch, sequence and devices that are the row's own. `guessed` is
+    whether its shape, its sequence or its network is no more than usual; `plain` whether its
+    software is the plain PyTorch of examples.
     """
 
     job: Job
     axes: Axes
     assumed: tuple[str, ...]
-    complete: bool
+    given: frozenset[str]
+    guessed: bool = False
+    plain: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether a step is defined: by its own devices, if of an assumed batch."""
+        return "n_devices" in self.given
+
+    @property
+    def own_step(self) -> bool:
+        """Whether its step is the one that the row measured."""
+        return len(self.given) == len(_EXTENT)
 
 
 def configuration_of(run: Run) -> Configuration | str:
     """Return the configuration of a row, or why it cannot be predicted."""
     number, text = run.number, run.text
-    model = architecture_of(run)
-    if isinstance(model, str):
-        return model
+    shaped = architecture_of(run)
+    if isinstance(shaped, str):
+        return shaped
+    model = shaped.model
     if "accelerator_id" not in text:
         return "`accelerator_id` is empty"
-    assumed: list[str] = []
-    whole_project = "total_tokens" in number
-    for column in ("seq_len", "global_batch", "n_devices"):
-        if column not in number:
-            if not whole_project:
-                return f"`{column}` is empty"
-            assumed.append(column)
-    sequence = int(number.get("seq_len", 2048))
-    batch = int(number.get("global_batch", max(1, TYPICAL_BATCH_TOKENS // sequence)))
+    assumed = [shaped.assumed] if shaped.assumed else []
+    if "n_devices" not in number and "total_tokens" not in number:
+        return "`n_devices` is empty"
     devices = int(number.get("n_devices", TYPICAL_DEVICES))
-    profile = profile_of(text.get("framework", ""))
+    sequence = int(number.get("seq_len", _sequence(model)))
+    framework = text.get("framework", "")
+    plain = is_plain(framework)
+    kind = profiles()["eager"] if plain else software(profile_of(framework))
+    batch = int(number.get("global_batch", _batch(run, sequence, devices, kind)))
+    for column, value in zip(_EXTENT, (sequence, batch, devices), strict=True):
+        if column not in number:
+            assumed.append(f"{column} {value:,}")
     try:
-        system = load_hardware(text["accelerator_id"])
-        interconnect = text.get("interconnect", "")
-        system = laid_over(system.with_count(devices), interconnect)
+        system, network = joined(load_hardware(text["accelerator_id"]), devices)
+        system = laid_over(system, text.get("interconnect", ""))
     except CostsimError as error:
         return error.problems[0].message
+    if network:
+        assumed.append(network)
     recipe = _recipe(text.get("precision", ""))
     if recipe is None:
         return f"precision `{text.get('precision', '')}` is not known"
@@ -101,7 +128,6 @@ def configuration_of(run: Run) -> Configuration | str:
         recipe = "fp16" if "fp16" in system.accelerator.peaks_flops_per_s else "fp32"
     if "precision" not in text:
         assumed.append(f"precision {recipe}")
-    kind = software(profile)
     job = Job(
         model=model,
         system=system,
@@ -115,9 +141,39 @@ def configuration_of(run: Run) -> Configuration | str:
     axes = _axes(run, devices, system.devices_per_node, batch, kind)
     if isinstance(axes, str):
         return axes
+    given = {column for column in _EXTENT if column in number}
+    if axes.dp is not None and batch % axes.dp and axes.micro_batch is None:
+        # Ranks share a batch evenly: the next that they can is trained, at the same speed.
+        shared = max(1, round(batch / axes.dp)) * axes.dp
+        job = replace(job, global_batch=shared)
+        assumed.append(f"of {batch:,} sequences {shared:,}, which {axes.dp:,} ranks share evenly")
+        given.discard("global_batch")
     return Configuration(
-        job, axes, tuple(assumed), not {"seq_len", "global_batch", "n_devices"} & set(assumed)
+        job,
+        axes,
+        tuple(assumed),
+        frozenset(given),
+        guessed=bool(shaped.assumed or network or "seq_len" not in number),
+        plain=plain,
     )
+
+
+def _sequence(model: Architecture) -> int:
+    """Return the tokens that a model is usually trained on at a time."""
+    limit = model.context_limit
+    return limit if limit is not None and limit <= _LONGEST_TRAINED else USUAL_SEQUENCE
+
+
+def _batch(run: Run, sequence: int, devices: int, kind: Software) -> int:
+    """Return a usual batch in sequences that `devices` can share evenly.
+
+    All of them where states are sharded over all; else the copies of the model that they hold.
+    """
+    usual = max(1, TYPICAL_BATCH_TOKENS // sequence)
+    zero, _ = _sharding(run, devices, devices, kind)
+    whole = zero == 3 and ("zero_or_fsdp" in run.text or usual >= devices / 2)
+    copies = devices if whole else devices // gcd(devices, _MODEL_PARALLEL)
+    return max(1, round(usual / copies)) * copies
 
 
 def _recipe(words: str) -> str | None:

@@ -13,6 +13,7 @@ from costsim.units import format_bytes
 from costsim.validation.predict import Prediction
 from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import Run
+from costsim.validation.totals import calibration
 
 Status = Literal["scored", "predicted", "unsupported"]
 
@@ -115,8 +116,16 @@ def _entries(run: Run, prediction: Prediction) -> list[Entry]:
 
 
 def _interval(prediction: Prediction) -> tuple[float, float]:
-    system = prediction.configuration.job.system
-    return step_time_interval(prediction.step_time_s, system, system.count, prediction.host_ratio)
+    configuration, step_s = prediction.configuration, prediction.step_time_s
+    system = configuration.job.system
+    low, high = step_time_interval(
+        step_s, system, system.count, prediction.host_ratio, guessed=configuration.guessed
+    )
+    if configuration.plain:
+        # Of examples, no language model has been measured: as far off as what has been.
+        row = calibration()["training_intervals"]["eager"]
+        low, high = min(low, step_s * row["low_ratio"]), max(high, step_s * row["high_ratio"])
+    return low, high
 
 
 def _totals(run: Run, prediction: Prediction, reason: str) -> list[Entry]:

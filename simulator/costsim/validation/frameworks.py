@@ -16,6 +16,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"megatron|transformer ?engine", "megatron-core"),
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
 )
+_EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
 DEFAULT = "megatron-core"
 """What is taken where a file names no framework, or one that is not known."""
 
@@ -24,3 +25,8 @@ def profile_of(framework: str) -> str:
     """Return the name of the profile of `framework`."""
     lowered = framework.lower()
     return next((name for pattern, name in _PATTERNS if re.search(pattern, lowered)), DEFAULT)
+
+
+def is_plain(framework: str) -> bool:
+    """Return whether `framework` is plain PyTorch with a copy on every device, as in examples."""
+    return _EXAMPLES.search(framework) is not None

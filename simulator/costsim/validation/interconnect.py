@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System, Tier
 
 _BYTES_PER_GB = 1e9 / 8  # bytes a second in 1 Gb/s
 _PORT_GB_S = {"edr": 100, "hdr": 200, "ndr": 400, "xdr": 800}  # InfiniBand, by generation
+_NEXT_POD = "google-tpu-v4"
 _LEAST_GB_S = 50  # slower ports serve storage and management
 
 # "8x200Gb/s", "4x ConnectX-7 IB NDR 400Gb/Sec", "8xHDR200", "8x NVIDIA NDR": ports of a node.
@@ -64,6 +66,22 @@ def laid_over(system: System, interconnect: str) -> System:
         )
         tiers[-1] = replace(last, kind=kind, bandwidth_bytes_per_s=rate)
     return replace(system, tiers=tuple(tiers))
+
+
+def joined(system: System, devices: int) -> tuple[System, str]:
+    """Return `system` with `devices`, and what was assumed to join so many.
+
+    Pods of a TPU whose network nobody prints are joined by one as fast as v4's, which is the next.
+
+    Raises:
+        SpecError: if other links join fewer.
+    """
+    most = system.max_devices
+    if most is None or devices <= most or system.tiers[-1].kind != "torus":
+        return system.with_count(devices), ""
+    network = load_hardware(_NEXT_POD).tiers[-1]
+    wider = replace(system, tiers=(*system.tiers, network))
+    return wider.with_count(devices), f"pods of {most:,} devices on a network as that of TPU v4"
 
 
 def _compact(tier: Tier, devices: int) -> tuple[int, ...]:

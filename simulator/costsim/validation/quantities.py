@@ -12,12 +12,13 @@ def measured_step_time_s(run: Run, prediction: Prediction) -> float | None:
     """Return the seconds of a step: measured, or from tokens or samples a second, or TFLOP/s.
 
     TFLOP/s are converted only where nothing else is stated, with the FLOPs of the model in full
-    (no saving for causal masks, no recomputation), which is what most frameworks count.
+    (no saving for causal masks, no recomputation), which is what most frameworks count. Of an
+    assumed batch or sequence, the step takes what these rates say; a measured one is another's.
     """
     number, job = run.number, prediction.configuration.job
     if not prediction.configuration.complete:
         return None
-    if number.get("step_time_s"):
+    if number.get("step_time_s") and prediction.configuration.own_step:
         return number["step_time_s"]
     devices = job.system.count
     if number.get("tokens_per_s_per_gpu"):

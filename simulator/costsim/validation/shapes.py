@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -12,10 +13,13 @@ from costsim.architectures.decoder import decoder
 from costsim.architectures.transformer import Transformer
 from costsim.errors import CostsimError
 from costsim.validation.mixtures import mixture
+from costsim.validation.proportions import proportioned
 from costsim.validation.runs import Run
+from costsim.validation.written import written_model, written_size
 
 Shape = tuple[tuple[str, int], ...]
 
+_COLUMNS = ("layers", "hidden", "ffn", "heads", "kv_heads", "vocab", "experts", "top_k")
 # Feed-forward networks and vocabularies: what decides a decoder's parameters beside its sizes.
 _GATED = (False, True)
 _TIED = (False, True)
@@ -25,33 +29,63 @@ _ROUNDED = 0.02  # of a count as people round it
 _LEARNED = 4096  # tokens up to which plain decoders are taken to learn their positions
 
 
-def architecture_of(run: Run) -> Architecture | str:
-    """Return the architecture of a row, or why there is none."""
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """The architecture of a row. `assumed` says what of its shape is no more than usual."""
+
+    model: Architecture
+    assumed: str = ""
+
+
+def architecture_of(run: Run) -> Shaped | str:
+    """Return the architecture of a row, or why there is none.
+
+    A row whose shape has empty cells is the catalog model that its name means, if that has as many
+    parameters; else a model of the usual proportions of its size.
+    """
     family = run.text.get("family", "llm-dense")
     if family not in ("llm-dense", "moe"):
         return f"no architecture of family `{family}` yet"
-    sizes = {
-        name: int(run.number[name])
-        for name in ("layers", "hidden", "ffn", "heads", "kv_heads", "vocab", "experts", "top_k")
-        if name in run.number
-    }
-    parameters = run.number.get("params_B")
+    sizes = {name: int(run.number[name]) for name in _COLUMNS if name in run.number}
+    parameters = run.number.get("params_B") or None
     name = run.text.get("model", "")
     named = _catalogued(name)
     if named is not None and _agrees(named, parameters, sizes.get("layers")):
-        return named
+        return Shaped(named)
+    many = family == "moe" or sizes.get("experts", 1) > 1
     missing = [key for key in ("layers", "hidden", "heads", "vocab") if key not in sizes]
+    if many:
+        missing += [key for key in ("ffn", "experts") if key not in sizes]
+    active, assumed = run.number.get("active_params_B") or None, ""
     if missing:
-        return "shape unknown: " + ", ".join(f"`{key}` is empty" for key in missing)
+        meant = written_model(name, parameters, sizes.get("layers"))
+        if meant is not None:
+            return Shaped(meant)
+        stated, of_token = written_size(name)
+        size = parameters or stated or _counted(sizes)
+        if size is None:
+            return "shape unknown: " + ", ".join(f"`{key}` is empty" for key in missing)
+        sizes = proportioned(sizes, size, active or of_token, mixture=many)
+        usual = ", ".join(
+            f"{key} {sizes[key]:,}" for key in _COLUMNS if key in sizes and key not in run.number
+        )
+        assumed = f"a shape usual for {size:,.4g}B parameters ({usual})"
+        parameters = size
     if sizes["heads"] % sizes.get("kv_heads", sizes["heads"]):
         return f"{sizes['heads']} `heads` do not divide into {sizes['kv_heads']} `kv_heads`"
+    shape = tuple(sorted(sizes.items()))
     if sizes.get("experts", 1) > 1:
-        if "ffn" not in sizes:
-            return "shape unknown: `ffn` is empty"
-        active = run.number.get("active_params_B")
-        return mixture(tuple(sorted(sizes.items())), parameters, active, name or run.id)
+        return Shaped(mixture(shape, parameters, active, name or run.id), assumed)
     sequence = int(run.number.get("seq_len", 2048))
-    return _nearest(tuple(sorted(sizes.items())), parameters, sequence, name or run.id)
+    return Shaped(_nearest(shape, parameters, sequence, name or run.id), assumed)
+
+
+def _counted(sizes: Mapping[str, int]) -> float | None:
+    """Return about how many 10⁹ parameters a dense decoder of stated depth and width has."""
+    if "experts" in sizes or not {"layers", "hidden"} <= sizes.keys():
+        return None
+    attention_and_network = 12 * sizes["layers"] * sizes["hidden"] ** 2  # 4 h² and 8 h² a layer
+    return (attention_and_network + sizes.get("vocab", 0) * sizes["hidden"]) / 1e9
 
 
 @lru_cache(maxsize=512)
