@@ -128,6 +128,7 @@ def test_a_model_that_fits_nowhere_is_no_plan() -> None:
         ({"workload__engine": "vllmm"}, "unknown engine `vllmm`"),
         ({"hardware__precision": "fp3"}, "unknown number format `fp3`"),
         ({"hardware__system": "h1000"}, "unknown hardware `h1000`"),
+        ({"workload__speculation": {"tokens": 2, "accepted": 3.5}}, "yields from 1 to 3"),
         ({"model": "resnet50"}, "generates no tokens"),
     ],
 )

@@ -10,8 +10,30 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
 
-from costsim.errors import CatalogError, UnknownNameError, suggestion
+from costsim.errors import CatalogError, SpecError, UnknownNameError, suggestion
 from costsim.resources import packaged_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """Speculative decoding: a step checks tokens that something cheaper has drafted.
+
+    Attributes:
+        tokens: drafted a step, for each request; 0 = none are.
+        accepted: mean tokens that a step yields, its own included: from 1 to `tokens` + 1.
+        draft_ratio: time of drafting one token over that of a step of the model.
+    """
+
+    tokens: int = 0
+    accepted: float = 1.0
+    draft_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.accepted <= self.tokens + 1:
+            raise SpecError(
+                f"a step that drafts {self.tokens} tokens yields from 1 to {self.tokens + 1}, "
+                f"not {self.accepted:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +63,7 @@ class Engine:
             of unequal length wait for each other.
         queue_ratio: wait of a prompt behind others over that of random arrivals (1).
         source: where the values come from.
+        speculation: tokens that are drafted and checked; of a deployment, not of a profile.
     """
 
     name: str
@@ -62,6 +85,7 @@ class Engine:
     stage_ratio: float
     queue_ratio: float
     source: str
+    speculation: Speculation = Speculation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +122,7 @@ def load_engine(name: str = "generic") -> Engine:
     own = profiles[name]
     row: dict[str, Any] = {"name": name, "source": own["source"], **own["settings"]}
     row |= {**_table()["common"], **own["fitted"]}
-    known = {field.name for field in fields(Engine)}
+    known = {field.name for field in fields(Engine)} - {"speculation"}
     if wrong := known ^ row.keys():
         listed = ", ".join(f"`{key}`" for key in sorted(wrong))
         raise CatalogError(f"engine `{name}` has missing or unknown values: {listed}")

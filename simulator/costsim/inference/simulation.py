@@ -109,7 +109,11 @@ def simulate_replica(
     past = np.zeros(n) if cached_tokens is None else np.asarray(cached_tokens, dtype=np.float64)
     wanted = np.asarray(output_tokens, dtype=np.float64) if generates else np.ones(n)
     slack = limits.block_tokens - 1
-    largest = float((inputs + wanted).max(initial=0.0)) + slack
+    # A step yields `gain` tokens; the last one of a request may yield more than are wanted.
+    gain = 1 if times.accepted == 1.0 else times.accepted
+    over = 0 if gain == 1 else int(np.ceil(gain))
+    steps = 1.0 + np.ceil((wanted - 1.0) / gain)
+    largest = float((inputs + wanted).max(initial=0.0)) + slack + over
     if largest > limits.cache_tokens:
         raise SpecError(
             f"a request of {largest:,.0f} tokens does not fit the cache of "
@@ -119,7 +123,7 @@ def simulate_replica(
     attention = _real(times.prompts_s(inputs - past, past))
     arrivals = _real(np.asarray(arrival_s) + times.receive_s)
     prompt, compute = _whole(inputs), _whole(inputs - past)
-    left, reserve = _whole(wanted), _whole(inputs + wanted)
+    left, reserve = _whole(steps), _whole(inputs + wanted + over)
     order = list(range(n)) if priority is None else list(priority)
     ranked = priority is not None
     base_s, slope_s, tokens_s = times.base_s, times.slope_s, times.tokens_s
@@ -140,15 +144,17 @@ def simulate_replica(
     step: int = 0
     running: int = 0
     preemptions: int = 0
-    held: int = 0  # positions in the cache; with `slack` each, never above its capacity
+    held: float = 0  # positions in the cache; with `slack` each, never above its capacity
     booked: int = 0  # positions reserved
     at: int = 0
     index: int
     target: int
-    grown: int
+    grown: float
+    passed: int
+    rise: float
     inside: int
     need: int
-    taken: int
+    taken: float
     size: int
     part: int
     remaining: int
@@ -164,15 +170,16 @@ def simulate_replica(
             at += 1
         # 2. Where the cache has no room for a token each, the last to come starts again later.
         while not reserved and running:
-            if held + running + slack * (running + (piece_of >= 0)) <= capacity:
+            if held + gain * running + slack * (running + (piece_of >= 0)) <= capacity:
                 break
             while finish[entered[-1]] < 0:
                 entered.pop()
             index = entered.pop()
-            grown = left[index] - (finish[index] - step)
+            passed = left[index] - (finish[index] - step)
+            grown = 1 + (passed - 1) * gain
             held -= prompt[index] + grown
-            left[index] -= grown
-            prompt[index] += grown
+            left[index] -= passed
+            prompt[index] += int(grown)
             compute[index] = prompt[index]
             attention[index] = float(times.prompts_s(np.array([float(prompt[index])]))[0])
             finish[index] = -1
@@ -200,7 +207,7 @@ def simulate_replica(
         while waiting and not partial and inside < most:
             index = waiting[0][1]
             need = (reserve[index] if reserved else prompt[index] + 1) + slack
-            taken = booked if reserved else held + running + slack * inside
+            taken = booked if reserved else held + gain * running + slack * inside
             if taken + need > capacity:
                 break
             size = compute[index] if prompts else 0
@@ -226,7 +233,7 @@ def simulate_replica(
                 if running:
                     length_s += base_s[running] + slope_s[running] * held - tokens_s[running]
                 step += 1
-                held += running
+                held += gain * running
                 clock += length_s
                 busy += length_s
                 log.end_s.append(clock)
@@ -255,20 +262,20 @@ def simulate_replica(
             jump = target - step
             slope = slope_s[running]
             one_s = base_s[running] + slope * held
+            rise = 0.5 * slope * running * gain
             if at < n and not waiting:
                 until = arrivals[at] - clock
-                rise = 0.5 * slope * running
                 if until < jump * (one_s + rise * (jump - 1)):
                     jump = min(jump, int(until / (one_s + rise * max(until / one_s - 1, 0))) + 1)
             if not reserved:
                 free = capacity - held - slack * (running + (piece_of >= 0))
-                if jump * running > free:
-                    jump = int(free // running)
-            length_s = jump * (one_s + 0.5 * slope * running * (jump - 1))
+                if jump * running * gain > free:
+                    jump = int(free // (running * gain))
+            length_s = jump * (one_s + rise * (jump - 1))
             clock += length_s
             busy += length_s
             step += jump
-            held += running * jump
+            held += running * jump * gain
             log.end_s.append(clock)
             log.step_s.append(length_s / jump)
             log.steps.append(jump)
@@ -286,7 +293,7 @@ def simulate_replica(
             finish[index] = -1
             end[index] = clock
             running -= 1
-            held -= prompt[index] + left[index]
+            held -= prompt[index] + 1 + (left[index] - 1) * gain
             booked -= reserve[index] + slack
         if log.end_s and len(log.positions) < len(log.end_s):
             log.positions.append(held)

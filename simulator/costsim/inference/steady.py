@@ -74,6 +74,7 @@ class Turns:
         busy_s: time of the engine that a prompt takes, ranks and stages working on several at once.
         turn_s: the same with the steps that go on meanwhile.
         most: share of the time that prompts can take, when every step is as full as it may be.
+        accepted: tokens that a step yields for a request.
     """
 
     step_s: Array
@@ -82,10 +83,11 @@ class Turns:
     busy_s: Array
     turn_s: Array
     most: Array
+    accepted: float
 
     def tpot_s(self, share: Array) -> Array:
-        """Return the time between steps when prompts take `share` of it."""
-        return self.step_s / (1.0 - np.minimum(share, self.most))
+        """Return the time of a token when prompts take `share` of it."""
+        return self.step_s / (1.0 - np.minimum(share, self.most)) / self.accepted
 
     def alone_s(self, engine: Engine) -> Array:
         """Return the time to the first token of a prompt that waits for no other."""
@@ -125,19 +127,22 @@ class Server:
         share = np.maximum(decoding / (self.ranks * self.stages), 1.0)
         index, part = place(BATCHES, share)
         every = np.arange(len(rows))
-        alone_s = along(TOKENS, self.tokens_s, rows, share)
-        kernels_s = (
-            alone_s
-            + between(self.heads_s, rows, index, part)
-            + between(self.contexts_s, every, index, part)
-        )
+        drafts = engine.speculation
+        beside = share * (drafts.tokens + 1.0)  # tokens that the step checks
+        alone_s = along(TOKENS, self.tokens_s, rows, beside)
+        if drafts.tokens:
+            heads_s = along(BATCHES, self.heads_s, rows, beside)
+        else:
+            heads_s = between(self.heads_s, rows, index, part)
+        kernels_s = alone_s + heads_s + between(self.contexts_s, every, index, part)
+        kernels_s = kernels_s * (1.0 + drafts.tokens * drafts.draft_ratio)
         turn_s = engine.kernel_ratio * kernels_s + engine.host_step_s
         step_s = (turn_s + engine.host_sequence_s * share) * self.uneven
         # 2. A prompt adds its tokens to those generated, in as many pieces as their room asks for.
         tokens = requests.input_tokens
-        room = np.maximum(engine.max_batched_tokens - share, engine.block_tokens)
+        room = np.maximum(engine.max_batched_tokens - beside, engine.block_tokens)
         pieces = np.ceil(tokens / room)
-        together_s = along(TOKENS, self.tokens_s, rows, share + tokens / pieces)
+        together_s = along(TOKENS, self.tokens_s, rows, beside + tokens / pieces)
         products_s = pieces * (together_s - alone_s) + (pieces - 1.0) * self.launch_s
         kernels_s = engine.prompt_ratio * (products_s + self.attention_s)
         # 3. Steps with prompts replay no captured graph: the device also waits for launches.
@@ -147,7 +152,8 @@ class Server:
         beneath_s = step_s * np.minimum(tokens / room, pieces)
         full_s = busy_s * room / tokens
         most = full_s / (full_s + step_s)
-        return Turns(step_s, added_s, pieces, busy_s, busy_s + beneath_s, most)
+        turn_s = busy_s + beneath_s
+        return Turns(step_s, added_s, pieces, busy_s, turn_s, most, drafts.accepted)
 
 
 def closed_loop(

@@ -30,6 +30,7 @@ class StepTimes:
         lengths: of prompts, in tokens, ascending.
         attention_s: of a prompt of each of `lengths`.
         prompt_ratio: time of a prompt's kernels over that of kernels timed alone.
+        accepted: mean tokens that a step yields for a request, more than 1 with speculation.
     """
 
     base_s: list[float]
@@ -40,6 +41,7 @@ class StepTimes:
     lengths: Array
     attention_s: Array
     prompt_ratio: float
+    accepted: float = 1.0
 
     @classmethod
     def build(cls, tables: Tables, engine: Engine, row: int) -> StepTimes:
@@ -53,14 +55,18 @@ class StepTimes:
         tokens_s = tables.tokens(engine.experts_ratio)
         one = np.full(most + 1, row)
         index, part = place(BATCHES, share)
-        kernels = along(TOKENS, tokens_s, one, share) + along(BATCHES, tables.heads_s, one, share)
+        drafts = engine.speculation
+        checked = share * (drafts.tokens + 1.0)
+        kernels = along(TOKENS, tokens_s, one, checked)
+        kernels = kernels + along(BATCHES, tables.heads_s, one, checked)
         # 1. Attention over two contexts gives its line in the positions of all requests.
         near, far = (_attention(tables, row, index, part, context) for context in _CONTEXT_TOKENS)
         slope = (far - near) / (_CONTEXT_TOKENS[1] - _CONTEXT_TOKENS[0])
-        kernels = kernels + near - slope * _CONTEXT_TOKENS[0]
+        drafted = 1.0 + drafts.tokens * drafts.draft_ratio
+        kernels = (kernels + near - slope * _CONTEXT_TOKENS[0]) * drafted
         host_s = engine.host_step_s + engine.host_sequence_s * share
         base_s = (engine.kernel_ratio * kernels + host_s) * uneven
-        slope_s = engine.kernel_ratio * slope * uneven / np.maximum(requests, 1.0)
+        slope_s = engine.kernel_ratio * drafted * slope * uneven / np.maximum(requests, 1.0)
         # 2. Tokens of a step are divided over ranks and stages, as prompts of several requests are.
         limit = int(engine.max_batched_tokens * ranks) + most
         counts = np.arange(limit + 1, dtype=np.float64)
@@ -76,6 +82,7 @@ class StepTimes:
             CONTEXTS,
             attention_s,
             engine.prompt_ratio,
+            drafts.accepted,
         )
 
     def prompts_s(self, tokens: NDArray[np.float64], past: Array | float = 0.0) -> Array:

@@ -37,6 +37,9 @@ def _vllm(replica: Replica, engine: Engine) -> str:
         f"--max-num-batched-tokens {engine.max_batched_tokens}",
         f"--max-num-seqs {engine.max_sequences}",
     ]
+    if engine.speculation.tokens:
+        drafts = f'{{"num_speculative_tokens": {engine.speculation.tokens}}}'
+        parts.append(f"--speculative-config '{drafts}'")
     return " ".join(parts)
 
 
@@ -58,6 +61,8 @@ def _sglang(replica: Replica, engine: Engine) -> str:
         f"--mem-fraction-static {engine.memory_ratio:g}",
         f"--chunked-prefill-size {engine.max_batched_tokens}",
     ]
+    if engine.speculation.tokens:
+        parts.append(f"--speculative-num-draft-tokens {engine.speculation.tokens + 1}")
     return " ".join(parts)
 
 

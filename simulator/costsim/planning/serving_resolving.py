@@ -14,7 +14,7 @@ from costsim.costs.prices import PriceChoice, price_for
 from costsim.documents import Document
 from costsim.errors import CostsimError, Problem, SpecError
 from costsim.hardware import System, load_hardware
-from costsim.inference.engines import Engine, load_engine
+from costsim.inference.engines import Engine, Speculation, load_engine
 from costsim.inference.formats import format_named
 from costsim.inference.traffic import Traffic
 from costsim.planning.resolving import load_scenario_model
@@ -56,6 +56,14 @@ def resolve_service(scenario: ServingScenario, document: Document, folder: Path)
     attempt("model", ("model",), lambda: load_scenario_model(scenario.model, folder))
     engine = workload.engine if isinstance(workload, Serving) else "generic"
     attempt("engine", ("workload", "engine"), lambda: load_engine(engine))
+    if isinstance(workload, Serving) and workload.speculation is not None:
+        stated = workload.speculation
+        place = ("workload", "speculation", "accepted")
+        attempt(
+            "speculation",
+            place,
+            lambda: Speculation(stated.tokens, stated.accepted, stated.draft),
+        )
     for index, name in enumerate(hardware.precision):
         place = ("hardware", "precision", index)
         attempt(f"precision {index}", place, partial(format_named, name))
@@ -74,12 +82,15 @@ def resolve_service(scenario: ServingScenario, document: Document, folder: Path)
         attempt("context", ("workload",), check)
     if problems:
         raise SpecError(problems)
+    profile: Engine = found["engine"]
+    if "speculation" in found:
+        profile = replace(profile, speculation=found["speculation"])
     number = range(len(hardware.system))
-    stated = scenario.site.pue
-    pue = pue_for() if stated is None else Pue(stated, stated, stated, "stated", "the scenario")
+    own = scenario.site.pue
+    pue = pue_for() if own is None else Pue(own, own, own, "stated", "the scenario")
     return ResolvedService(
         found["model"],
-        found["engine"],
+        profile,
         tuple(found[f"system {i}"] for i in number),
         tuple(found[f"price {i}"] for i in number),
         found["traffic"],

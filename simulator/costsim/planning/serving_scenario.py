@@ -35,6 +35,17 @@ class Objectives(Spec):
     """Share of requests in percent that must keep within."""
 
 
+class Drafts(Spec):
+    """Speculative decoding: tokens that a draft model or extra heads propose, checked together."""
+
+    tokens: PositiveInt
+    """Tokens drafted a step."""
+    accepted: Annotated[float, Field(ge=1)]
+    """Mean tokens that a step yields, its own included (the acceptance length)."""
+    draft: Ratio = 0.05
+    """Time of drafting one token over that of a step of the model, such as `5 %`."""
+
+
 class Serving(Spec):
     """Requests to answer."""
 
@@ -59,6 +70,8 @@ class Serving(Spec):
     """Objectives; without any, only throughput and memory decide."""
     engine: str = "vllm"
     """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
+    speculation: Drafts | None = None
+    """Speculative decoding."""
 
     @model_validator(mode="after")
     def _lengths(self) -> Serving:
