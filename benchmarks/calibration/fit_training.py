@@ -111,7 +111,7 @@ class Item:
 def prepare(runs: Iterable[Run], predictions: Iterable[Prediction | str]) -> list[Item]:
     grouped: dict[Job, list[tuple[Run, Prediction, float]]] = {}
     for run, prediction in zip(runs, predictions, strict=True):
-        if isinstance(prediction, str):
+        if isinstance(prediction, str) or not prediction.configuration.tells_constants:
             continue
         step_s = measured_step_time_s(run, prediction)
         if step_s:

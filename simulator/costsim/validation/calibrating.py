@@ -148,7 +148,7 @@ def calibrate(path: str | Path) -> Calibration:
         raise SpecError(f"{Path(path).name} holds {file.kind} runs, not runs of training")
     rows: dict[Job, list[_Row]] = defaultdict(list)
     for run, prediction in zip(file.runs, predict(file.runs), strict=True):
-        if isinstance(prediction, str):
+        if isinstance(prediction, str) or prediction.configuration.guessed:
             continue
         if measured_s := measured_step_time_s(run, prediction):
             row = run.group, measured_s, prediction.strategy, prediction.share

@@ -87,6 +87,11 @@ class Configuration:
         """Whether its step is the one that the row measured."""
         return len(self.given) == len(_EXTENT)
 
+    @property
+    def tells_constants(self) -> bool:
+        """Whether constants can be fitted on it: what is trained, on what, is all its own."""
+        return self.own_step and not self.guessed
+
 
 def configuration_of(run: Run) -> Configuration | str:
     """Return the configuration of a row, or why it cannot be predicted."""
