@@ -248,9 +248,9 @@ def document(runs: list[Run], steps: list[Scored], memory: list[Scored]) -> str:
         "Rows without a shape, a sequence or a batch are predicted for the catalog's model of that "
         "name, or for a decoder of the usual proportions of their size, and a usual sequence and "
         "batch (docs/validation.md). No constant is fitted on them, and they count in no figure "
-        "above. Transformer-XL runs on plain PyTorch, whose copies, masks and shifts of relative "
-        "scores are more than of the examples that its profile was fitted on; of whole "
-        "projects, speed includes what went wrong.\n",
+        "above. Transformer-XL runs on plain PyTorch by a profile fitted on other examples, and is "
+        "estimated too fast in 16 bits; why is not established. Of whole projects, speed includes "
+        "what went wrong.\n",
         *assumed(entries, fitted),
         "\n## What is not predicted\n",
         *unpredicted(entries, len(runs)),
