@@ -32,7 +32,7 @@ from costsim.training.profile import profile
 from costsim.training.software import software
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
-from costsim.training.traffic import data_parallel
+from costsim.training.traffic import data_parallel, pipeline_transfer
 from costsim.validation.predict import Prediction, predict
 from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import Run, read_runs
@@ -129,11 +129,13 @@ def prepare(runs: Iterable[Run], predictions: Iterable[Prediction | str]) -> lis
             targets.append((run, prediction, step_s, terms))
         strategies = Strategies.of(rows)
         profiled, _ = profile(job, strategies)
-        held = stages(job.model.blocks(), strategies.pp, strategies.vp)
+        held = stages(job.model, strategies.pp, strategies.vp, strategies.copies)
         micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
         data = data_parallel(job, strategies, held, profiled, micro_batches)
         hidden = next(float(np.max(b.source.elements)) for b in job.model.blocks())
-        items.append(Item(job, strategies, (held, profiled, data, micro_batches, hidden), targets))
+        boundary_s, _ = pipeline_transfer(job, strategies, hidden)
+        rest = held, profiled, data, micro_batches, boundary_s
+        items.append(Item(job, strategies, rest, targets))
     return items
 
 

@@ -149,7 +149,7 @@ def test_overlap_never_beats_computing_nor_any_exchange(
     plain = replace(plain, system=slower)
     chosen = Strategies.of([strategy(division, switch, "1f1b")])
     profiled, _ = profile(plain, chosen)
-    held = stages(plain.model.blocks(), chosen.pp, chosen.vp)
+    held = stages(plain.model, chosen.pp, chosen.vp, chosen.copies)
     micro_batches = plain.global_batch / (chosen.dp * chosen.micro_batch)
     data = data_parallel(plain, chosen, held, profiled, micro_batches)
     present = held.many > 0

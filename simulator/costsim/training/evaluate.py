@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from costsim.architectures.architecture import backward_flops, forward_flops
-from costsim.architectures.workload import Workload
+from costsim.architectures.architecture import Architecture, backward_flops, forward_flops
+from costsim.architectures.workload import Execution, Workload
 from costsim.training.job import Job
 from costsim.training.memory import Memory, memory
 from costsim.training.profile import Profile, profile
+from costsim.training.reductions import over_blocks, over_types, total
 from costsim.training.stages import Stages, stages
 from costsim.training.strategy import Column, Strategies
 from costsim.training.timing import TIME_PARTS, step_times
@@ -46,9 +48,8 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     """Evaluate every strategy for one step of `job`. Nothing is filtered."""
     profiled, kinds = profile(job, strategies)
     parts = [block.part for block in kinds]
-    units = job.model.blocks()
-    held = stages(units, strategies.pp, strategies.vp, strategies.copies)
-    hidden = float(units[0].source.elements)
+    held = stages(job.model, strategies.pp, strategies.vp, strategies.copies)
+    hidden = stream_width(job.model)
     model_flops, recompute_flops = _flops(job, strategies)
     chunks = [
         _Chunk.of(job, strategies.take(some), held.take(some), profiled.take(some), parts, hidden)
@@ -61,9 +62,9 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     )
     return Evaluation(
         strategies=strategies,
-        step_time_s=np.sum(list(times.values()), axis=0),
+        step_time_s=total(times.values()),
         time_parts_s=times,
-        memory_bytes=np.concatenate([chunk.memory.total_bytes.max(axis=1) for chunk in chunks]),
+        memory_bytes=np.concatenate([over_types(chunk.memory.total_bytes) for chunk in chunks]),
         memory=space,
         stages=held,
         sent_bytes=_joined([chunk.sent for chunk in chunks]),
@@ -93,10 +94,11 @@ class _Chunk:
     ) -> _Chunk:
         micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
         data = data_parallel(job, strategies, held, profiled, micro_batches)
+        boundary_s, boundary_bytes = pipeline_transfer(job, strategies, hidden)
         return cls(
-            step_times(job, strategies, held, profiled, data, micro_batches, hidden),
+            step_times(job, strategies, held, profiled, data, micro_batches, boundary_s),
             memory(job, strategies, held, profiled, parts),
-            _sent(job, strategies, held, profiled, data, micro_batches, hidden),
+            _sent(strategies, held, profiled, data, micro_batches, boundary_bytes),
         )
 
 
@@ -105,48 +107,61 @@ def _joined(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _sent(
-    job: Job,
     strategies: Strategies,
     held: Stages,
     profiled: Profile,
     data: DataTraffic,
     micro_batches: Column,
-    hidden: float,
+    boundary_bytes: Column,
 ) -> dict[str, Column]:
     """Bytes that a device of the busiest stage sends in a step, by axis."""
     again = np.where(strategies.recompute == 2, 1.5, 1.0)  # forward exchanges happen twice
 
-    def staged(figures: np.ndarray) -> Column:
-        passed = np.einsum("rtk,kr->rt", held.counts, figures).max(axis=1)
-        return passed / strategies.copies
+    def passed(figures: np.ndarray) -> Column:
+        if not figures.any():
+            return np.zeros(len(strategies))
+        staged = over_types(over_blocks(held.counts, profiled.gather(figures)))
+        return micro_batches * again * staged / strategies.copies
 
-    _, boundary = pipeline_transfer(job, strategies, hidden)
     return {
-        "tp": micro_batches * again * staged(profiled.gather(profiled.tensor_bytes)),
-        "cp": micro_batches * again * staged(profiled.gather(profiled.context_bytes)),
-        "ep": micro_batches * again * staged(profiled.gather(profiled.expert_bytes)),
-        "pp": micro_batches * 2 * strategies.vp * boundary,
-        "dp": data.sent_bytes.max(axis=1),
+        "tp": passed(profiled.tensor_bytes),
+        "cp": passed(profiled.context_bytes),
+        "ep": passed(profiled.expert_bytes),
+        "pp": micro_batches * 2 * strategies.vp * boundary_bytes,
+        "dp": over_types(data.sent_bytes),
     }
 
 
 def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
     """Return a step's FLOPs without recomputation, and what that adds to each strategy."""
-    blocks = job.model.blocks(Workload(1, job.sequence))
+    model, full, core = _sample_flops(job.model, job.sequence, job.software.execution)
+    core = core * job.global_batch if job.software.attention == "unfused" else 0.0
+    modes = [strategies.recompute == 1, strategies.recompute == 2]
+    return model * job.global_batch, np.select(modes, [core, full * job.global_batch], 0.0)
+
+
+@lru_cache(maxsize=64)
+def _sample_flops(
+    model: Architecture, sequence: int, execution: Execution
+) -> tuple[float, float, float]:
+    """Return FLOPs of one sample's step, of its layers forward, and of attention in them."""
+    blocks = model.blocks(Workload(1, sequence))
     layers = tuple(block for block in blocks if block.part == "layer")
-    model = float(forward_flops(blocks) + backward_flops(blocks)) * job.global_batch
-    full = float(forward_flops(layers)) * job.global_batch
-    core = float(
-        sum(
-            block.count * work.flops
-            for block in layers
-            for operator in block.operators
-            if operator.role == "attention"
-            for work in operator.work("forward", job.software.execution)
-        )
-    ) * (job.global_batch if job.software.attention == "unfused" else 0)
-    added = np.select([strategies.recompute == 1, strategies.recompute == 2], [core, full], 0.0)
-    return model, added
+    core = sum(
+        block.count * work.flops
+        for block in layers
+        for operator in block.operators
+        if operator.role == "attention"
+        for work in operator.work("forward", execution)
+    )
+    whole = forward_flops(blocks) + backward_flops(blocks)
+    return float(whole), float(forward_flops(layers)), float(core)
+
+
+@lru_cache(maxsize=64)
+def stream_width(model: Architecture) -> float:
+    """Return the elements of one token in the residual stream, which stages pass on."""
+    return float(model.blocks()[0].source.elements)
 
 
 __all__ = ["TIME_PARTS", "Evaluation", "evaluate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.kernels import FORMATS
@@ -54,15 +55,7 @@ class Job:
         Recipes of 16 bits and fewer differ in which copies of weights and gradients a framework
         keeps.
         """
-        recipe = self.precision
-        if recipe.activation_bytes <= 2:
-            recipe = replace(recipe, **self.software.states_of(recipe.name))
-        if self.frozen:
-            weight_bytes = recipe.gathered_bytes
-            recipe = replace(
-                recipe, weight_bytes=weight_bytes, gradient_bytes=0, master_bytes=0, reduced_bytes=0
-            )
-        return recipe
+        return _recipe(self.precision, self.software, self.frozen)
 
     @property
     def narrow(self) -> bool:
@@ -80,3 +73,15 @@ class Job:
         if optimizer(self.optimizer).orthogonalizes and not self.frozen:
             return float(state_bytes_per_parameter("adam"))
         return self.moment_bytes
+
+
+@lru_cache(maxsize=64)
+def _recipe(recipe: Precision, software: Software, frozen: bool) -> Precision:
+    if recipe.activation_bytes <= 2:
+        recipe = replace(recipe, **software.states_of(recipe.name))
+    if frozen:
+        weight_bytes = recipe.gathered_bytes
+        recipe = replace(
+            recipe, weight_bytes=weight_bytes, gradient_bytes=0, master_bytes=0, reduced_bytes=0
+        )
+    return recipe

@@ -11,6 +11,7 @@ from costsim.training.offload import LAYERS_RESIDENT
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
+from costsim.training.reductions import largest_held, over_blocks, total
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
 
@@ -39,7 +40,7 @@ class Memory:
     @property
     def total_bytes(self) -> np.ndarray:
         """Bytes by strategy and stage type."""
-        return np.sum([self.parts[part] for part in MEMORY_PARTS], axis=0)
+        return total(self.parts[part] for part in MEMORY_PARTS)
 
 
 def memory(
@@ -54,8 +55,7 @@ def memory(
 
     def held(figures: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Sum a figure (blocks, strategies) over the blocks of each stage type."""
-        weights = counts if mask is None else counts * mask
-        return np.einsum("rtk,kr->rt", weights, figures)
+        return over_blocks(counts, figures if mask is None else figures * mask[:, None])
 
     dense = held(profile.gather(profile.weights))
     experts = held(profile.gather(profile.expert_weights))
@@ -103,9 +103,7 @@ def memory(
     host = np.zeros_like(kept_layers)
     if strategies.offload.any():
         gone = strategies.offloads("activations")[:, None]
-        largest_layer = np.max(
-            np.where(counts[..., layer] > 0, chosen.T[:, None, layer], 0), axis=2
-        )
+        largest_layer = largest_held(counts, chosen, layer)
         resident = np.minimum(kept_layers, LAYERS_RESIDENT * largest_layer)
         host = np.where(gone, kept_layers - resident, host)
         kept_layers = kept_layers - host
@@ -114,19 +112,19 @@ def memory(
         optimizer = np.where(paged, 0.0, optimizer)
     activations = kept_layers + held(chosen, stem) * stem_share + held(chosen, head)
 
-    largest = profile.gather(profile.transient_bytes)
-    has = counts > 0
-    gradient = np.max(np.where(has, largest.T[:, None, :], 0.0), axis=2)
+    gradient = largest_held(counts, profile.gather(profile.transient_bytes))
     # Full recomputation restores one layer's activations at a time.
-    restored = np.max(np.where(has & layer, kept[0].T[:, None, :], 0.0), axis=2)
-    restored = np.where(mode[:, None] == 2, restored, 0.0)
+    restored = gathered = np.zeros_like(gradient)
+    full = mode == 2
+    if full.any():
+        restored = largest_held(counts, kept[0] * full, layer)
     # ZeRO-3 gathers the weights of the layer at work and of the next, and holds one layer's
     # gradients until they are scattered.
-    per_layer = profile.gather(profile.weights + profile.expert_weights)
-    gathered = np.max(np.where(has, per_layer.T[:, None, :], 0.0), axis=2)
-    gathered = np.where(
-        zero >= 3, gathered * (2 * recipe.gathered_bytes + recipe.reduced_bytes), 0.0
-    )
+    sharded = strategies.zero == 3
+    if sharded.any():
+        per_layer = profile.gather(profile.weights + profile.expert_weights)
+        width = 2 * recipe.gathered_bytes + recipe.reduced_bytes
+        gathered = largest_held(counts, per_layer * sharded * width)
     found = {
         "weights": states(recipe.weight_bytes, 3),
         "gradients": gradients,
@@ -134,7 +132,7 @@ def memory(
         "activations": activations,
         "buffers": np.maximum(gradient, restored) + gathered,
     }
-    tensors = np.sum(list(found.values()), axis=0)
+    tensors = total(found.values())
     found["framework"] = software.context_bytes + software.reserve_ratio * tensors
     return Memory(
         {part: np.where(present, figure, 0.0) for part, figure in found.items()},

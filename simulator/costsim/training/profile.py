@@ -61,7 +61,7 @@ class Profile:
 
     def gather(self, figures: np.ndarray) -> np.ndarray:
         """Return `figures` (…, combinations) of each strategy (…, strategies)."""
-        return figures[..., self.which]
+        return np.take(figures, self.which, axis=-1)
 
     def take(self, index: np.ndarray | slice) -> Profile:
         """Return the profile of the strategies at `index`."""
@@ -106,7 +106,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
-            trained=_trained(local, rows),
+            trained=_trained(local, rows) if job.adapted else np.zeros_like(weights),
             update_flops=_update_flops(job, kinds),
         ),
         kinds,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from costsim.architectures.architecture import Architecture
 from costsim.architectures.block import Block
 from costsim.training.strategy import Column, distinct_rows
 
@@ -61,29 +63,29 @@ def chunk_lengths(depth: int, chunks: int) -> np.ndarray:
     return lengths
 
 
-def stages(blocks: Sequence[Block], pp: Column, vp: Column, copies: Column | None = None) -> Stages:
+def stages(model: Architecture, pp: Column, vp: Column, copies: Column) -> Stages:
     """Return the stage types of each row; devices with two `copies` hold a stage of each end."""
-    upto, stem, head = _layers(blocks)
-    copies = np.ones_like(pp) if copies is None else copies
     first, inverse = distinct_rows([pp, vp, copies])
     pairs = list(zip(pp[first], vp[first], copies[first], strict=True))
-    found = [_types(_contents(int(p), int(v), int(c), upto, stem, head)) for p, v, c in pairs]
+    found = [_types(model, int(p), int(v), int(c)) for p, v, c in pairs]
     width = max(len(many) for _, many, _ in found)
-    counts = np.zeros((len(pairs), width, len(stem)))
+    counts = np.zeros((len(pairs), width, found[0][0].shape[1]))
     many = np.zeros((len(pairs), width))
     position = np.zeros((len(pairs), width))
     for index, (some_counts, some_many, some_position) in enumerate(found):
         counts[index, : len(some_many)] = some_counts
         many[index, : len(some_many)] = some_many
         position[index, : len(some_many)] = some_position
-    return Stages(counts[inverse], many[inverse], position[inverse])
+    # Stored by block, whose counts of all rows are read together (see `reductions`).
+    by_block = np.ascontiguousarray(np.moveaxis(counts, -1, 0))[:, inverse]
+    return Stages(np.moveaxis(by_block, 0, -1), many[inverse], position[inverse])
 
 
 def types_of_stages(
-    held: Stages, row: int, blocks: Sequence[Block], pp: int, vp: int, copies: int = 1
+    held: Stages, row: int, model: Architecture, pp: int, vp: int, copies: int
 ) -> list[int]:
     """Return for each stage of a pipeline which of the stage types of `row` of `held` it is."""
-    of_stage = _contents(pp, vp, copies, *_layers(blocks))
+    of_stage = _contents(model, pp, vp, copies)
     ends = (0, pp - 1)
     kinds: list[int] = []
     for stage, contents in enumerate(of_stage):
@@ -97,7 +99,12 @@ def types_of_stages(
     return kinds
 
 
-def _types(held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@lru_cache(maxsize=4096)
+def _types(
+    model: Architecture, pp: int, vp: int, copies: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what stages of each type hold, how many there are, and the first of them."""
+    held = _contents(model, pp, vp, copies)
     # First and last stay types of their own: they hold other activations in flight.
     ends_mark = np.zeros((len(held), 1))
     ends_mark[0] += 1
@@ -108,12 +115,13 @@ def _types(held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return held[first], number, first
 
 
-def _layers(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@lru_cache(maxsize=64)
+def _layers(model: Architecture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the layers up to each place by kind, and the blocks of stem and head by kind.
 
     Counts of any run of layers are a difference of two rows of the first.
     """
-    kinds, order = distinct(blocks)
+    kinds, order = distinct(model.blocks())
     parts = [kinds[kind].part for kind in order]
     layers = np.array([kind for kind, part in zip(order, parts, strict=True) if part == "layer"])
     one_hot = np.zeros((len(layers) + 1, len(kinds)))
@@ -127,10 +135,9 @@ def _layers(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return np.cumsum(one_hot, axis=0), stem, head
 
 
-def _contents(
-    pp: int, vp: int, copies: int, upto: np.ndarray, stem: np.ndarray, head: np.ndarray
-) -> np.ndarray:
+def _contents(model: Architecture, pp: int, vp: int, copies: int) -> np.ndarray:
     """Return how many of each kind of block every device holds: (devices, kinds)."""
+    upto, stem, head = _layers(model)
     ends = np.concatenate([[0], np.cumsum(chunk_lengths(len(upto) - 1, pp * vp))])
     chunks = upto[ends[1:]] - upto[ends[:-1]]  # chunk c stands on stage c mod pp
     held = chunks.reshape(vp, pp, -1).sum(axis=0)

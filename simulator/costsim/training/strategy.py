@@ -148,6 +148,8 @@ def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.intp], NDArray[
     Columns hold non-negative whole numbers, so that a row is one number of mixed radix; sorting
     those is many times as fast as sorting rows.
     """
+    if len(columns[0]) == 1:
+        return np.zeros(1, np.intp), np.zeros(1, np.intp)
     key = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         whole = column.astype(np.int64)

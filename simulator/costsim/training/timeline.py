@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from costsim.training.evaluate import evaluate
+from costsim.training.evaluate import evaluate, stream_width
 from costsim.training.job import Job
 from costsim.training.playing import Kind, Piece, Played, Slot, orders, play
 from costsim.training.profile import profile
@@ -97,10 +97,9 @@ def timeline(job: Job, strategy: Strategy) -> Timeline:
     """Return one step of `strategy`, whose end is the evaluator's step time."""
     strategies = Strategies.of([strategy])
     evaluation = evaluate(job, strategies)
-    blocks = job.model.blocks()
     types = _stage_types(job, strategies, evaluation.stages)
     copies = int(strategies.copies[0])
-    kinds = types_of_stages(evaluation.stages, 0, blocks, strategy.pp, strategy.vp, copies)
+    kinds = types_of_stages(evaluation.stages, 0, job.model, strategy.pp, strategy.vp, copies)
     stages = [types[kind] for kind in kinds]
     micro_batches = job.global_batch // (strategy.dp * strategy.micro_batch)
     played = play(orders(strategy, micro_batches), lambda device, slot: stages[device].slot_s(slot))
@@ -144,8 +143,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
     overlapped_s = overlapped_experts_s(strategies, forward, backward, lost)
     updated_s = optimizer_s(job, strategies, held, profiled)
     updated_s = updated_s + paging_s(job, strategies, held, profiled, updated_s)
-    hidden = float(job.model.blocks()[0].source.elements)
-    once_s = float(pipeline_transfer(job, strategies, hidden)[0][0])
+    once_s = float(pipeline_transfer(job, strategies, stream_width(job.model))[0][0])
     chunks = float(strategies.vp[0])
     shown = 1 - job.software.overlap_pipeline_ratio
     found: list[_Stage] = []

@@ -16,9 +16,10 @@ from costsim.training.offload import host_rate_bytes_per_s
 from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import DUALPIPE, bubble_s
 from costsim.training.profile import Profile
+from costsim.training.reductions import over_blocks, over_types, total
 from costsim.training.stages import Stages
 from costsim.training.strategy import Column, Strategies
-from costsim.training.traffic import DataTraffic, pipeline_transfer
+from costsim.training.traffic import DataTraffic
 
 TIME_PARTS = (
     "matrix",
@@ -51,6 +52,7 @@ class Pass:
 
     parts_s: list[np.ndarray]
     recompute_s: np.ndarray
+    busy_s: np.ndarray  # of all that computes
     tensor_s: np.ndarray
     context_s: np.ndarray
     expert_s: np.ndarray
@@ -60,10 +62,6 @@ class Pass:
     hidden_s: dict[str, np.ndarray]
     room_s: np.ndarray  # of computation, behind which nothing is hidden yet
     weight_s: np.ndarray | None  # of gradients of weights, where a schedule needs it
-
-    @property
-    def busy_s(self) -> np.ndarray:
-        return np.sum(self.parts_s, axis=0) + self.recompute_s
 
     @property
     def total_s(self) -> np.ndarray:
@@ -78,20 +76,20 @@ def step_times(
     profiled: Profile,
     data: DataTraffic,
     micro_batches: Column,
-    hidden: float,
+    once: Column,
 ) -> dict[str, Column]:
     """Return seconds of a step by part, along its critical path: the slowest stage and the bubble.
 
-    `hidden` is the width of the residual stream, which stages pass on.
+    `once` is the time of passing a micro-batch over one boundary of stages, one way.
     """
     software, lost = job.software, job.lost
     rows = np.arange(len(strategies))
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
     overlapped = overlapped_experts_s(strategies, forward, backward, lost)
-    stage_s = forward.total_s + backward.total_s - overlapped
+    backward_s = backward.total_s
+    stage_s = forward.total_s + backward_s - overlapped
 
-    once, _ = pipeline_transfer(job, strategies, hidden)
     # A stage receives once forward and once backward for each chunk of each micro-batch.
     transfer = 2 * strategies.vp * once * (1 - software.overlap_pipeline_ratio)
 
@@ -104,13 +102,13 @@ def step_times(
         held.many,
         stage_s,
         slowest,
-        backward.total_s,
+        backward_s,
         backward.weight_s,
     )
     bubble = bubble + (strategies.pp - 1) * 2 * once / strategies.vp
 
     reduce_s, gather_s = exposed(job, data, forward, backward)
-    exchanged = (reduce_s + gather_s).max(axis=1)
+    exchanged = over_types(reduce_s + gather_s)
 
     updated = optimizer_s(job, strategies, held, profiled)
 
@@ -129,14 +127,14 @@ def step_times(
         "pipeline_bubble": bubble,
         "data_parallel": exchanged + critical(forward.waited_s + backward.waited_s),
         "offload": critical(forward.offload_s + backward.offload_s)
-        + paging_s(job, strategies, held, profiled, updated).max(axis=1),
-        "optimizer": updated.max(axis=1),
+        + over_types(paging_s(job, strategies, held, profiled, updated)),
+        "optimizer": over_types(updated),
         "host": critical(forward.host_s + backward.host_s) + software.step_s,
     }
     nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
     doublings = np.log2(nodes)
     waiting = lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
-    times["stragglers"] = np.sum(list(times.values()), axis=0) * waiting
+    times["stragglers"] = total(times.values()) * waiting
     return times
 
 
@@ -179,11 +177,13 @@ def one_pass(
     full = (strategies.recompute == 2)[:, None] & (way == 1)
     selective = (strategies.recompute == 1)[:, None] & (way == 1)
 
-    counts = held.counts / strategies.copies[:, None, None]
+    copies = strategies.copies
 
     def staged(figures: np.ndarray) -> np.ndarray:
         """Sum a figure (blocks, combinations) over the blocks that a micro-batch passes."""
-        return np.einsum("rtk,kr->rt", counts, profiled.gather(figures))
+        if not figures.any():
+            return np.zeros_like(held.many)
+        return over_blocks(held.counts, profiled.gather(figures) / copies)
 
     sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
     slowdown = np.array(
@@ -214,7 +214,7 @@ def one_pass(
     routed = staged(profiled.expert_s[way]) + staged(profiled.expert_s[0]) * full
 
     # What computes hides one transfer at a time: `room` is what is left to hide behind.
-    busy = np.sum(parts, axis=0) + again
+    busy = total([*parts, again])
     kept_apart = 1 - lost.contention_ratio
     # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
     behind = np.minimum(tensor * software.overlap_tensor_ratio, busy)
@@ -233,7 +233,7 @@ def one_pass(
     room = room - behind
     carried = np.zeros_like(busy)
     if strategies.offload.any():
-        gone = _carried_s(job, strategies, counts, profiled)
+        gone = _carried_s(job, strategies, held, profiled)
         behind = np.minimum(gone, room)
         hidden["host"] = behind * kept_apart
         room, carried = room - behind, gone - hidden["host"]
@@ -246,18 +246,16 @@ def one_pass(
     device = busy + exposed_s + context + routed
     host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
     return Pass(
-        parts, again, exposed_s, context, routed, waited, host, carried, hidden, room, weight
+        parts, again, busy, exposed_s, context, routed, waited, host, carried, hidden, room, weight
     )
 
 
-def _carried_s(
-    job: Job, strategies: Strategies, counts: np.ndarray, profiled: Profile
-) -> np.ndarray:
+def _carried_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
     """Seconds (strategies, types) of taking a micro-batch's activations to the host, or back."""
     modes = strategies.recompute.astype(int)
     kept = profiled.gather(profiled.kept_bytes)[modes, :, np.arange(len(modes))].T
-    gone = np.einsum("rtk,kr->rt", counts * profiled.layer, kept)
-    gone = gone / host_rate_bytes_per_s(job.system)
+    kept = kept * profiled.layer[:, None] / strategies.copies
+    gone = over_blocks(held.counts, kept) / host_rate_bytes_per_s(job.system)
     return np.where(strategies.offloads("activations")[:, None], gone, 0.0)
 
 
@@ -280,7 +278,7 @@ def paging_s(
 def _updated_elements(strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
     """Parameters (strategies, types) that one device updates."""
     weights = profiled.gather(profiled.weights + profiled.expert_weights)
-    whole: np.ndarray = np.einsum("rtk,kr->rt", held.counts, weights)
+    whole = over_blocks(held.counts, weights)
     shards = (strategies.dp * strategies.cp * strategies.copies / strategies.replicas)[:, None]
     return np.where(strategies.zero[:, None] > 0, whole / shards, whole)
 
@@ -290,10 +288,8 @@ def _accumulation_s(
 ) -> np.ndarray:
     """Seconds (strategies, types) of adding a micro-batch's gradients to those before it."""
     recipe = job.recipe
-    whole = np.einsum(
-        "rtk,kr->rt", held.counts, profiled.gather(profiled.weights + profiled.expert_weights)
-    )
-    whole = whole / strategies.copies[:, None]
+    weights = profiled.gather(profiled.weights + profiled.expert_weights)
+    whole = over_blocks(held.counts, weights / strategies.copies)
     shards = np.where(strategies.zero >= 2, strategies.dp * strategies.cp / strategies.replicas, 1)
     several = job.global_batch > strategies.dp * strategies.micro_batch
     moved = whole / shards[:, None] * (recipe.gathered_bytes + 2 * recipe.gradient_bytes)

@@ -9,6 +9,7 @@ import numpy as np
 from costsim.hardware.collectives import Operation, collective_time_s
 from costsim.training.job import Job
 from costsim.training.profile import Profile
+from costsim.training.reductions import over_blocks
 from costsim.training.stages import Stages
 from costsim.training.strategy import Column, Strategies
 
@@ -90,8 +91,8 @@ def _collectives(
 ) -> _Collectives:
     """Time the collectives that any of the ZeRO stages in `zero` needs."""
     recipe = job.recipe
-    dense = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.weights))
-    experts = np.einsum("rtk,kr->rt", stages.counts, profile.gather(profile.expert_weights))
+    dense = over_blocks(stages.counts, profile.gather(profile.weights))
+    experts = over_blocks(stages.counts, profile.gather(profile.expert_weights))
     replicas = strategies.replicas[:, None]
     group = (strategies.dp * strategies.cp * strategies.copies)[:, None] / replicas
     stride = strategies.tp[:, None]
@@ -110,11 +111,14 @@ def _collectives(
         )
 
     shard = (dense + experts) / group * recipe.reduced_bytes
+    between_s = np.zeros_like(dense)
+    if (replicas > 1).any():
+        between_s = collective_time_s(job.system, "all_reduce", shard, replicas, stride * group)
     return _Collectives(
         reduced_s=time("all_reduce", recipe.reduced_bytes, zero == 0),
         scattered_s=time("reduce_scatter", recipe.reduced_bytes, zero > 0),
         gathered_s=time("all_gather", recipe.gathered_bytes, zero > 0),
-        between_s=collective_time_s(job.system, "all_reduce", shard, replicas, stride * group),
+        between_s=between_s,
         ring_elements=dense * (group - 1) / group + experts * (expert_group - 1) / expert_group,
     )
 
@@ -126,12 +130,17 @@ def pipeline_transfer(job: Job, strategies: Strategies, hidden: float) -> tuple[
     already, the receiver gathers the shares (Narayanan et al. 2021, §4.1). Software that does not
     divide the boundary sends the whole from every rank.
     """
+    if not (strategies.pp > 1).any():
+        return np.zeros_like(strategies.pp), np.zeros_like(strategies.pp)
     elements = strategies.micro_batch * job.sequence / strategies.cp * hidden
     size = elements * job.recipe.activation_bytes
     stride = strategies.tp * strategies.cp * strategies.dp
     divided = (strategies.sp > 0) | job.software.divides_boundary
     sent = np.where(divided, size / strategies.tp, size)
     send = collective_time_s(job.system, "send_recv", sent, strategies.pp, stride)
-    gather = collective_time_s(job.system, "all_gather", size, strategies.tp, 1.0)
-    seconds = send + np.where(divided & (strategies.sp == 0), gather, 0.0)
+    gathers = divided & (strategies.sp == 0)
+    seconds = send
+    if gathers.any():
+        gather = collective_time_s(job.system, "all_gather", size, strategies.tp, 1.0)
+        seconds = send + np.where(gathers, gather, 0.0)
     return np.where(strategies.pp > 1, seconds, 0.0), np.where(strategies.pp > 1, sent, 0.0)

@@ -19,13 +19,14 @@ import numpy as np
 
 from costsim.errors import SpecError
 from costsim.hardware.calibration import class_of
+from costsim.training.evaluate import stream_width
 from costsim.training.job import Job
 from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
 from costsim.training.profile import profile
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies, Strategy
 from costsim.training.timing import step_times
-from costsim.training.traffic import data_parallel
+from costsim.training.traffic import data_parallel, pipeline_transfer
 from costsim.validation.predict import predict
 from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import read_runs
@@ -192,11 +193,11 @@ def calibrate(path: str | Path) -> Calibration:
 def _timed(job: Job, strategies: Strategies) -> tuple[Any, ...]:
     """Return what `step_times` takes after job and strategies."""
     profiled, _ = profile(job, strategies)
-    blocks = job.model.blocks()
-    held = stages(blocks, strategies.pp, strategies.vp, strategies.copies)
+    held = stages(job.model, strategies.pp, strategies.vp, strategies.copies)
     micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
     data = data_parallel(job, strategies, held, profiled, micro_batches)
-    return held, profiled, data, micro_batches, float(blocks[0].source.elements)
+    boundary_s, _ = pipeline_transfer(job, strategies, stream_width(job.model))
+    return held, profiled, data, micro_batches, boundary_s
 
 
 def _slopes(
