@@ -177,16 +177,18 @@ def _fits_nowhere(
         (float(weight_bytes(resolved.model, whole, Quantization(name, name))[0]), name)
         for name in names
     )
+    passes = scenario.workload.kind == "forward"  # of a model on each device
     rooms = ", ".join(
-        f"{system.devices_per_node} x "
+        f"{1 if passes else system.devices_per_node} x "
         f"{format_bytes(system.accelerator.memory_usable_bytes)} of `{system.id}`"
         for system in resolved.systems
     )
     return InfeasiblePlanError(
         f"{resolved.model.name} fits on no replica: {format_bytes(least)} of weights in {name} and "
-        f"the cache of a request, against {rooms}",
+        f"what a request needs, against {rooms}",
         location=document.locate(("hardware",), key=True),
-        hint="allow larger `replica_devices`, a narrower `precision`, or another `system`",
+        hint="allow a narrower `precision` or another `system`"
+        + ("" if passes else ", or larger `replica_devices`"),
     )
 
 
