@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 import numpy as np
 import pytest
+import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +69,32 @@ def test_one_server_with_exponential_service_waits_as_m_m_1() -> None:
     )
     wait = waits(served, arrival) - tokens.mean() / mean
     assert wait == pytest.approx(load / (1 - load), rel=0.01)
+
+
+def test_one_server_waits_as_in_simpy() -> None:
+    """The same arrivals and services give the same mean in a general event simulator."""
+    random = np.random.default_rng(4)
+    n, load, mean = 20_000, 0.8, 1000.0
+    arrival = np.cumsum(random.exponential(1.0 / load, n))
+    tokens = np.clip(np.rint(random.exponential(mean, n)), 1, 19_000)
+    served = simulate_replica(
+        step_times(0.0, token_s=1.0 / mean), Limits(1, 19_999), arrival, tokens, np.ones(n)
+    )
+    environment = simpy.Environment()
+    server = simpy.Resource(environment, capacity=1)
+    spent: list[float] = []
+
+    def request(at: float, service: float) -> Iterator[simpy.Event]:
+        yield environment.timeout(at)
+        with server.request() as turn:
+            yield turn
+            yield environment.timeout(service)
+        spent.append(environment.now - at)
+
+    for at, service in zip(arrival, tokens / mean, strict=True):
+        environment.process(request(float(at), float(service)))
+    environment.run()
+    assert waits(served, arrival) == pytest.approx(np.mean(spent), rel=1e-9)
 
 
 def test_several_servers_wait_as_m_m_c() -> None:
