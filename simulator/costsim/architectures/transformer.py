@@ -74,9 +74,7 @@ class Transformer:
     def cache(self, batch: Number, tokens: Number) -> tuple[tuple[CacheTensor, Number], ...]:
         """Return each cached tensor of one layer with how many layers hold one like it."""
         return tuple(
-            (tensor, count)
-            for layer, count in self.layers
-            for tensor in layer.cache(batch, tokens)
+            (tensor, count) for layer, count in self.layers for tensor in layer.cache(batch, tokens)
         )
 
     def _stem(self, workload: Workload) -> tuple[Operator, ...]:
