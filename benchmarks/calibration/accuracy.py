@@ -249,7 +249,7 @@ def document(runs: list[Run], steps: list[Scored], memory: list[Scored]) -> str:
         "name, or for a decoder of the usual proportions of their size, and a usual sequence and "
         "batch (docs/validation.md). No constant is fitted on them, and they count in no figure "
         "above. Transformer-XL runs on plain PyTorch by a profile fitted on other examples, and is "
-        "estimated too fast in 16 bits; why is not established. Of whole projects, speed includes "
+        "estimated too fast but in fp32; why is not established. Of whole projects, speed includes "
         "what went wrong.\n",
         *assumed(entries, fitted),
         "\n## What is not predicted\n",
