@@ -85,6 +85,18 @@ def test_padding_takes_steps_that_packing_spares() -> None:
     assert padded.best.value("tokens_per_s") == pytest.approx(packed.best.value("tokens_per_s") / 4)
 
 
+def test_states_in_the_host_are_checkpointed_all_the_same() -> None:
+    strategy = {"tp": 1, "pp": 1, "micro_batch": 1, "zero": 1, "recompute": "none"}
+    plain, paged = (
+        costsim.plan(BASE | {"strategy": strategy | {"offload": offload}})
+        for offload in ("none", "optimizer")
+    )
+    assert parts(paged)["optimizer"] == 0 < parts(plain)["optimizer"]
+    kept = [found.best.goodput.checkpoint_interval_s for found in (plain, paged)]
+    assert kept[0] == kept[1]
+    assert paged.best.value("step_time_s") > plain.best.value("step_time_s")
+
+
 def test_unknown_target_is_an_error_at_its_place() -> None:
     with pytest.raises(SpecError) as error:
         planned(adapter={"targets": ["z_proj"]})

@@ -38,7 +38,8 @@ class Costing:
         """Return what interruptions leave of the time of a strategy."""
         failures = self.scenario.failures
         parts = evaluation.memory.parts
-        state = parts["weights"][row].max() + parts["optimizer"][row].max()
+        offloaded = evaluation.memory.host_parts["optimizer"]
+        state = parts["weights"][row].max() + (parts["optimizer"] + offloaded)[row].max()
         rates = reliability(
             float(state),
             device_mtbf_s=failures.device_mtbf,

@@ -58,7 +58,7 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     times = _joined([chunk.times for chunk in chunks])
     space = Memory(
         _joined([chunk.memory.parts for chunk in chunks]),
-        np.concatenate([chunk.memory.host_bytes for chunk in chunks]),
+        _joined([chunk.memory.host_parts for chunk in chunks]),
     )
     return Evaluation(
         strategies=strategies,

@@ -35,7 +35,12 @@ class Memory:
     """
 
     parts: dict[str, np.ndarray]
-    host_bytes: np.ndarray  # what a device keeps in its host's memory
+    host_parts: dict[str, np.ndarray]  # those of them that a device keeps in its host's memory
+
+    @property
+    def host_bytes(self) -> np.ndarray:
+        """Bytes in the host's memory by strategy and stage type."""
+        return total(self.host_parts.values())
 
     @property
     def total_bytes(self) -> np.ndarray:
@@ -100,15 +105,16 @@ def memory(
         moments = float(state_bytes_per_parameter(job.optimizer))
         optimizer = optimizer + (job.precision.master_bytes + moments) * adapters
     kept_layers = held(chosen, layer) * layers_share
-    host = np.zeros_like(kept_layers)
+    nothing = np.zeros_like(kept_layers)
+    host = {"optimizer": nothing, "activations": nothing}
     if strategies.offload.any():
         gone = strategies.offloads("activations")[:, None]
         largest_layer = largest_held(counts, chosen, layer)
         resident = np.minimum(kept_layers, LAYERS_RESIDENT * largest_layer)
-        host = np.where(gone, kept_layers - resident, host)
-        kept_layers = kept_layers - host
+        host["activations"] = np.where(gone, kept_layers - resident, 0.0)
+        kept_layers = kept_layers - host["activations"]
         paged = strategies.offloads("optimizer")[:, None]
-        host = host + np.where(paged, optimizer, 0.0)
+        host["optimizer"] = np.where(paged, optimizer, 0.0)
         optimizer = np.where(paged, 0.0, optimizer)
     activations = kept_layers + held(chosen, stem) * stem_share + held(chosen, head)
 
@@ -136,5 +142,5 @@ def memory(
     found["framework"] = software.context_bytes + software.reserve_ratio * tensors
     return Memory(
         {part: np.where(present, figure, 0.0) for part, figure in found.items()},
-        np.where(present, host, 0.0),
+        {part: np.where(present, figure, 0.0) for part, figure in host.items()},
     )
