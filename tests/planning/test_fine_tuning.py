@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import costsim
-from costsim.errors import SpecError
+from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.planning.plans import Plan
 
 BASE: dict[str, Any] = {
@@ -95,6 +95,21 @@ def test_states_in_the_host_are_checkpointed_all_the_same() -> None:
     kept = [found.best.goodput.checkpoint_interval_s for found in (plain, paged)]
     assert kept[0] == kept[1]
     assert paged.best.value("step_time_s") > plain.best.value("step_time_s")
+
+
+def test_a_host_that_is_full_is_no_plan() -> None:
+    # A device's share is 256 GB; 12 bytes of states a parameter take 105, activations the rest.
+    axes = {"tp": 8, "pp": 1, "sp": True, "recompute": "none", "offload": "all"}
+    workload = BASE["workload"] | {"sequence": 4096}
+
+    def planned_by(micro_batch: int) -> Plan:
+        strategy = axes | {"micro_batch": micro_batch}
+        changed = {"model": "llama-3.1-70b", "strategy": strategy, "workload": workload}
+        return costsim.plan(BASE | changed)
+
+    assert planned_by(4).best.strategy.offload == "all"
+    with pytest.raises(InfeasiblePlanError, match="host's memory"):
+        planned_by(16)
 
 
 def test_unknown_target_is_an_error_at_its_place() -> None:

@@ -77,6 +77,12 @@ def search(
                 beyond.sum()
             )
         feasible &= ~beyond
+        if beyond.any() and not feasible.any():
+            raise InfeasiblePlanError(
+                f"what {job.model.name} offloads does not fit in the host's memory: each device "
+                f"has {format_bytes(host)} of it",
+                hint="offload less, or use more devices",
+            )
     if not feasible.any():
         raise _too_large(job, evaluation, capacity, device_counts)
     order = np.flatnonzero(feasible)
