@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -118,6 +119,41 @@ def simulate(
     parts = [part for part in traffic.dealt(replicas) if len(part)]
     limits, times = deployment.limits, deployment.times
     return measured([(part, _serve(times, limits, part)) for part in parts], objective)
+
+
+def simulate_mixed(
+    fleet: Sequence[tuple[Deployed, int, float]],
+    traffic: Traffic,
+    objective: Objective | None = None,
+) -> Measured:
+    """Serve `traffic` on replicas of several kinds, which get requests in proportion to a rate.
+
+    Args:
+        fleet: kinds, replicas of each, and the rate of a replica.
+        traffic: of all of them.
+        objective: promised.
+
+    Raises:
+        SpecError: if there is no replica, or a request is more than one holds.
+    """
+    rates = np.array([rate for _, replicas, rate in fleet for _ in range(replicas)])
+    kinds = [kind for kind, replicas, _ in fleet for _ in range(replicas)]
+    if not kinds:
+        raise SpecError("a fleet needs at least one replica")
+    # A replica of share w is due every 1/w requests, the first time at a place of its own.
+    shares, number = rates / rates.sum(), len(traffic)
+    starts = (np.arange(len(kinds)) + 0.5) / len(kinds)
+    turns = [
+        (np.arange(int(number * w) + 2) + at) / w for w, at in zip(shares, starts, strict=True)
+    ]
+    owner = np.repeat(np.arange(len(kinds)), [len(one) for one in turns])
+    owner = owner[np.argsort(np.concatenate(turns), kind="stable")][:number]
+    served: list[tuple[Traffic, Served]] = []
+    for index, kind in enumerate(kinds):
+        part = traffic.part(np.flatnonzero(owner == index))
+        if len(part):
+            served.append((part, _serve(kind.times, kind.limits, part)))
+    return measured(served, objective)
 
 
 def simulate_disaggregated(

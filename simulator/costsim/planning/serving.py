@@ -25,6 +25,8 @@ from costsim.planning.serving_capacity import (
     replicas_for,
     sensitivity,
 )
+from costsim.planning.serving_mix import most_carried
+from costsim.planning.serving_mixing import best_mix, kinds_of
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
 from costsim.planning.serving_scenario import ServingScenario
@@ -34,6 +36,7 @@ from costsim.units import format_bytes, format_duration
 
 _TRIED = 3  # layouts of a device and format that are simulated, cheapest first
 _MOST_REPLICAS = 4096
+_CHEAPER = 0.999  # of a fleet of equal replicas, below which a mix is worth its trouble
 
 
 def plan_serving(
@@ -57,17 +60,33 @@ def plan_serving(
     scenario = parse_as(document, ServingScenario)
     resolved = resolve_service(scenario, document, folder)
     service = service_of(scenario, resolved)
+    limits = scenario.hardware.available or {}
+    available = {
+        system.id: limits[name]
+        for name, system in zip(scenario.hardware.system, resolved.systems, strict=True)
+        if name in limits
+    }
     found = [
         (kind, price)
         for system, price in zip(resolved.systems, resolved.prices, strict=True)
         for kind in service.replicas(system)
+        if kind.layout.devices <= available.get(system.id, kind.layout.devices)
     ]
     if not found:
         raise _fits_nowhere(scenario, resolved, document)
-    candidates = _candidates(scenario, resolved, service, found)
-    if not candidates:
+    sized = _candidates(scenario, resolved, service, found)
+    if not sized:
         raise _too_slow(scenario, resolved, service, found, document)
+    enough = [
+        one for one in sized if one.devices <= available.get(one.replica.system.id, one.devices)
+    ]
+    candidates = _best_of_groups(enough or sized)
     best = min(candidates, key=lambda one: (one.usd_per_hour, one.devices, one.label))
+    mix = best_mix(sized, service, resolved.traffic, scenario, available)
+    if mix is None and not enough:
+        raise _too_few(sized, scenario, available, document)
+    if mix is not None and enough and mix.usd_per_hour >= best.usd_per_hour * _CHEAPER:
+        mix = None
     deployment, traffic = service.deployment(best.replica), resolved.traffic
     return ServingPlan(
         name=scenario.name,
@@ -82,6 +101,7 @@ def plan_serving(
         grid=resolved.grid,
         generates=scenario.workload.kind == "inference",
         pools=_pools(resolved, service, best),
+        mix=mix,
         notes=_notes(scenario, resolved, best),
     )
 
@@ -102,7 +122,7 @@ def _candidates(
     service: Service,
     found: list[tuple[Replica, PriceChoice]],
 ) -> list[ServingCandidate]:
-    """Return the best of each device and format, sized by simulation."""
+    """Return the layouts of each device and format that promise most, sized by simulation."""
     rate = scenario.workload.requests_per_s
     groups: dict[tuple[str, Quantization], list[tuple[int, Replica, PriceChoice]]] = {}
     for kind, price in found:
@@ -113,7 +133,6 @@ def _candidates(
     result: list[ServingCandidate] = []
     for members in groups.values():
         members.sort(key=lambda one: (one[0] * one[1].layout.devices, one[1].layout.devices))
-        best: ServingCandidate | None = None
         for start, kind, price in members[:_TRIED]:
             sized = replicas_for(
                 service.deployment(kind),
@@ -124,12 +143,18 @@ def _candidates(
             )
             if sized is None:
                 continue
-            one = _costed(scenario, resolved, service, kind, price, sized)
-            if best is None or one.usd_per_hour < best.usd_per_hour:
-                best = one
-        if best is not None:
-            result.append(best)
+            result.append(_costed(scenario, resolved, service, kind, price, sized))
     return result
+
+
+def _best_of_groups(sized: list[ServingCandidate]) -> list[ServingCandidate]:
+    """Return the cheapest of each device and format, the first of equal ones."""
+    best: dict[tuple[str, Quantization], ServingCandidate] = {}
+    for one in sized:
+        key = (one.replica.system.id, one.replica.quantization)
+        if key not in best or one.usd_per_hour < best[key].usd_per_hour:
+            best[key] = one
+    return list(best.values())
 
 
 def _costed(
@@ -189,6 +214,27 @@ def _fits_nowhere(
         location=document.locate(("hardware",), key=True),
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
+    )
+
+
+def _too_few(
+    sized: list[ServingCandidate],
+    scenario: ServingScenario,
+    available: Mapping[str, int],
+    document: Document,
+) -> InfeasiblePlanError:
+    """Say what all available devices carry together."""
+    kinds = kinds_of(sized, scenario.workload.requests_per_s)
+    most = most_carried(kinds, scenario.hardware.spare, available)
+    nearest = min(sized, key=lambda one: one.devices / available[one.replica.system.id])
+    identity = nearest.replica.system.id
+    return InfeasiblePlanError(
+        f"too few devices are available for {scenario.workload.requests_per_s:g} requests a "
+        "second, whichever are mixed",
+        location=document.locate(("hardware", "available"), key=True),
+        hint=f"nearest: all together carry {max(most, 0.0):.3g} requests a second with "
+        f"{scenario.hardware.spare} spare; of `{identity}` alone {nearest.devices} are needed, "
+        f"{available[identity]} are available",
     )
 
 

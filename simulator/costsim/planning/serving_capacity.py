@@ -31,6 +31,11 @@ class Sized:
     simulated: int
 
 
+def keeps(found: Measured, objective: Objective) -> bool:
+    """Return whether a fleet keeps `objective` and its queue does not grow."""
+    return found.meets(objective) and found.growth_ratio <= _GROWTH
+
+
 def replicas_for(
     deployment: Deployed,
     traffic: Traffic,
@@ -53,7 +58,7 @@ def replicas_for(
         if replicas not in seen:
             seen[replicas] = simulate(deployment, replicas, traffic, objective)
         one = seen[replicas]
-        return one.meets(objective) and one.growth_ratio <= _GROWTH
+        return keeps(one, objective)
 
     low, high = 0, max(1, min(start, most))
     while not fine(high):
@@ -110,7 +115,7 @@ def pools_for(
             found = simulate_disaggregated(
                 deployment, prompts, deployment, total - prompts, traffic, objective
             )
-            if found.meets(objective) and found.growth_ratio <= _GROWTH:
+            if keeps(found, objective):
                 return Pools(prompts, total - prompts, found)
     return None
 

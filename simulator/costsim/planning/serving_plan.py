@@ -14,6 +14,7 @@ from costsim.inference.intervals import serving_interval
 from costsim.inference.metrics import Measured, Objective
 from costsim.planning.serving_capacity import Day, Pools
 from costsim.planning.serving_flags import deploy_command
+from costsim.planning.serving_mix import Mix
 from costsim.planning.serving_search import Replica
 
 SCHEMA_VERSION = 1
@@ -144,7 +145,9 @@ class ServingPlan:
 
     `generates` is false where requests are samples that pass forward, whose only latency is that of
     the result; then a token stands for a sample. `pools` are the best replicas with prompts and
-    generation apart, at the busiest time; None where no split of about as many does it.
+    generation apart, at the busiest time; None where no split of about as many does it. `mix` is a
+    fleet of several kinds, where it is cheaper than `best` or there are too few devices of each
+    one alone: then it is the answer, and `best` is of one kind, were there enough.
     """
 
     name: str
@@ -159,6 +162,7 @@ class ServingPlan:
     grid: Grid
     generates: bool
     pools: Pools | None
+    mix: Mix | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -212,6 +216,7 @@ class ServingPlan:
                 "generation_replicas": self.pools.generation,
                 "measured": self.pools.measured.to_dict(),
             },
+            "mix": self.mix and self.mix.to_dict(),
             "searched": self.searched,
             "notes": list(self.notes),
         }

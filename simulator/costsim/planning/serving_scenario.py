@@ -112,6 +112,8 @@ class ServedOn(Spec):
 
     system: Names
     """Ids of systems or accelerators to compare."""
+    available: dict[str, PositiveInt] | None = None
+    """Devices of a `system` that there are at most, by its id; one left out has no limit."""
     precision: Names = ("bf16",)
     """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …"""
     cache: Literal["bf16", "fp8"] | None = None
@@ -122,6 +124,14 @@ class ServedOn(Spec):
     """Replicas beyond those needed, for when one fails."""
     autoscale: bool = True
     """Whether replicas are switched off when there are fewer requests."""
+
+    @model_validator(mode="after")
+    def _available(self) -> ServedOn:
+        for name in self.available or ():
+            if name not in self.system:
+                listed = ", ".join(f"`{one}`" for one in self.system)
+                raise ValueError(f"`available` names `{name}`, which `system` does not: {listed}")
+        return self
 
 
 class ServingScenario(Spec):

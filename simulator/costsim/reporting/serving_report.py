@@ -7,6 +7,7 @@ import json
 from importlib.metadata import version
 
 from costsim.inference.metrics import Measured
+from costsim.planning.serving_mix import Mix
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.reporting.model import (
     Answer,
@@ -41,6 +42,7 @@ def serving_report(plan: ServingPlan) -> Report:
                 f"{plan.searched} kinds of replica.",
                 (_compared(plan),),
             ),
+            *_mixed(plan),
             Section(
                 "Latency and load",
                 "What the same replicas measure when fewer or more requests come, simulated "
@@ -59,6 +61,45 @@ def serving_report(plan: ServingPlan) -> Report:
         provenance=_provenance(plan),
         notes=tuple(Note("assumption", text) for text in plan.notes),
     )
+
+
+def _mixed(plan: ServingPlan) -> tuple[Section, ...]:
+    """Show a fleet of several kinds beside the best of one, where it is the answer."""
+    mix = plan.mix
+    if mix is None:
+        return ()
+    kinds = (
+        Column("Device, format, layout"),
+        Column("Replicas", "count"),
+        Column("Devices", "count"),
+        Column("Requests/s/replica", "number"),
+        Column("Fewest of a day", "count"),
+        Column("An hour", "usd"),
+    )
+    hours = len(mix.day)
+    rows = tuple(
+        (
+            kind.label,
+            mix.replicas[i],
+            mix.replicas[i] * kind.devices,
+            kind.rate_per_s,
+            min(hour[i] for hour in mix.day),
+            sum(hour[i] for hour in mix.day) / hours * kind.usd_per_hour,
+        )
+        for i, kind in enumerate(mix.kinds)
+    )
+    fleets = (Column("Fleet"), Column("An hour", "usd"), *_latency_columns(plan))
+    beside = (
+        ("mixed", mix.usd_per_hour, *_latencies(plan, mix.measured)),
+        ("of one device", plan.best.usd_per_hour, *_latencies(plan, plan.best.measured)),
+    )
+    intro = (
+        "Requests are shared in proportion to what each kind carries; each hour runs the part "
+        "that carries its rate at least cost, even if as many of its largest replicas as are spare "
+        "fail."
+    )
+    compared = Table("Mixed and of one device", fleets, beside, chosen=0)
+    return (Section("Mixed fleet", intro, (Table("Kinds", kinds, rows), compared)),)
 
 
 def _apart(plan: ServingPlan) -> tuple[Section, ...]:
@@ -132,8 +173,55 @@ def _answer(plan: ServingPlan) -> Answer:
     held = f" {best.measured.attainment_ratio:.1%} of requests keep {promise}." if promise else ""
     spare = f" and {best.spare} spare" if best.spare else ""
     fleet = f"{best.replicas} replicas{spare} of {best.replica.label} ({best.devices} devices)"
+    if plan.mix is not None:
+        mix = plan.mix
+        if promise:
+            held = f" {mix.measured.attainment_ratio:.1%} of requests keep {promise}."
+        text = (
+            f"A mixed fleet serves it for {format_usd(mix.usd_per_hour)} an hour: {mix.label} "
+            f"({mix.devices} devices, spare ones included).{held}"
+        )
+        return Answer(text, _mixed_figures(plan, mix), (_alone(plan),))
     text = f"{fleet} serve it for {format_usd(best.usd_per_hour)} an hour.{held}"
     return Answer(text, _figures(plan), _reasons(plan))
+
+
+def _mixed_figures(plan: ServingPlan, mix: Mix) -> tuple[KeyFigure, ...]:
+    measured = mix.measured
+    cost = KeyFigure("Cost", mix.usd_per_hour * _HOURS_PER_MONTH, "usd", "a month")
+    if not plan.generates:
+        return (
+            cost,
+            KeyFigure("Price", mix.usd_per_mtok, "usd", "a million requests"),
+            KeyFigure("Latency, median", measured.e2e.median_s, "seconds"),
+            KeyFigure("Latency, 99th", measured.e2e.p99_s, "seconds"),
+        )
+    return (
+        cost,
+        KeyFigure("Price of a token", mix.usd_per_mtok, "usd", "a million, in and out"),
+        KeyFigure("TTFT, median", measured.ttft.median_s, "seconds"),
+        KeyFigure("TTFT, 99th", measured.ttft.p99_s, "seconds"),
+        KeyFigure("TPOT, median", measured.tpot.median_s, "seconds"),
+        KeyFigure("TPOT, 99th", measured.tpot.p99_s, "seconds"),
+    )
+
+
+def _alone(plan: ServingPlan) -> str:
+    """Say what a fleet of one device would be, of which the sections after the mix tell."""
+    best = plan.best
+    have = plan.scenario["hardware"].get("available", {})
+    systems = plan.scenario["hardware"]["system"]
+    return (
+        f"Of one device alone, {best.devices} devices of {best.replica.label} would cost "
+        f"{format_usd(best.usd_per_hour)} an hour"
+        + (
+            f" ({', '.join(f'{have[one]} of {one}' for one in systems if one in have)} are "
+            "available)"
+            if have
+            else ""
+        )
+        + "; the sections on latency, the day and deployment are of that fleet."
+    )
 
 
 def _figures(plan: ServingPlan) -> tuple[KeyFigure, ...]:
@@ -206,7 +294,8 @@ def _compared(plan: ServingPlan) -> Table:
         )
         for one in plan.candidates
     )
-    return Table("Fleets", columns, rows, chosen=plan.candidates.index(plan.best))
+    chosen = plan.candidates.index(plan.best) if plan.mix is None else None
+    return Table("Fleets", columns, rows, chosen=chosen)
 
 
 def _latency_columns(plan: ServingPlan) -> tuple[Column, ...]:
