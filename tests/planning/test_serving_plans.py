@@ -207,3 +207,25 @@ def test_a_cached_prefix_saves_devices() -> None:
     plain = plan_serving(changed(**long))
     cached = plan_serving(changed(**long, workload__cached=0.8))
     assert cached.best.devices < plain.best.devices
+
+
+@pytest.mark.parametrize(
+    ("engine", "flag"),
+    [
+        ("vllm", "--prefill-context-parallel-size 2"),
+        ("sglang", "--tp 4 --attn-cp-size 2"),
+        ("tensorrt-llm", "--cp_size 2"),
+    ],
+)
+def test_context_parallelism_is_planned_where_it_is_listed(engine: str, flag: str) -> None:
+    found = plan_serving(
+        changed(
+            workload__engine=engine,
+            hardware__system="h100",
+            hardware__replica_devices=4,
+            hardware__cp=2,
+        )
+    )
+    assert {str(one.replica.layout) for one in found.candidates} == {"tp2-cp2"}
+    assert found.to_dict()["best"]["layout"]["cp"] == 2
+    assert flag in found.to_dict()["best"]["deploy"]

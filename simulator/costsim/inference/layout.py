@@ -26,6 +26,7 @@ class Layout:
         attention_dp: groups of tp ranks that attend to requests of their own.
         ep: ranks that share the experts of a layer.
         moe_tp: ranks that share the inside of an expert; ep · moe_tp = tp · attention_dp.
+        cp: ranks that divide the positions of a prompt and of the cache; weights are held by all.
     """
 
     tp: int = 1
@@ -33,11 +34,12 @@ class Layout:
     attention_dp: int = 1
     ep: int = 1
     moe_tp: int = 1
+    cp: int = 1
 
     @property
     def devices(self) -> int:
         """Devices of a replica."""
-        return self.tp * self.pp * self.attention_dp
+        return self.tp * self.pp * self.attention_dp * self.cp
 
     def __str__(self) -> str:
         parts = [f"tp{self.tp}"]
@@ -47,6 +49,8 @@ class Layout:
             parts.append(f"dp{self.attention_dp}")
         if self.ep > 1:
             parts.append(f"ep{self.ep}")
+        if self.cp > 1:
+            parts.append(f"cp{self.cp}")
         return "-".join(parts)
 
 
@@ -59,11 +63,12 @@ class Layouts:
     attention_dp: Array
     ep: Array
     moe_tp: Array
+    cp: Array
 
     @classmethod
     def of(cls, layouts: list[Layout] | tuple[Layout, ...]) -> Layouts:
         """Return the columns of `layouts`."""
-        names = ("tp", "pp", "attention_dp", "ep", "moe_tp")
+        names = ("tp", "pp", "attention_dp", "ep", "moe_tp", "cp")
         return cls(*(np.array([float(getattr(one, name)) for one in layouts]) for name in names))
 
     def __len__(self) -> int:
@@ -72,12 +77,17 @@ class Layouts:
     @property
     def devices(self) -> Array:
         """Devices of each replica."""
-        return self.tp * self.pp * self.attention_dp
+        return self.tp * self.pp * self.attention_dp * self.cp
 
     def take(self, rows: NDArray[np.intp]) -> Layouts:
         """Return the layouts of `rows`, repeated as they are."""
         return Layouts(
-            self.tp[rows], self.pp[rows], self.attention_dp[rows], self.ep[rows], self.moe_tp[rows]
+            self.tp[rows],
+            self.pp[rows],
+            self.attention_dp[rows],
+            self.ep[rows],
+            self.moe_tp[rows],
+            self.cp[rows],
         )
 
     def shard(self) -> Shard:

@@ -77,7 +77,7 @@ def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> A
     layer; of its requests the logits in fp32, as they are profiled before the cache is sized.
     """
     shard = layouts.shard()
-    tokens = float(engine.max_batched_tokens)
+    tokens = np.ceil(engine.max_batched_tokens / layouts.cp)
     widest, logits = np.zeros(len(layouts)), np.zeros(len(layouts))
     blocks = model.blocks(Workload(1.0, 1.0))
     hidden = float(blocks[-1].source.elements)
@@ -90,7 +90,7 @@ def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> A
                 logits = np.maximum(logits, op.outputs)
             elif isinstance(op, Linear):
                 widest = np.maximum(widest, op.outputs + op.inputs)
-    requests = np.minimum(engine.max_sequences, tokens)
+    requests = min(engine.max_sequences, engine.max_batched_tokens)
     return _HALF * tokens * (2.0 * hidden + widest) + _SINGLE * requests * logits
 
 
@@ -114,6 +114,7 @@ def cache_bytes(
     """Return bytes that a request of `tokens` positions keeps on one device of its attention rank.
 
     Heads of keys and values divide over tp ranks as far as there are any; a latent is held by all.
+    Positions divide over cp ranks.
     """
     element = CACHE_BYTES[quantization.cache]
     total = np.zeros(np.broadcast_shapes(np.shape(tokens), (len(layouts),)))
@@ -122,7 +123,7 @@ def cache_bytes(
         if tensor.bits is not None:
             each = tensor.bits / 8
         total = total + count * tensor.elements * each
-    return total * held_share(model, layouts) / layouts.pp
+    return total * held_share(model, layouts) / (layouts.pp * layouts.cp)
 
 
 def request_slots(

@@ -78,14 +78,22 @@ class ServedModel:
     def decode_attention_s(self, layouts: Layouts, batch: Array, context: Array) -> Array:
         """Return seconds of attention of one new token in each of `batch` requests.
 
+        Each of cp ranks attends to its positions of the cache; then their outputs are combined.
+
         Args:
             layouts: one row each.
             batch: requests of an attention rank.
             context: positions that each attends to, its own included.
         """
-        workload = Workload(batch, 1.0, context, generates=True)
+        workload = Workload(batch, 1.0, np.maximum(context / layouts.cp, 1.0), generates=True)
 
         def seconds(op: Attention) -> Array:
+            outputs = batch * op.query_heads * op.value_dim * _ACTIVATION_BYTES
+            return attend(op) + collective_time_s(
+                self.system, "all_reduce", outputs, layouts.cp, layouts.tp, algorithm="one-shot"
+            )
+
+        def attend(op: Attention) -> Array:
             if isinstance(op, LatentAttention):
                 seen = op.context if op.selected is None else np.minimum(op.context, op.selected)
                 return latent_attention_time_s(
@@ -114,25 +122,52 @@ class ServedModel:
     def prefill_attention_s(
         self, layouts: Layouts, tokens: Array, context: Array, batch: Array | float = 1.0
     ) -> Array:
-        """Return seconds of attention of the last `tokens` of `context` positions of a prompt."""
+        """Return seconds of attention of the last `tokens` of `context` positions of a prompt.
+
+        Each of cp ranks holds two pieces of the prompt, one early and one late, and passes its keys
+        and values on round a ring while it attends to those that it has (Liu et al. 2023; Brandon
+        et al. 2023): in the first round to its own, in each further one, where the mask leaves half
+        of the queries' pairs with new keys, to another rank's.
+        """
+        cp = layouts.cp
         workload = Workload(batch, tokens, context)
 
         def seconds(op: Attention) -> Array:
-            return attention_time_s(
-                self.kernels,
-                op.batch,
-                op.query_heads,
-                op.kv_heads,
-                op.tokens,
-                op.context,
-                op.head_dim,
-                op.value_dim,
-                self.quantization.other,
-                op.causal,
-                op.window,
-            )
+            def attend(queries: Number, keys: Number, causal: bool) -> Array:
+                return attention_time_s(
+                    self.kernels,
+                    op.batch,
+                    op.query_heads,
+                    op.kv_heads,
+                    queries,
+                    keys,
+                    op.head_dim,
+                    op.value_dim,
+                    self.quantization.other,
+                    causal,
+                    op.window,
+                )
+
+            if np.all(cp == 1):
+                return attend(op.tokens, op.context, op.causal)
+            queries, keys = op.tokens / cp, op.context / cp
+            hop = self._ring_hop_s(op, layouts, keys)
+            if op.window is not None:  # of all pieces only the neighbours' positions are seen
+                return attend(queries, op.context, op.causal) + (cp - 1.0) * hop
+            others = attend(queries, keys - queries / 2.0 if op.causal else keys, causal=False)
+            own = attend(queries, keys, op.causal)
+            return own + (cp - 1.0) * np.maximum(others, hop)
 
         return self._attention_s(workload, layouts, seconds)
+
+    def _ring_hop_s(self, op: Attention, layouts: Layouts, positions: Number) -> Array:
+        """Return seconds of passing the keys and values of `positions` to the next of cp ranks."""
+        if isinstance(op, LatentAttention):
+            width = op.latent_dim + op.rotary_dim
+        else:
+            width = op.kv_heads * (op.head_dim + op.value_dim)
+        sent = op.batch * positions * width * _ACTIVATION_BYTES
+        return collective_time_s(self.system, "send_recv", sent, layouts.cp, layouts.tp)
 
     @cached_property
     def launches(self) -> float:
@@ -154,7 +189,7 @@ class ServedModel:
     def transfer_s(self, layouts: Layouts, tokens: Array) -> Array:
         """Return seconds of handing the residual stream of `tokens` from stage to stage, once."""
         hidden = self._width
-        stride = layouts.tp * layouts.attention_dp
+        stride = layouts.tp * layouts.attention_dp * layouts.cp
         sent = tokens * hidden * _ACTIVATION_BYTES
         hop = collective_time_s(self.system, "send_recv", sent, 2.0, stride)
         return np.where(layouts.pp > 1, (layouts.pp - 1) * hop, 0.0)

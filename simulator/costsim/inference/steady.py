@@ -110,6 +110,7 @@ class Server:
         layouts = tables.layouts
         self.engine, self.rows, self.requests = engine, rows, requests
         self.ranks, self.stages = layouts.attention_dp[rows], layouts.pp[rows]
+        self.divided = layouts.cp[rows]
         self.uneven = 1.0 + engine.stage_ratio * (self.stages - 1.0)
         self.launched_s = engine.launch_s * tables.launches[rows]
         self.tokens_s = tables.tokens(engine.experts_ratio)
@@ -142,7 +143,7 @@ class Server:
         tokens = requests.input_tokens
         room = np.maximum(engine.max_batched_tokens - beside, engine.block_tokens)
         pieces = np.ceil(tokens / room)
-        together_s = along(TOKENS, self.tokens_s, rows, beside + tokens / pieces)
+        together_s = along(TOKENS, self.tokens_s, rows, beside + tokens / (pieces * self.divided))
         products_s = pieces * (together_s - alone_s) + (pieces - 1.0) * self.launch_s
         kernels_s = engine.prompt_ratio * (products_s + self.attention_s)
         # 3. Steps with prompts replay no captured graph: the device also waits for launches.

@@ -67,10 +67,12 @@ class StepTimes:
         host_s = engine.host_step_s + engine.host_sequence_s * share
         base_s = (engine.kernel_ratio * kernels + host_s) * uneven
         slope_s = engine.kernel_ratio * drafted * slope * uneven / np.maximum(requests, 1.0)
-        # 2. Tokens of a step are divided over ranks and stages, as prompts of several requests are.
+        # 2. Tokens of a step are divided over ranks and stages, as prompts of several requests are;
+        # those of a prompt over cp ranks too.
+        parts = ranks * float(layouts.cp[row])
         limit = int(engine.max_batched_tokens * ranks) + most
         counts = np.arange(limit + 1, dtype=np.float64)
-        each = along(TOKENS, tokens_s, np.full(limit + 1, row), np.maximum(counts / ranks, 1.0))
+        each = along(TOKENS, tokens_s, np.full(limit + 1, row), np.maximum(counts / parts, 1.0))
         each = each * (engine.prompt_ratio * uneven / stages)
         attention_s = tables.prompt_s[row] * (engine.prompt_ratio * uneven / (ranks * stages))
         return cls(

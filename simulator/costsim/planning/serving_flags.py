@@ -28,6 +28,8 @@ def _vllm(replica: Replica, engine: Engine) -> str:
         parts.append(f"--data-parallel-size {layout.attention_dp}")
     if layout.ep > 1:
         parts.append("--enable-expert-parallel")
+    if layout.cp > 1:
+        parts.append(f"--prefill-context-parallel-size {layout.cp}")
     if formats.dense in _QUANTIZED:
         parts.append(f"--quantization {_QUANTIZED[formats.dense]}")
     if formats.cache == "fp8":
@@ -45,7 +47,7 @@ def _vllm(replica: Replica, engine: Engine) -> str:
 
 def _sglang(replica: Replica, engine: Engine) -> str:
     layout, formats = replica.layout, replica.quantization
-    ranks = layout.tp * layout.attention_dp
+    ranks = layout.tp * layout.attention_dp * layout.cp
     parts = ["python -m sglang.launch_server --model-path MODEL", f"--tp {ranks}"]
     if layout.pp > 1:
         parts.append(f"--pp-size {layout.pp}")
@@ -53,6 +55,8 @@ def _sglang(replica: Replica, engine: Engine) -> str:
         parts.append(f"--dp {layout.attention_dp} --enable-dp-attention")
     if layout.ep > 1:
         parts.append(f"--ep-size {layout.ep}")
+    if layout.cp > 1:
+        parts.append(f"--attn-cp-size {layout.cp} --enable-prefill-cp --cp-strategy zigzag")
     if formats.dense in _QUANTIZED:
         parts.append(f"--quantization {_QUANTIZED[formats.dense]}")
     if formats.cache == "fp8":
@@ -74,6 +78,8 @@ def _trtllm(replica: Replica, engine: Engine) -> str:
         parts.append(f"--pp_size {layout.pp}")
     if layout.ep > 1:
         parts.append(f"--ep_size {layout.ep}")
+    if layout.cp > 1:
+        parts.append(f"--cp_size {layout.cp}")
     parts += [
         f"--max_num_tokens {engine.max_batched_tokens}",
         f"--max_batch_size {engine.max_sequences}",

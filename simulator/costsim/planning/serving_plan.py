@@ -113,6 +113,7 @@ class ServingCandidate:
                 "attention_dp": layout.attention_dp,
                 "ep": layout.ep,
                 "moe_tp": layout.moe_tp,
+                "cp": layout.cp,
             },
             "precision": quantization.dense,
             "cache_dtype": quantization.cache,

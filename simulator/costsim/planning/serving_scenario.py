@@ -120,6 +120,8 @@ class ServedOn(Spec):
     """Format of keys and values; left out, as the engine has it beside such weights."""
     replica_devices: Axis | None = None
     """Devices of a replica; left out, powers of two up to a node."""
+    cp: Axis | None = None
+    """Context parallelism: ranks that divide a prompt and its cache; left out, 1."""
     spare: Annotated[int, Field(ge=0)] = 1
     """Replicas beyond those needed, for when one fails."""
     autoscale: bool = True

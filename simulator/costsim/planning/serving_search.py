@@ -72,8 +72,20 @@ class Replica:
         return f"{self.system.accelerator.name}, {self.quantization.dense}, {self.layout}"
 
 
-def layouts_of(model: Architecture, system: System, counts: Sequence[int] | None) -> list[Layout]:
-    """Return the layouts of a replica that heads and experts divide over."""
+def layouts_of(
+    model: Architecture,
+    system: System,
+    counts: Sequence[int] | None,
+    divisions: Sequence[int] | None = None,
+) -> list[Layout]:
+    """Return the layouts of a replica that heads and experts divide over.
+
+    Args:
+        model: to serve.
+        system: to serve it on.
+        counts: devices of a replica; None = powers of two up to a node, and several nodes.
+        divisions: degrees of context parallelism; None = 1.
+    """
     heads = limits_of(model, 1, 1).heads
     experts = _experts(model)
     node = system.devices_per_node
@@ -83,13 +95,18 @@ def layouts_of(model: Architecture, system: System, counts: Sequence[int] | None
     for count in tried:
         if most is not None and count > most:
             continue
-        if heads % count == 0:
-            found.append(Layout(tp=count, moe_tp=count))
-        if experts and count > 1 and experts % count == 0:
-            if heads % count == 0:
-                found.append(Layout(tp=count, ep=count))
-            found.append(Layout(attention_dp=count, ep=count))
-    if not counts and heads % node == 0:
+        for cp in divisions or (1,):
+            if count % cp:
+                continue
+            ranks = count // cp
+            if heads % ranks == 0:
+                found.append(Layout(tp=ranks, moe_tp=ranks, cp=cp))
+            if experts and ranks > 1 and experts % ranks == 0:
+                if heads % ranks == 0:
+                    found.append(Layout(tp=ranks, ep=ranks, cp=cp))
+                if cp == 1:
+                    found.append(Layout(attention_dp=ranks, ep=ranks))
+    if not counts and heads % node == 0 and 1 in (divisions or (1,)):
         # Models too large for a node have stages in several.
         for stages in _STAGES:
             if stages <= model.depth and (most is None or node * stages <= most):

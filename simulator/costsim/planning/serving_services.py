@@ -69,7 +69,7 @@ class TokenService:
     def replicas(self, system: System) -> Sequence[Replica]:
         """Return the kinds of replica on a system that have room for a request."""
         resolved, hardware = self.resolved, self.scenario.hardware
-        layouts = layouts_of(resolved.model, system, hardware.replica_devices)
+        layouts = layouts_of(resolved.model, system, hardware.replica_devices, hardware.cp)
         found: list[Replica] = []
         for name in hardware.precision if layouts else ():
             found += search_replicas(
