@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from costsim.errors import SpecError
@@ -56,6 +56,7 @@ def test_the_simulation_gains_what_the_closed_form_does() -> None:
     st.floats(1.0, 4.0),
     st.integers(420, 900),
 )
+@example([(99, 3), (300, 2)], 1.0000000000000002, 434)  # full to the last position, but rounded
 def test_the_cache_is_never_too_full(
     rows: list[tuple[int, int]], accepted: float, cache: int
 ) -> None:
@@ -65,7 +66,7 @@ def test_the_cache_is_never_too_full(
         times, Limits(8, 400, cache, 16), np.arange(len(rows)) * 0.01, inputs, outputs
     )
     assert (served.end_s > 0).all()
-    assert served.segment_positions.max(initial=0.0) <= cache
+    assert served.segment_positions.max(initial=0.0) <= cache + 1e-6
     assert served.segment_positions.min(initial=0.0) >= -1e-6
 
 

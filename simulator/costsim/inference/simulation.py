@@ -270,7 +270,8 @@ def simulate_replica(
             if not reserved:
                 free = capacity - held - slack * (running + (piece_of >= 0))
                 if jump * running * gain > free:
-                    jump = int(free // (running * gain))
+                    # One step fits, as 2 made sure; a quotient may round to none.
+                    jump = max(int(free // (running * gain)), 1)
             length_s = jump * (one_s + rise * (jump - 1))
             clock += length_s
             busy += length_s
