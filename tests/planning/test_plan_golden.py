@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from planning.scenarios import written
 
 from costsim.cli import main
+from planning.scenarios import written
 
 
 @pytest.mark.parametrize(
