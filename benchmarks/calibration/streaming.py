@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from data import KERNELS, Bound, Fit, fit
 
 from costsim.hardware import load_accelerator
 from costsim.hardware.calibration import StreamingConstants
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.streaming import streaming_time_s
+from data import KERNELS, Bound, Fit, fit
 
 DEVICES = {
     "a100": load_accelerator("nvidia-a100-sxm4-80gb"),
