@@ -70,7 +70,7 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         for temporary, target in written.items():
             temporary.replace(target)
     except OSError as error:
-        raise UsageError(f"cannot write `{error.filename or output}`: {error.strerror}") from None
+        raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
     finally:
         for temporary in written:
             temporary.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     resolved = resolve(read)
     job = resolved.job
     limits = limits_of(job.model, job.sequence, job.global_batch)
-    check_divisions(read, limits.heads, limits.kv_heads, limits.depth)
+    check_divisions(read, limits)
     costing = Costing(scenario, resolved)
     found = _search(scenario, job, costing)
     best_row = int(found.order[0])

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import Location, Problem, SpecError, suggestion
-from costsim.planning.scenario import Scenario
+from costsim.planning.scenario import Scenario, StrategyChoices
+
+if TYPE_CHECKING:
+    from costsim.training.space import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,32 @@ def _set(document: Document, setting: str) -> Document:
     return document.with_value(path.strip().split("."), value, place)
 
 
-def check_divisions(read: Read, heads: int, kv_heads: int, depth: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """What the values of one axis have to divide: `whole` where it is given, and the devices."""
+
+    name: str
+    whole: int | None = None
+    what: str = ""
+    devices: bool = True
+    most: int | None = None
+    also: int | None = None  # it divides this too, or is a multiple of it (replicated heads)
+
+    def trouble(self, value: int, counts: Sequence[int]) -> str:
+        """Return what is wrong with a value; nothing where it can be legal."""
+        if self.whole is not None and self.whole % value:
+            return f"{self.name} = {value} does not divide {self.what}"
+        if self.also is not None and self.also % value and value % self.also:
+            return f"{self.name} = {value} does not divide the {self.also} key-value heads"
+        if self.most is not None and value > self.most:
+            return f"{self.name} = {value} is more than {self.what}"
+        if self.devices and not any(count % value == 0 for count in counts):
+            counted = " or ".join(f"{count:,}" for count in counts)
+            return f"{self.name} = {value} does not divide the {counted} devices"
+        return ""
+
+
+def check_divisions(read: Read, limits: Limits) -> None:
     """Check every stated degree against what it has to divide.
 
     Raises:
@@ -121,55 +149,33 @@ def check_divisions(read: Read, heads: int, kv_heads: int, depth: int) -> None:
     scenario = read.scenario
     devices = scenario.hardware.devices
     counts = devices if isinstance(devices, tuple) else (scenario.hardware.at_most,)
-    batch = scenario.workload.global_batch
+    batch = f"the global batch of {limits.global_batch:,}"
+    layers, experts = f"the {limits.depth} layers", f"the {limits.experts} experts"
+    heads = f"the {limits.heads} attention heads"
+    axes = (
+        _Axis("tp", limits.heads, heads, also=limits.kv_heads),
+        _Axis("pp", None, layers, most=limits.depth),
+        _Axis("vp", limits.depth, layers, devices=False),
+        _Axis("dp", limits.global_batch, batch),
+        _Axis("cp"),
+        _Axis("ep", limits.experts, experts if limits.experts > 1 else "a model without experts"),
+        _Axis("micro_batch", limits.global_batch, batch, devices=False),
+    )
     problems: list[Problem] = []
-    named = [(("strategy",), scenario.strategy)]
-    named += [(("compare", str(i)), choice) for i, choice in enumerate(scenario.compare)]
-    for place, choice in named:
-        for axis, limit, what in (
-            ("tp", heads, f"the {heads} attention heads"),
-            ("pp", None, f"the {depth} layers"),
-            ("dp", batch, f"the global batch of {batch:,}"),
-            ("cp", None, ""),
-        ):
-            for value in getattr(choice, axis) or ():
-                trouble, fitting = _trouble(axis, value, limit, what, counts, kv_heads, depth)
-                if trouble:
-                    path = [int(step) if step.isdigit() else step for step in (*place, axis)]
-                    hint = "use one of " + ", ".join(map(str, fitting)) if fitting else None
-                    problems.append(Problem(trouble, read.document.locate(path), hint))
+    places: list[tuple[tuple[str | int, ...], StrategyChoices]] = [
+        (("strategy",), scenario.strategy),
+        *((("compare", index), choice) for index, choice in enumerate(scenario.compare)),
+    ]
+    for place, choice in places:
+        for axis in axes:
+            for value in getattr(choice, axis.name) or ():
+                message = axis.trouble(value, counts)
+                if not message:
+                    continue
+                top = min(axis.whole or max(counts), 4096)
+                fitting = [d for d in range(1, top + 1) if not axis.trouble(d, counts)][:12]
+                hint = "use one of " + ", ".join(map(str, fitting)) if fitting else None
+                where = read.document.locate((*place, axis.name))
+                problems.append(Problem(message, where, hint))
     if problems:
         raise SpecError(problems)
-
-
-def _trouble(
-    axis: str,
-    value: int,
-    limit: int | None,
-    what: str,
-    counts: Sequence[int],
-    kv_heads: int,
-    depth: int,
-) -> tuple[str, list[int]]:
-    """Return what is wrong with a degree (or nothing) and the degrees that would be right."""
-
-    def legal(degree: int) -> bool:
-        if limit is not None and limit % degree:
-            return False
-        if axis == "tp" and kv_heads % degree and degree % kv_heads:
-            return False
-        if axis == "pp" and degree > depth:
-            return False
-        return any(count % degree == 0 for count in counts)
-
-    if legal(value):
-        return "", []
-    fitting = [d for d in range(1, min(max(counts), 4096) + 1) if legal(d)][:12]
-    if limit is not None and limit % value:
-        return f"{axis} = {value} does not divide {what}", fitting
-    if axis == "tp" and kv_heads % value and value % kv_heads:
-        return f"{axis} = {value} does not divide the {kv_heads} key-value heads", fitting
-    if axis == "pp" and value > depth:
-        return f"{axis} = {value} is more than {what}", fitting
-    counted = " or ".join(f"{count:,}" for count in counts)
-    return f"{axis} = {value} does not divide the {counted} devices", fitting

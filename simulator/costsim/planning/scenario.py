@@ -61,7 +61,7 @@ class Training(Spec):
     """Train a model on so many tokens."""
 
     kind: Literal["training"]
-    tokens: Tokens
+    tokens: Annotated[Tokens, Field(gt=0)]
     """Tokens of the whole run, such as `300 B tokens`."""
     sequence: PositiveInt
     """Tokens in a sequence."""
