@@ -61,7 +61,7 @@ MISSES = {
     "source nothing tells how far 16-bit products of Blackwell throttle.",
     "tpu-recipes": "Policies that move activations to the host are taken for full recomputation.",
     "vtrain-single": "Steps of 0.1 s, bound by launches: eight-way tensor parallelism is slower "
-    "than estimated. Without this source nothing tells what a launch costs its framework.",
+    "than estimated. Without this source few runs tell what a launch costs.",
 }
 
 
@@ -96,16 +96,18 @@ def quantiles(scored: list[Scored], which: str = "outside") -> tuple[float, floa
 def limits_of(steps: list[Scored]) -> dict[str, tuple[float, float]]:
     """Return the interval of each regime.
 
-    What a launch costs a framework is known from one source each or not at all: steps bound by the
-    host have the quantiles of the fit itself, and hold for frameworks that were measured. A regime
-    of a few groups has the widest of them and of all.
+    Nearly all steps that are bound by the host are of one source, which decides what a launch
+    costs: their interval spans the quantiles of the fit and of the source left out, so that it
+    holds for hosts like that and for others. A regime of a few groups has the widest of its own
+    and of all.
     """
     low, high = quantiles([s for s in steps if regime_of(s) != "host_bound"])
     found = {}
     for name in REGIMES:
         mine = [s for s in steps if regime_of(s) == name]
         if name == "host_bound":
-            found[name] = quantiles(mine, "inside")
+            both = quantiles(mine, "inside"), quantiles(mine)
+            found[name] = min(x for x, _ in both), max(x for _, x in both)
         elif len(by_group(mine, "outside")) >= FEWEST:
             found[name] = quantiles(mine)
         else:
@@ -157,7 +159,7 @@ def intervals(steps: list[Scored], memory: list[Scored]) -> str:
         "without it"
     )
 
-    within = "; host_bound: residuals of the fit itself, for frameworks that were measured"
+    within = "; host_bound: spans those of the fit too"
     text = [
         "# Multipliers of an estimate between which 80 % of measurements fall.",
         "# Written by benchmarks/calibration/accuracy.py.",
@@ -248,9 +250,9 @@ def document(runs: list[Run], steps: list[Scored], memory: list[Scored]) -> str:
         "Rows without a shape, a sequence or a batch are predicted for the catalog's model of that "
         "name, or for a decoder of the usual proportions of their size, and a usual sequence and "
         "batch (docs/validation.md). No constant is fitted on them, and they count in no figure "
-        "above. Transformer-XL runs on plain PyTorch by a profile fitted on other examples, and is "
-        "estimated too fast but in fp32; why is not established. Of whole projects, speed includes "
-        "what went wrong.\n",
+        "above. The profile of plain PyTorch is the exception: Transformer-XL helps to fit it, "
+        "beside image models and encoders (docs/vision.md). Of whole projects, speed includes what "
+        "went wrong.\n",
         *assumed(entries, fitted),
         "\n## What is not predicted\n",
         *unpredicted(entries, len(runs)),

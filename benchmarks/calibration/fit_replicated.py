@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
@@ -29,7 +29,10 @@ from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
 from costsim.training.timing import step_times
 from costsim.training.traffic import data_parallel
+from costsim.validation.frameworks import is_plain
 from costsim.validation.named import FAMILIES
+from costsim.validation.predict import predict
+from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.replicated import (
     Copies,
     Pipeline,
@@ -47,9 +50,9 @@ SOFT = 0.1
 FIGURES = ("median", "p90", "bias")
 NOISE = 0.1  # residual of a run that weighs as much as a prior one spread off
 
-# Products in a step are no faster than timed alone at boost clocks: at most the inverse of what
+# Kernels in a step are no faster than timed alone at boost clocks: at most the inverse of what
 # losses.yaml says that classes of accelerators sustain.
-FASTEST_PRODUCTS = 1 / 0.86
+FASTEST = {"product_ratio": 1 / 0.86, "attention": 1 / 0.76}
 
 # Profile and field: prior and how far it may stray, in logarithm.
 CONSTANTS: dict[tuple[str, str], tuple[float, float]] = {
@@ -59,7 +62,7 @@ CONSTANTS: dict[tuple[str, str], tuple[float, float]] = {
     ("tuned", "launch_s"): (5e-6, 0.7),
     ("tuned", "step_s"): (2e-3, 0.7),
     ("eager", "product_ratio"): (1.0, 0.1),
-    ("eager", "passes_ratio"): (1.5, 0.3),
+    ("eager", "passes_ratio"): (1.2, 0.3),
     ("eager", "attention"): (1.0, 0.3),
     ("eager", "launch_s"): (1.5e-5, 0.5),
     ("eager", "step_s"): (2e-3, 0.7),
@@ -81,24 +84,48 @@ class Item:
 
 
 def prepare(runs: list[Run]) -> list[Item]:
+    """Return items of image models, encoders and diffusion, and of plain language models."""
     items: dict[Any, Item] = {}
-    for run in runs:
-        copies = run.fault or copies_of(run)
-        rate = measured_samples_per_s(run)
-        if isinstance(copies, str) or not rate:
-            continue
+    for run, copies, step_s in [*_replicated(runs), *_plain(runs)]:
         key = (copies.job, copies.strategy, copies.samples)
         if key not in items:
             job, strategies = copies.job, Strategies.of([copies.strategy])
             profiled, _ = profile(job, strategies)
-            held = stages(job.model.blocks(), strategies.pp, strategies.vp)
+            held = stages(job.model, strategies.pp, strategies.vp, strategies.copies)
             micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
             data = data_parallel(job, strategies, held, profiled, micro_batches)
             rest = (held, profiled, data, micro_batches, 0.0)
             items[key] = Item(copies, rest, strategies, [], [])
         items[key].runs.append(run)
-        items[key].measured_s.append(copies.batch / rate)
+        items[key].measured_s.append(step_s)
     return list(items.values())
+
+
+def _replicated(runs: list[Run]) -> Iterator[tuple[Run, Copies, float]]:
+    for run in runs:
+        if run.text.get("family") not in FAMILIES:
+            continue
+        copies = run.fault or copies_of(run)
+        rate = measured_samples_per_s(run)
+        if not isinstance(copies, str) and rate:
+            yield run, copies, copies.batch / rate
+
+
+def _plain(runs: list[Run]) -> Iterator[tuple[Run, Copies, float]]:
+    """Yield language models of plain PyTorch, which no other script fits."""
+    mine = [r for r in runs if r.text.get("family") == "llm-dense"]
+    mine = [r for r in mine if is_plain(r.text.get("framework", ""))]
+    for run, prediction in zip(mine, predict(mine), strict=True):
+        if isinstance(prediction, str):
+            continue
+        job, step_s = prediction.configuration.job, measured_step_time_s(run, prediction)
+        if step_s:
+            batch = float(job.global_batch)
+            yield (
+                run,
+                Copies(job, prediction.strategy, "eager", batch, True, (0.0, 0.0), ()),
+                step_s,
+            )
 
 
 def software_of(name: str, values: dict[tuple[str, str], float]) -> Software:
@@ -155,7 +182,7 @@ def fit(items: list[Item], only: Callable[[Run], bool] = lambda run: True) -> np
         soft = np.sign(errors) * SOFT * np.sqrt(2 * (np.sqrt(1 + (errors / SOFT) ** 2) - 1))
         return np.concatenate([soft * weights / NOISE, (x - starts) / spreads])
 
-    most = [log(FASTEST_PRODUCTS) if field == "product_ratio" else np.inf for _, field in CONSTANTS]
+    most = [log(FASTEST.get(field, np.inf)) for _, field in CONSTANTS]
     bounds = (np.full(len(starts), -np.inf), np.array(most))
     return least_squares(residuals, starts, bounds=bounds, diff_step=1e-3, max_nfev=12).x
 
@@ -194,8 +221,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    runs = [r for r in read_runs(options.runs).runs if r.text.get("family") in FAMILIES]
-    items = prepare(runs)
+    items = prepare(list(read_runs(options.runs).runs))
     x = fit(items)
     inside = predicted(items, x)
     outside: list[tuple[Run, float]] = []

@@ -25,7 +25,7 @@ ROW = {
     "framework": "megatron-core", "precision": "bf16", "pp": 1, "vp": 1, "cp": 1,
     "zero_or_fsdp": "distributed optimizer", "recompute": "none",
 }  # fmt: skip
-SHAPES = [(2048, 2), (4096, 1), (8192, 2), (16384, 1), (32768, 1), (4096, 4)]
+SHAPES = [(8192, 2), (4096, 1), (2048, 2), (16384, 1), (32768, 1), (4096, 4)]
 
 
 def cluster(folder: Path, truth: Overlay, rows: int = 6, scatter: float = 0.0) -> Path:

@@ -44,14 +44,14 @@ class BlockTimes:
     """Seconds of one layer of each block: arrays (directions, parts, blocks, rows).
 
     `core_s` (blocks, rows) is the forward time of attention proper, which selective recomputation
-    repeats; `weight_s` that of gradients of weights; `kernels` (directions, blocks) counts
-    launches.
+    repeats; `weight_s` that of gradients of weights; `launches` (directions, blocks) counts what
+    the host starts: kernels, and each gradient that is put where the optimizer reads it.
     """
 
     seconds: Array
     core_s: Array
     weight_s: Array
-    kernels: Array
+    launches: Array
 
     @property
     def total_s(self) -> Array:
@@ -81,18 +81,20 @@ def block_times(
     )
     seconds = np.zeros((len(directions), len(PARTS), len(blocks), rows))
     core, gradients = np.zeros((len(blocks), rows)), np.zeros((len(blocks), rows))
-    kernels = np.zeros((len(directions), len(blocks)))
+    launches = np.zeros((len(directions), len(blocks)))
     calls: dict[tuple[type[Any], Hashable], list[tuple[int, int, Any]]] = defaultdict(list)
     for index, block in enumerate(blocks):
         for operator in block.operators:
             packing = operator.packing
             dtype = formats.of(operator) if packing is None else model.runs(packing.kernels)
             for way, direction in enumerate(directions):
+                if direction == "backward" and not frozen:
+                    launches[way, index] += len(operator.weights())
                 for work in operator.work(direction, execution):
                     if frozen and not getattr(work, "weights", True):
                         continue
                     timing = TIMINGS[type(work)]
-                    kernels[way, index] += timing.kernels(work, execution)
+                    launches[way, index] += timing.kernels(work, execution)
                     alike = timing.alike(work, direction, dtype)
                     calls[type(work), alike].append((way, index, work))
 
@@ -110,7 +112,7 @@ def block_times(
                 core[index] += time
             elif directions[way] == "backward" and not getattr(work, "weights", True):
                 gradients[index] += time
-    return BlockTimes(seconds, core, gradients, kernels)
+    return BlockTimes(seconds, core, gradients, launches)
 
 
 def _stack(values: Sequence[Number], rows: int) -> Array:

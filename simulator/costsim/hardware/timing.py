@@ -34,7 +34,10 @@ Part: TypeAlias = Literal["matrix", "attention", "memory"]
 PARTS: tuple[Part, ...] = ("matrix", "attention", "memory")
 Columns: TypeAlias = Mapping[str, Array]
 
-_UNFUSED_KERNELS = 5  # QKᵀ, scale and mask, softmax, dropout, PV
+# 1. QKᵀ, scaled and masked softmax, dropout, PV, the context copied to where tokens come first.
+# 2. Backward: four products, dropout, softmax, two copies; fused: dO·O, dQ dK dV, dQ cast.
+_UNFUSED_LAUNCHES = {"forward": 5.0, "backward": 8.0}
+_FLASH_LAUNCHES = {"forward": 1.0, "backward": 3.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,8 @@ def _attention_alike(work: ScaledDotProduct, direction: Direction, dtype: str) -
 
 
 def _attention_kernels(work: ScaledDotProduct, execution: Execution) -> float:
-    return _UNFUSED_KERNELS if execution.attention == "unfused" else 1.0
+    unfused = execution.attention == "unfused"
+    return (_UNFUSED_LAUNCHES if unfused else _FLASH_LAUNCHES)[work.direction]
 
 
 def _stream_s(setting: Setting, c: Columns, alike: None) -> Array:

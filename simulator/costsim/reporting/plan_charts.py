@@ -82,7 +82,7 @@ def roofline(plan: Plan) -> Roofline:
     figures = operator_figures(
         load_kernel_model(accelerator),
         local,
-        job.software.execution,
+        job.execution,
         Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes),
     )
     total = sum(figure.seconds for figure in figures)

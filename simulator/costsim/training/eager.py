@@ -14,14 +14,9 @@ from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.streaming import streaming_time_s
+from costsim.training.optimizers import UPDATE_PASSES
 
 _VALUE_BYTES = 4  # parameters, gradients and states of fp32 training
-UPDATE_PASSES = {"sgd": 3, "sgd_momentum": 8, "adam": 18, "adamw": 20}
-"""Values that the operations of torch.optim read and write of each parameter, one after another.
-
-SGD reads weight and gradient and writes the weight. Adam's moments: lerp 3, mul 2, addcmul 3; its
-denominator: sqrt 2, div 2, add 2; the update: addcdiv 4. AdamW scales the weights before: 2.
-"""
 
 
 def as_measured(

@@ -134,7 +134,7 @@ def _sent(
 
 def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
     """Return a step's FLOPs without recomputation, and what that adds to each strategy."""
-    model, full, core = _sample_flops(job.model, job.sequence, job.software.execution)
+    model, full, core = _sample_flops(job.model, job.sequence, job.execution)
     core = core * job.global_batch if job.software.attention == "unfused" else 0.0
     modes = [strategies.recompute == 1, strategies.recompute == 2]
     return model * job.global_batch, np.select(modes, [core, full * job.global_batch], 0.0)

@@ -115,7 +115,7 @@ def ring_elements(block: Block, job: Job) -> Number:
         activation.elements
         for operator in block.operators
         if operator.role == "attention"
-        for activation in operator.saved(job.software.execution)
+        for activation in operator.saved(job.execution)
         if activation.name.endswith((".key", ".value"))
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from costsim.architectures.architecture import Architecture
+from costsim.architectures.workload import Execution
 from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
 from costsim.training.losses import Losses
@@ -56,6 +57,11 @@ class Job:
         keeps.
         """
         return _recipe(self.precision, self.software, self.frozen)
+
+    @property
+    def execution(self) -> Execution:
+        """How operators run."""
+        return self.software.execution(low_precision=self.precision.activation_bytes <= 2)
 
     @property
     def narrow(self) -> bool:

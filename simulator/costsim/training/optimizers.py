@@ -20,6 +20,12 @@ STEP_BYTES = 4
 
 ORTHOGONALIZING_STEPS = 5
 """Newton-Schulz iterations of Muon (Jordan et al. 2024; torch.optim.Muon)."""
+UPDATE_PASSES = {"sgd": 3, "sgd_momentum": 8, "adam": 18, "adamw": 20}
+"""Values that the operations of torch.optim read and write of each parameter, one after another.
+
+SGD reads weight and gradient and writes the weight. Adam's moments: lerp 3, mul 2, addcmul 3; its
+denominator: sqrt 2, div 2, add 2; the update: addcdiv 4. AdamW scales the weights before: 2.
+"""
 _BLOCK = 256
 """Values that share one fp32 scale in 8-bit states (Dettmers et al. 2021, arXiv 2110.02861, §2; the
 block of bitsandbytes since 0.44)."""

@@ -17,9 +17,14 @@ from costsim.architectures.operators import Experts
 from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
-from costsim.hardware.blocks import Formats, block_times
+from costsim.hardware.blocks import DIRECTIONS, BlockTimes, Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
-from costsim.training.exchanges import context_parallel, expert_parallel, tensor_parallel
+from costsim.training.exchanges import (
+    context_parallel,
+    expert_parallel,
+    tensor_exchanges,
+    tensor_parallel,
+)
 from costsim.training.job import Job
 from costsim.training.losses import powered
 from costsim.training.optimizers import optimizer, orthogonalizing_flops
@@ -51,7 +56,7 @@ class Profile:
     tensor_bytes: np.ndarray  # sent by a device in both directions
     context_bytes: np.ndarray
     expert_bytes: np.ndarray
-    kernels: np.ndarray  # (directions, blocks): launches
+    launches: np.ndarray  # (directions, blocks, combinations): what the host starts
     kept_bytes: np.ndarray
     transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
     weights: np.ndarray  # parameters outside experts
@@ -79,13 +84,17 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     local = [block.shard(Shard(tp, sp > 0, ep, etp, cp)) for block in kinds]
 
     software, recipe = job.software, job.recipe
-    execution = software.execution
+    execution = job.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     kernel_model = load_kernel_model(powered(job.system.accelerator))
     times = block_times(kernel_model, local, rows, execution, formats, frozen=job.passes_on)
     tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
     ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
     expert_s, expert_bytes = expert_parallel(job, local, ep, etp, rows)
+    # Random states of dropped scores are saved and set again wherever scores are computed.
+    dropped = software.dropout and software.attention == "unfused"
+    drawn = np.zeros((len(DIRECTIONS), len(kinds), rows))
+    drawn[0, [block.part == "layer" for block in kinds]] = dropped * software.random_state_calls
     weights, experts = _weights(local, rows, recipe.weight_bytes)
     return (
         Profile(
@@ -101,7 +110,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             tensor_bytes=tensor_bytes,
             context_bytes=context_bytes,
             expert_bytes=expert_bytes,
-            kernels=times.kernels,
+            launches=_launches(times, kinds, tp, sp) + drawn,
             kept_bytes=_kept(local, execution, recipe, rows),
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
@@ -117,6 +126,20 @@ def activation_bytes(activations: Sequence[Activation], compute_bytes: float) ->
     """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
     widths = {"float32": 4, "mask": 1, "index": 8}
     return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+
+
+def _launches(times: BlockTimes, kinds: Sequence[Block], tp: Column, sp: Column) -> np.ndarray:
+    """What the host starts (directions, blocks, rows).
+
+    Kernels, and a tensor-parallel group's collectives: an event to wait for, and the transfer.
+    """
+    launches = np.repeat(times.launches[..., None], len(tp), axis=-1)
+    for divided in (False, True):
+        exchanging = 2.0 * ((tp > 1) & ((sp > 0) == divided))
+        for index, block in enumerate(kinds):
+            for exchange in tensor_exchanges(block, divided=divided):
+                launches[DIRECTIONS.index(exchange.direction), index] += exchanging
+    return launches
 
 
 def _trained(blocks: Sequence[Block], rows: int) -> np.ndarray:

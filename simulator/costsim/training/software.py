@@ -19,8 +19,10 @@ class Software:
     """A profile of a framework, from `hardware_specs/calibration/software.yaml`.
 
     Attributes:
+        style: whether operators are fused kernels, or every operation is one of its own.
         attention: whether a fused kernel computes it, or scores pass through memory.
         dropout: whether models that have dropout are trained with it.
+        random_state_calls: of the host, which save and set the state that scores are dropped by.
         zero: the ZeRO stage where nothing else is asked for.
         sequence_parallel: whether it comes with tensor parallelism; "selective": together with
             selective recomputation only.
@@ -39,16 +41,17 @@ class Software:
         overlap_gradients_ratio: share of gradient reduction that may hide behind computation of
             the same time; `overlap_gathers_ratio` of gathered weights, `overlap_pipeline_ratio` of
             what stages pass on, `overlap_tensor_ratio` of tensor-parallel exchanges.
-        launch_s: the host's time for one kernel of the operator list, with the small ones that
-            go with it.
+        launch_s: the host's time for one kernel, or another call of its framework.
         step_s: what the host does once a step.
         context_bytes: held by the driver and the communication library.
         reserve_ratio: of the tensors' bytes, lost to the allocator.
     """
 
     name: str
+    style: Literal["fused", "eager"]
     attention: Literal["flash", "unfused"]
     dropout: bool
+    random_state_calls: int
     zero: int
     sequence_parallel: Literal["never", "selective", "always"]
     states: Mapping[str, Mapping[str, int]] = field(hash=False)
@@ -77,9 +80,16 @@ class Software:
         name = class_of(system.accelerator.architecture)
         return self.attention_rates.get(name, self.attention_rates.get("all", 1.0))
 
-    @property
-    def execution(self) -> Execution:
-        return Execution(style="fused", attention=self.attention, dropout=self.dropout)
+    def execution(self, *, low_precision: bool) -> Execution:
+        """Return how it runs operators; plain PyTorch trains in 16 bits by autocast."""
+        eager = self.style == "eager"
+        return Execution(
+            style=self.style,
+            attention=self.attention,
+            autocast=eager and low_precision,
+            low_precision=low_precision or not eager,
+            dropout=self.dropout,
+        )
 
 
 def _profiles() -> dict[str, dict[str, Any]]:

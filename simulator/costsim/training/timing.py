@@ -13,7 +13,7 @@ from costsim.hardware.timing import PARTS
 from costsim.training.job import Job
 from costsim.training.losses import Losses
 from costsim.training.offload import host_rate_bytes_per_s
-from costsim.training.optimizers import optimizer
+from costsim.training.optimizers import UPDATE_PASSES, optimizer
 from costsim.training.pipeline import DUALPIPE, bubble_s
 from costsim.training.profile import Profile
 from costsim.training.reductions import over_blocks, over_types, total
@@ -38,6 +38,11 @@ TIME_PARTS = (
     "stragglers",
 )
 _WIDE_BYTES = 4  # of an fp32 value
+_SCALED_PASSES = 6  # over gradients: unscaled (2), their norm (1), clipped (2), set to zero (1)
+_CHECKPOINT_CALLS = 12.0
+"""Random states that recomputing a layer saves and sets, by Megatron-LM's random.py: those of the
+host, the device and the tensor-parallel group are saved forward, saved and set before, and set
+after."""
 _HOST_EXPONENT = 4.0
 """p of the soft maximum of host and device: either runs ahead of the other in parts of a pass."""
 _MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attention", "memory"))
@@ -60,7 +65,7 @@ class Pass:
     host_s: np.ndarray
     offload_s: np.ndarray  # for activations on their way to the host or back
     hidden_s: dict[str, np.ndarray]
-    room_s: np.ndarray  # of computation, behind which nothing is hidden yet
+    room_s: np.ndarray  # of computation and of waiting for the host, with nothing hidden yet
     weight_s: np.ndarray | None  # of gradients of weights, where a schedule needs it
 
     @property
@@ -224,7 +229,16 @@ def one_pass(
     ring = staged(profiled.ring_s[way]) + staged(profiled.ring_s[0]) * full
     covered = parts[_ATTENTION] + core * (full | selective)
     hidden["cp"] = np.minimum(np.minimum(ring, covered), room)
-    room = room - hidden["cp"]
+    exposed_s, context = tensor - hidden["tp"], ring - hidden["cp"]
+    # The host launches kernels one after another; where it is slower than they are, they wait.
+    launches = staged(profiled.launches[way])
+    if full.any():
+        repeated = (profiled.launches[0] + _CHECKPOINT_CALLS) * layer
+        launches = launches + staged(repeated) * full
+    device = busy + exposed_s + context + routed
+    host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
+    # What waits for the host hides a transfer as well as what computes.
+    room = room - hidden["cp"] + host
     # ZeRO-3 gathers weights ahead of the layer at work, once a pass; gradients are scattered
     # behind it. What computation does not cover is waited for.
     moved = data.micro_gather_s + (data.micro_reduce_s if way == 1 else 0.0)
@@ -237,14 +251,7 @@ def one_pass(
         behind = np.minimum(gone, room)
         hidden["host"] = behind * kept_apart
         room, carried = room - behind, gone - hidden["host"]
-    exposed_s, context, waited = tensor - hidden["tp"], ring - hidden["cp"], moved - hidden["dp"]
-    # The host launches kernels one after another; where it is slower than they are, they wait.
-    launches = staged(np.broadcast_to(profiled.kernels[way][:, None], profiled.core_s.shape))
-    if full.any():
-        repeated = np.broadcast_to(profiled.kernels[0][:, None] * layer, profiled.core_s.shape)
-        launches = launches + staged(repeated) * full
-    device = busy + exposed_s + context + routed
-    host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
+    waited = moved - hidden["dp"]
     return Pass(
         parts, again, busy, exposed_s, context, routed, waited, host, carried, hidden, room, weight
     )
@@ -301,14 +308,18 @@ def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profil
     """Seconds (strategies, types) of the update: a pass over gradients, states and weights."""
     recipe = job.recipe
     share = _updated_elements(strategies, held, profiled)
-    # Gradients are read twice (norm, update); states and master weights read and written.
-    moved: np.ndarray = share * (
-        2 * recipe.gradient_bytes
-        + 2 * job.moment_bytes
-        + 2 * max(recipe.master_bytes, recipe.weight_bytes)
-        + recipe.weight_bytes
-        + _WIDE_BYTES * optimizer(job.optimizer).passes
-    )
+    if job.software.style == "eager" and job.optimizer in UPDATE_PASSES:
+        each = _WIDE_BYTES * (UPDATE_PASSES[job.optimizer] + _SCALED_PASSES)
+    else:
+        # Gradients are read twice (norm, update); states and master weights read and written.
+        each = (
+            2 * recipe.gradient_bytes
+            + 2 * job.moment_bytes
+            + 2 * max(recipe.master_bytes, recipe.weight_bytes)
+            + recipe.weight_bytes
+            + _WIDE_BYTES * optimizer(job.optimizer).passes
+        )
+    moved: np.ndarray = share * each
     if job.frozen:
         return np.zeros_like(share)
     kernels = load_kernel_model(job.system.accelerator)

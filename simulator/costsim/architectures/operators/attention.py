@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, exact_div, maximum
-from costsim.architectures.operators import eager
+from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Operator, Role
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, ScaledDotProduct, Work
@@ -67,7 +67,10 @@ class Attention(Operator):
             window=self.window,
             direction=direction,
         )
-        return (work,) * self.passes
+        added = (
+            eager_work.attention(self, direction, execution) if execution.style == "eager" else ()
+        )
+        return (*added, *(work,) * self.passes)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":

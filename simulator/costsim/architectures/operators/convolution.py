@@ -10,7 +10,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from costsim.algebra import Number, exact_div
-from costsim.architectures.operators import eager
+from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Collective, Operator, Role
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Convolved, Direction, Work
@@ -97,6 +97,10 @@ class Convolution(Operator):
         multiply_adds = at * outputs * columns * taps
         elements = at * outputs + over * inputs + outputs * columns * taps
 
+        added: tuple[Work, ...] = ()
+        if execution.style == "eager":
+            added = eager_work.convolution(self, direction, execution)
+
         def convolved(m: Number, n: Number, k: Number, read: Number) -> Convolved:
             return Convolved(m, n, k, self.groups, multiply_adds, elements, read)
 
@@ -106,12 +110,12 @@ class Convolution(Operator):
         meeting = exact_div(rows * taps * at, over)
         scattered = convolved(over, columns, meeting, at * outputs)
         if direction == "forward":
-            return (scattered,) if self.transposed else (gathered,)
+            return (*added, scattered if self.transposed else gathered)
         # 3. The gradient of the weight, a sum over positions.
         weight = replace(convolved(rows, columns * taps, at, at * outputs), weights=False)
         if self.leaf:
-            return (weight,)
-        return (gathered if self.transposed else scattered, weight)
+            return (*added, weight)
+        return (*added, gathered if self.transposed else scattered, weight)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":

@@ -87,7 +87,7 @@ class LatentAttention(Attention):
     selected: Number | None = None
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
-        (work,) = Attention.work(self, direction, execution)
+        *added, work = Attention.work(self, direction, execution)
         assert isinstance(work, ScaledDotProduct)
         if self.selected is not None and execution.style == "fused":
             tokens = minimum(self.context, self.selected)
@@ -95,7 +95,7 @@ class LatentAttention(Attention):
         if execution.latent == "absorbed":
             keys = self.latent_dim + self.rotary_dim
             work = replace(work, kv_heads=1, head_dim=keys, value_dim=self.latent_dim)
-        return (work,)
+        return (*added, work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from costsim.algebra import Number, exact_div, maximum
-from costsim.architectures.operators import eager
+from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Collective, Operator, Role
 from costsim.architectures.tensors import Activation, Weight
-from costsim.architectures.work import Direction, Gemm, Work
+from costsim.architectures.work import Direction, Gemm, Stream, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
 
 
@@ -91,12 +91,15 @@ class Linear(Operator):
         return (matrix, Weight(f"{self.name}.bias", sum(biased), matrix=False, shapes=shapes))
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager":
+            return eager_work.linear(self, direction, execution)
         if direction == "forward":
             return (Gemm(self.rows, self.outputs, self.inputs),)
         weight = Gemm(self.inputs, self.outputs, self.rows, weights=False)  # its gradient: Xᵀ dY
+        bias = (Stream(self.rows * self.outputs),) if self.bias else ()  # its gradient: a sum
         if self.leaf:
-            return (weight,)
-        return (Gemm(self.rows, self.inputs, self.outputs), weight)  # of the input: dY Wᵀ
+            return (weight, *bias)
+        return (Gemm(self.rows, self.inputs, self.outputs), weight, *bias)  # of the input: dY Wᵀ
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, exact_div
+from costsim.architectures.operators import eager_work
 from costsim.architectures.operators.base import Operator, Role
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Gemm, Work
@@ -37,12 +38,15 @@ class RelativePositions(Operator):
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         outputs, products = self.heads * self.head_dim, self.batch * self.heads
         queries, keys, dim = self.tokens, self.context, self.head_dim
+        added = eager_work.relative(self, direction) if execution.style == "eager" else ()
         if direction == "forward":
             return (
+                *added,
                 Gemm(queries, outputs, self.inputs),
                 Gemm(queries, keys, dim, products, weights=False),
             )
         return (
+            *added,
             Gemm(self.inputs, outputs, queries, weights=False),  # 1. gradient of the weight
             Gemm(queries, dim, keys, products, weights=False),  # 2. of the queries
             Gemm(keys, dim, queries, products, weights=False),  # 3. of the projected distances

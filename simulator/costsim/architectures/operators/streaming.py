@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from costsim.algebra import Number, exact_div
-from costsim.architectures.operators import eager
+from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Operator
 from costsim.architectures.tensors import Activation, Storage, Weight
 from costsim.architectures.work import Direction, Stream, Work
@@ -41,9 +41,11 @@ class Norm(Operator):
         return tuple(held)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager":
+            return eager_work.norm(self, direction, execution)
         elements = self.rows * self.groups * self.width
-        # Forward reads x, writes y; backward reads x and dy, writes dx (and reduces dγ, dβ).
-        return (Stream(2 * elements),) if direction == "forward" else (Stream(3 * elements, 2),)
+        # Forward reads x, writes y; backward reads x and dy, writes dx, and sums dγ, dβ in two.
+        return (Stream(2 * elements),) if direction == "forward" else (Stream(3 * elements, 3),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style == "eager":
@@ -91,6 +93,8 @@ class Elementwise(Operator):
         return (Weight(f"{self.name}.scalars", self.scalars, matrix=False),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager" and self.function is not None:
+            return eager_work.activation(self, self.function, direction)
         forward = self.rows * (self.read + self.written)
         if direction == "forward":
             return (Stream(forward),)
@@ -123,6 +127,11 @@ class Rotary(Elementwise):
     tokens: Number
     dim: Number  # values of a head that are rotated
 
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager":
+            return eager_work.rotary(self, direction)
+        return Elementwise.work(self, direction, execution)
+
     def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
         if execution.style == "eager":
             return eager.rotary_tables(self, recomputed=recomputed)
@@ -143,8 +152,11 @@ class Residual(Operator):
     source: Storage = "compute"
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
-        # Forward reads two tensors and writes their sum; backward adds two gradients.
-        return (Stream(3 * self.rows * self.width),)
+        if execution.style == "eager":
+            return eager_work.residual(self, direction, execution)
+        # Forward reads two tensors and writes their sum; backward adds two gradients, and drops.
+        drops = direction == "backward" and self.dropout and execution.dropout
+        return (Stream(3 * self.rows * self.width, 1 + drops),)
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if not (self.dropout and execution.dropout):

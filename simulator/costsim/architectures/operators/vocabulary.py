@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, ceil_div
-from costsim.architectures.operators import eager
+from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Collective, Operator
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Stream, Work
@@ -32,6 +32,8 @@ class Embedding(Operator):
         return (Weight(f"{self.name}.weight", elements, lookup=True, shapes=shapes),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager":
+            return eager_work.embedding(self, direction, execution)
         # Forward gathers rows and writes them; backward reads gradients and scatter-adds them.
         passes = 2 if direction == "forward" else 3
         return (Stream(passes * self.rows * self.width),)
@@ -62,6 +64,8 @@ class CrossEntropy(Operator):
     classes: Number
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if execution.style == "eager":
+            return eager_work.cross_entropy(self, direction, execution)
         elements = self.rows * self.classes
         # Forward: read 2-byte logits, write fp32 (as 2), reduce max, sum, pick (3 more reads).
         # Backward: read the kept fp32 (as 2), write the gradient.
