@@ -64,7 +64,7 @@ CONSTANTS: dict[tuple[str, str], tuple[float, float]] = {
     ("eager", "product_ratio"): (1.0, 0.1),
     ("eager", "passes_ratio"): (1.2, 0.3),
     ("eager", "attention"): (1.0, 0.3),
-    ("eager", "launch_s"): (1.5e-5, 0.5),
+    ("eager", "launch_s"): (1.0e-5, 0.5),
     ("eager", "step_s"): (2e-3, 0.7),
     # An image of 110 kB decoded, cut and turned in half a millisecond of one GPU's process.
     ("eager", "device_sample_s"): (4e-4, 0.7),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.hardware.collectives import collective_time_s
+from costsim.hardware.hosts import host_ratio
 from costsim.hardware.kernels import load_kernel_model, soft_maximum
 from costsim.hardware.streaming import streaming_time_s
 from costsim.hardware.timing import PARTS
@@ -236,7 +237,8 @@ def one_pass(
         repeated = (profiled.launches[0] + _CHECKPOINT_CALLS) * layer
         launches = launches + staged(repeated) * full
     device = busy + exposed_s + context + routed
-    host = soft_maximum(_HOST_EXPONENT, launches * software.launch_s, device) - device
+    called_s = launches * (software.launch_s * host_ratio(job.system))
+    host = soft_maximum(_HOST_EXPONENT, called_s, device) - device
     # What waits for the host hides a transfer as well as what computes.
     room = room - hidden["cp"] + host
     # ZeRO-3 gathers weights ahead of the layer at work, once a pass; gradients are scattered
