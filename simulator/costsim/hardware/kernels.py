@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -159,8 +160,20 @@ class KernelModel:
         return kernels[-1]
 
     def gemm_constants(self, dtype: str) -> GemmConstants:
-        """Return the constants of matrix products of `dtype`, or of the nearest format."""
-        return self.gemm[next(n for n in self.format(dtype).constants if n in self.gemm)]
+        """Return the constants of matrix products of `dtype`, or of the nearest format.
+
+        A tile's prologue and epilogue take a time of their own, which is fewer steps along k where
+        a step takes longer, as in 32 bits with the constants of 16.
+        """
+        form = self.format(dtype)
+        name = next(n for n in form.constants if n in self.gemm)
+        if form.activation_bytes <= self.format(name).activation_bytes:
+            return self.gemm[name]
+        rates = self.accelerator.peaks_flops_per_s
+        shorter = next((rates[peak] for peak in FORMATS["fp16"].peaks if peak in rates), None)
+        if shorter is None:
+            return self.gemm[name]
+        return _slowed(self.gemm[name], min(self.peak_flops_per_s(dtype) / shorter, 1.0))
 
 
 def load_kernel_model(accelerator: Accelerator) -> KernelModel:
@@ -193,6 +206,11 @@ def load_kernel_model(accelerator: Accelerator) -> KernelModel:
         basis=basis,
         sources=constants.sources,
     )
+
+
+@lru_cache(maxsize=64)
+def _slowed(constants: GemmConstants, rate_ratio: float) -> GemmConstants:
+    return replace(constants, fill_k=constants.fill_k * rate_ratio)
 
 
 def column(value: Number) -> Array:
