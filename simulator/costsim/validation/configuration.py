@@ -17,7 +17,7 @@ from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.recompute import Recompute
 from costsim.training.software import Software, software
-from costsim.validation.frameworks import is_plain, profile_of
+from costsim.validation.frameworks import is_plain, profile_of, recomputes_all
 from costsim.validation.interconnect import joined, laid_over, slices
 from costsim.validation.replicated import profiles
 from costsim.validation.runs import Run
@@ -42,6 +42,7 @@ _LONGEST_TRAINED = 8192  # longer contexts are reached at the end of training on
 _MODEL_PARALLEL = 64  # devices that hold a copy, at most, where a batch is assumed
 
 
+_COMPETITIONS = ("time-to-quality", "finetune-from-ckpt")  # tasks of whole MLPerf runs
 _EXTENT = ("seq_len", "global_batch", "n_devices")
 
 
@@ -246,7 +247,9 @@ def _sharding(
 def _recompute(run: Run) -> Recompute | None:
     words = run.text.get("recompute", "").lower()
     if not words:
-        return None
+        # An entry of a competition is tuned; other runs have what the framework does by itself.
+        tuned = run.text.get("task") in _COMPETITIONS
+        return "full" if recomputes_all(run.text.get("framework", "")) and not tuned else None
     if "none" in words:
         return "none"
     if "selective" in words or "minimal" in words:

@@ -17,6 +17,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
 )
 _EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
+_RECOMPUTES = re.compile(r"maxtext|levanter", re.I)
 DEFAULT = "megatron-core"
 """What is taken where a file names no framework, or one that is not known."""
 
@@ -25,6 +26,14 @@ def profile_of(framework: str) -> str:
     """Return the name of the profile of `framework`."""
     lowered = framework.lower()
     return next((name for pattern, name in _PATTERNS if re.search(pattern, lowered)), DEFAULT)
+
+
+def recomputes_all(framework: str) -> bool:
+    """Return whether `framework` recomputes whole layers where its user asks for nothing else.
+
+    MaxText's base.yml has `remat_policy: full`, Levanter's models `gradient_checkpointing: true`.
+    """
+    return _RECOMPUTES.search(framework) is not None
 
 
 def is_plain(framework: str) -> bool:
