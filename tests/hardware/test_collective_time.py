@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costsim.errors import SpecError
 from costsim.hardware import load_hardware, system_ids
 from costsim.hardware.collectives import collective_time_s
 from measured_kernels import errors_of, excerpt
@@ -137,3 +138,27 @@ def test_a_chain_is_as_slow_as_its_slowest_neighbours() -> None:
     inside, across = collective_time_s(H100, "send_recv", 1e8, np.array([2, 4]), 4)
     assert inside < 1e8 / 200e9
     assert across > 1e8 / H100.tiers[1].bandwidth_bytes_per_s
+
+
+@given(st.sampled_from(OPERATIONS), st.floats(1, 1e10), st.floats(1, 8))
+def test_oversubscribed_links_are_links_of_a_fraction(
+    operation: str, size: float, ratio: float
+) -> None:
+    """What switches carry is what counts: as if every device had a port of 1/ratio."""
+    system = load_hardware("dgx-h100").with_count(64)
+    shared = system.oversubscribed(ratio)
+    outer = system.tiers[-1]
+    narrow = dataclasses.replace(outer, bandwidth_bytes_per_s=outer.bandwidth_bytes_per_s / ratio)
+    narrowed = dataclasses.replace(system, tiers=(*system.tiers[:-1], narrow))
+    for group, stride in ((8.0, 8.0), (64.0, 1.0)):
+        times = [collective_time_s(s, operation, size, group, stride) for s in (shared, narrowed)]
+        assert float(times[0]) == pytest.approx(float(times[1]), rel=1e-9)
+    inside = [collective_time_s(s, operation, size, 8.0, 1.0) for s in (shared, system)]
+    assert float(inside[0]) == float(inside[1])
+
+
+def test_oversubscription_is_one_or_more() -> None:
+    with pytest.raises(SpecError, match="1 \\(none\\) or more"):
+        load_hardware("dgx-h100").oversubscribed(0.5)
+    with pytest.raises(SpecError, match="single device"):
+        load_hardware("cpu-epyc-9654-single").oversubscribed(2)

@@ -187,9 +187,11 @@ def _system_lines(system: System) -> list[str]:
     for tier in system.tiers:
         devices = "any number of" if tier.devices is None else f"{tier.devices:,}"
         shape = f" ({'x'.join(map(str, tier.shape))})" if tier.shape else ""
+        ratio = tier.oversubscription_ratio
+        shared = f", {ratio:.4g} to 1 oversubscribed" if ratio > 1 else ""
         lines.append(
             f"{tier.kind:<16} {devices} devices{shape} at "
-            f"{tier.bandwidth_bytes_per_s / 1e9:.4g} GB/s one way each: {tier.name}"
+            f"{tier.bandwidth_bytes_per_s / 1e9:.4g} GB/s one way each{shared}: {tier.name}"
         )
     return lines
 
@@ -313,6 +315,7 @@ def _system_entry(system: System) -> dict[str, Any]:
                 "bandwidth_bytes_per_s": tier.bandwidth_bytes_per_s,
                 "latency_s": tier.latency_s,
                 "in_network_reduction": tier.in_network_reduction,
+                "oversubscription_ratio": tier.oversubscription_ratio,
             }
             for tier in system.tiers
         ],

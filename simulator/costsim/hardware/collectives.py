@@ -90,7 +90,7 @@ def _tier_s(
     domains = outer / inner  # domains of the tier inside that this tier joins
     crossed = domains > 1.0
     axes = _spanned_axes(tier, domains)
-    bandwidth = tier.bandwidth_bytes_per_s * _usable_share(tier, operation, domains, axes)
+    bandwidth = tier.carried_bytes_per_s * _usable_share(tier, operation, domains, axes)
     # Rings run along every axis of a torus at once, both ways round.
     steps = np.maximum(domains - 1.0, 1.0)
     if tier.kind == "torus":
@@ -182,7 +182,7 @@ def _direct_s(tier: Tier, constants: LinkConstants, payload: Array, group: Array
     """Return the time of the faster of one-shot and two-shot all-reduce through peers' memory."""
     if constants.direct_s == 0.0:
         return np.full_like(payload, np.inf)
-    rate = tier.bandwidth_bytes_per_s * constants.direct_ratio
+    rate = tier.carried_bytes_per_s * constants.direct_ratio
     one_shot_s = constants.direct_s + payload * (group - 1.0) / rate
     two_shot_s = 2.0 * constants.direct_s + 2.0 * payload * (group - 1.0) / (group * rate)
     return np.minimum(one_shot_s, two_shot_s)

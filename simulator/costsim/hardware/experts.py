@@ -68,11 +68,11 @@ def expert_exchange_time_s(
         # 1. Copies that leave their inner domain, of those to distinct domains of that size.
         copies = distinct_targets(top_k, group / inner) * (1.0 - inner / outer)
         if index == 0:
-            link = constants.link_ratio * tier.bandwidth_bytes_per_s
+            link = constants.link_ratio * tier.carried_bytes_per_s
             moved = units * constants.unit_bytes_per_s
             rate = (link**-SOFTNESS + moved**-SOFTNESS) ** (-1.0 / SOFTNESS)
         else:
-            rate = constants.network_ratio * tier.bandwidth_bytes_per_s
+            rate = constants.network_ratio * tier.carried_bytes_per_s
         time_s = np.maximum(time_s, np.where(crossed, token_bytes * copies / rate, 0.0))
         if index > 0:
             latency_s = latency_s + np.where(crossed, constants.node_s, 0.0)

@@ -32,6 +32,7 @@ _KEYS = (
 )
 _TIER_KEYS = (
     *("name", "kind", "devices", "shape", "bandwidth", "latency", "in_network_reduction"),
+    "oversubscription",
 )
 
 
@@ -46,6 +47,7 @@ class Tier:
         bandwidth_bytes_per_s: per device, one direction, as printed (not what is achieved).
         latency_s: of one message, where a source prints it.
         in_network_reduction: whether its switches can add (NVLink SHARP).
+        oversubscription_ratio: what its devices can send together over what its switches carry.
         shape: dimensions of a torus, counted in domains of the tier inside; () for other kinds.
         figures: its numbers as printed ("bandwidth", "devices").
     """
@@ -56,10 +58,16 @@ class Tier:
     bandwidth_bytes_per_s: float
     latency_s: float | None = None
     in_network_reduction: bool = False
+    oversubscription_ratio: float = 1.0
     shape: tuple[int, ...] = ()
     figures: Mapping[str, Figure] = field(
         default_factory=dict[str, Figure], hash=False, compare=False, repr=False
     )
+
+    @property
+    def carried_bytes_per_s(self) -> float:
+        """Bandwidth of a device, one direction, when all others send as well."""
+        return self.bandwidth_bytes_per_s / self.oversubscription_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,19 @@ class System:
                 "(COSTSIM_HARDWARE, see docs/hardware.md)",
             )
         return dataclasses.replace(self, count=int(count))
+
+    def oversubscribed(self, ratio: float) -> System:
+        """Return the system whose outermost links carry 1/`ratio` of what its devices can send.
+
+        Raises:
+            SpecError: if it has no links, or `ratio` is below 1.
+        """
+        if not ratio >= 1:
+            raise SpecError(f"an oversubscription is 1 (none) or more, not {ratio:g}")
+        if not self.tiers:
+            raise SpecError(f"`{self.id}` is a single device: it has no links to oversubscribe")
+        last = dataclasses.replace(self.tiers[-1], oversubscription_ratio=ratio)
+        return dataclasses.replace(self, tiers=(*self.tiers[:-1], last))
 
 
 def single_device(accelerator: Accelerator) -> System:
@@ -200,6 +221,9 @@ def _read_tiers(sheet: Sheet) -> tuple[Tier, ...]:
             )
         if devices is None and index < len(parts) - 1:
             part.problem("only the outermost tier may leave out `devices`")
+        ratio, ratio_figure = part.figure("oversubscription", "count")
+        if ratio is not None and ratio < 1:
+            part.problem("`oversubscription` is 1 (none) or more", "oversubscription")
         shape = _read_shape(part, kind, devices, inner)
         inner = devices or inner
         if bandwidth is None:
@@ -208,6 +232,7 @@ def _read_tiers(sheet: Sheet) -> tuple[Tier, ...]:
             "bandwidth": bandwidth_figure,
             "devices": devices_figure,
             "latency": latency_figure,
+            "oversubscription": ratio_figure,
         }
         tiers.append(
             Tier(
@@ -217,6 +242,7 @@ def _read_tiers(sheet: Sheet) -> tuple[Tier, ...]:
                 bandwidth_bytes_per_s=bandwidth,
                 latency_s=latency_s,
                 in_network_reduction=part.flag("in_network_reduction"),
+                oversubscription_ratio=ratio or 1.0,
                 shape=shape,
                 figures={key: figure for key, figure in figures.items() if figure is not None},
             )

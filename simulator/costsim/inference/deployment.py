@@ -218,4 +218,4 @@ def _network_bytes_per_s(system: System) -> float:
     """Bandwidth between pools: of the outermost links that one device has."""
     if not system.tiers:
         raise SpecError(f"`{system.id}` has no links to send a cache over")
-    return system.tiers[-1].bandwidth_bytes_per_s
+    return system.tiers[-1].carried_bytes_per_s
