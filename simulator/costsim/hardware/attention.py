@@ -21,10 +21,11 @@ PRODUCTS = {"forward": 2.0, "backward": 5.0}
 # gradient, and writes three gradients, that of q in fp32.
 OPERAND_PASSES = {"forward": 1.0, "backward": 2.5}
 # Bytes a score of unfused attention in 16 bits, masked softmax as one kernel: forward read and
-# write; backward read gradient and output, write gradient. Dropout with a one-byte mask adds
-# read, write, mask forward and the same backward.
+# write; backward read gradient and output, write gradient. Dropout adds read and write, and a mask
+# of a byte, forward and backward.
 SOFTMAX_BYTES = {"forward": 4.0, "backward": 6.0}
-DROPOUT_BYTES = {"forward": 5.0, "backward": 5.0}
+DROPOUT_BYTES = 4.0
+MASK_BYTES = 1.0
 
 
 def attention_pairs(
@@ -147,7 +148,9 @@ def _unfused_time_s(
     score_bytes = scores * (SOFTMAX_BYTES[direction] * element_ratio)
     streams = streaming_time_s(model, score_bytes, kind="softmax")
     if dropout:
-        streams = streams + streaming_time_s(model, scores * DROPOUT_BYTES[direction])
+        streams = streams + streaming_time_s(
+            model, scores * (DROPOUT_BYTES * element_ratio + MASK_BYTES)
+        )
     products = gemm_time_s(model, queries, keys, dim, dtype, matrices)
     products = products + gemm_time_s(model, queries, values, keys, dtype, matrices)
     if direction == "backward":  # two products for each of the forward

@@ -36,7 +36,9 @@ Columns: TypeAlias = Mapping[str, Array]
 
 # 1. QKᵀ, scaled and masked softmax, dropout, PV, the context copied to where tokens come first.
 # 2. Backward: four products, dropout, softmax, two copies; fused: dO·O, dQ dK dV, dQ cast.
+# Eager operators count their copies themselves.
 _UNFUSED_LAUNCHES = {"forward": 5.0, "backward": 8.0}
+_UNFUSED_COPIES = {"forward": 1.0, "backward": 2.0}
 _FLASH_LAUNCHES = {"forward": 1.0, "backward": 3.0}
 
 
@@ -137,8 +139,10 @@ def _attention_alike(work: ScaledDotProduct, direction: Direction, dtype: str) -
 
 
 def _attention_kernels(work: ScaledDotProduct, execution: Execution) -> float:
-    unfused = execution.attention == "unfused"
-    return (_UNFUSED_LAUNCHES if unfused else _FLASH_LAUNCHES)[work.direction]
+    if execution.attention != "unfused":
+        return _FLASH_LAUNCHES[work.direction]
+    copies = _UNFUSED_COPIES[work.direction] if execution.style == "eager" else 0.0
+    return _UNFUSED_LAUNCHES[work.direction] - copies - (not execution.dropout)
 
 
 def _stream_s(setting: Setting, c: Columns, alike: None) -> Array:

@@ -36,20 +36,20 @@ class RelativePositions(Operator):
         return (Weight(f"{self.name}.weight", self.inputs * outputs, shapes=shapes),)
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
-        outputs, products = self.heads * self.head_dim, self.batch * self.heads
-        queries, keys, dim = self.tokens, self.context, self.head_dim
+        outputs, heads = self.heads * self.head_dim, self.heads
+        queries, keys, dim = self.batch * self.tokens, self.context, self.head_dim
         added = eager_work.relative(self, direction) if execution.style == "eager" else ()
         if direction == "forward":
             return (
                 *added,
-                Gemm(queries, outputs, self.inputs),
-                Gemm(queries, keys, dim, products, weights=False),
+                Gemm(self.tokens, outputs, self.inputs),
+                Gemm(queries, keys, dim, heads, weights=False),
             )
         return (
             *added,
-            Gemm(self.inputs, outputs, queries, weights=False),  # 1. gradient of the weight
-            Gemm(queries, dim, keys, products, weights=False),  # 2. of the queries
-            Gemm(keys, dim, queries, products, weights=False),  # 3. of the projected distances
+            Gemm(self.inputs, outputs, self.tokens, weights=False),  # 1. gradient of the weight
+            Gemm(queries, dim, keys, heads, weights=False),  # 2. of the queries
+            Gemm(keys, dim, queries, heads, weights=False),  # 3. of the projected distances
         )
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:

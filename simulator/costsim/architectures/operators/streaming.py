@@ -94,7 +94,7 @@ class Elementwise(Operator):
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if execution.style == "eager" and self.function is not None:
-            return eager_work.activation(self, self.function, direction)
+            return eager_work.activation(self, self.function, direction, execution)
         forward = self.rows * (self.read + self.written)
         if direction == "forward":
             return (Stream(forward),)
@@ -129,7 +129,7 @@ class Rotary(Elementwise):
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if execution.style == "eager":
-            return eager_work.rotary(self, direction)
+            return eager_work.rotary(self, direction, execution)
         return Elementwise.work(self, direction, execution)
 
     def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
