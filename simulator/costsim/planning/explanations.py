@@ -39,6 +39,7 @@ TIME_MEANINGS = {
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
     "stragglers": "waiting for the slowest of many nodes",
+    "input": "waiting for samples to be read and decoded",
 }
 MEMORY_MEANINGS = {
     "weights": "parameters of the stage / TP x bytes each (/ DP under ZeRO-3)",
