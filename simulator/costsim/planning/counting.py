@@ -6,64 +6,56 @@ from typing import Any, cast
 
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
-from costsim.planning.scenario import COUNTED_IN_SAMPLES
+from costsim.planning.scenario import COUNTED_IN_SAMPLES, Scenario, Training
 
 _AMOUNTS = ("samples", "epochs", "dataset_samples")
-_ONE = "`tokens` count texts of language models; `samples`, or `epochs`, images and texts as wholes"
+_ONE = "keep `tokens` for language models, or `samples` (or `epochs`) of images or whole texts"
+_WHOLE = "keep `samples` of the whole run, or `epochs` and `dataset_samples`"
 
 
-def check_counted(document: Document) -> None:
-    """Check that a workload says how much is trained in one way only, and wholly.
+def check_counted_once(document: Document) -> None:
+    """Check that a workload does not say in two ways how much is trained.
 
     Raises:
-        SpecError: with every key that says it again, or says half of it.
+        SpecError: with every key that says it again, or belongs to the other way.
     """
     workload: Any = cast("dict[str, Any]", document.value).get("workload")
     if not isinstance(workload, dict):
         return
     keys = list(cast("dict[str, Any]", workload))
-    sampled = [key for key in keys if key in COUNTED_IN_SAMPLES]
     problems: list[Problem] = []
-
-    def problem(key: str, message: str, hint: str) -> None:
-        where = document.locate(("workload", key), key=True)
-        problems.append(Problem(message, where, hint))
-
-    if "tokens" in keys:
-        for key in sampled:
-            if key in _AMOUNTS:
-                problem(key, f"`tokens` and `{key}` both say how much is trained", _ONE)
-            else:
-                problem(
-                    key,
-                    f"`{key}` belongs to training that is counted in samples, not in tokens",
-                    "leave it out, or count `samples` instead of `tokens`",
-                )
-    elif "samples" in keys:
-        for key in sampled:
-            if key in _AMOUNTS and key != "samples":
-                problem(
-                    key,
-                    f"`samples` and `{key}` both say how much is trained",
-                    "keep `samples` of the whole run, or `epochs` and `dataset_samples`",
-                )
-    elif "epochs" in keys and "dataset_samples" not in keys:
-        problem(
-            "epochs",
-            "`epochs` says how often a data set is gone through, not how large it is",
-            "add `dataset_samples: 1281167`, the samples of one epoch",
-        )
-    elif "dataset_samples" in keys and "epochs" not in keys:
-        problem(
-            "dataset_samples",
-            "`dataset_samples` says how large a data set is, not how often it is gone through",
-            "add `epochs: 90`",
-        )
-    elif sampled and "epochs" not in keys:
-        problem(
-            sampled[0],
-            "nothing says how much is trained",
-            "add `samples: 115 M samples`, or `epochs` and `dataset_samples`",
-        )
+    for key in keys:
+        if "tokens" in keys and key in _AMOUNTS:
+            message, hint = f"`tokens` and `{key}` both say how much is trained", _ONE
+        elif "tokens" in keys and key in COUNTED_IN_SAMPLES:
+            message = f"`{key}` belongs to training that is counted in samples, not in tokens"
+            hint = "leave it out, or count `samples` instead of `tokens`"
+        elif "samples" in keys and key in _AMOUNTS[1:]:
+            message, hint = f"`samples` and `{key}` both say how much is trained", _WHOLE
+        else:
+            continue
+        problems.append(Problem(message, document.locate(("workload", key), key=True), hint))
     if problems:
         raise SpecError(problems)
+
+
+def check_counted(document: Document, scenario: Scenario) -> None:
+    """Check that a workload says wholly how much is trained.
+
+    Raises:
+        SpecError: where it counts samples and does not say how many.
+    """
+    workload = scenario.workload
+    if isinstance(workload, Training) or workload.total_samples:
+        return
+    if workload.epochs is not None:
+        key, message = "epochs", "`epochs` says how often data are gone through, not how many"
+        hint = "add `dataset_samples: 1281167`, the samples of one epoch"
+    elif workload.dataset_samples is not None:
+        key = "dataset_samples"
+        message = "`dataset_samples` says how many the data are, not how often gone through"
+        hint = "add `epochs: 90`"
+    else:
+        key, message = "kind", "the workload does not say how much is trained"
+        hint = "add `samples: 115 M samples`, or `epochs` and `dataset_samples`"
+    raise SpecError(message, location=document.locate(("workload", key), key=True), hint=hint)

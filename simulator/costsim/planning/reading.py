@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import Location, Problem, SpecError, suggestion
-from costsim.planning.counting import check_counted
+from costsim.planning.counting import check_counted, check_counted_once
 from costsim.planning.scenario import Scenario, StrategyChoices
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
         )
     document = with_settings(document, settings)
     _check_kind(document)
-    check_counted(document)
-    return Read(parse_as(document, Scenario), document, folder)
+    check_counted_once(document)
+    scenario = parse_as(document, Scenario)
+    check_counted(document, scenario)
+    return Read(scenario, document, folder)
 
 
 def _check_kind(document: Document) -> None:

@@ -173,7 +173,7 @@ class SampleTraining(Spec):
 
     @property
     def total_samples(self) -> float:
-        """Samples of the whole run; `costsim.planning.counting` sees that they are said once."""
+        """Samples of the whole run; `costsim.planning.counting` sees that they are stated."""
         return self.samples or (self.epochs or 0.0) * (self.dataset_samples or 0.0)
 
     @property
@@ -194,9 +194,9 @@ COUNTED_IN_SAMPLES = frozenset(SampleTraining.model_fields) - frozenset(Training
 def _counted(workload: object) -> str:
     """Return which of the two ways of counting a workload uses, by the keys that it has."""
     if isinstance(workload, Mapping):
-        keys = cast("Mapping[str, object]", workload).keys()
-        in_samples = "tokens" not in keys and COUNTED_IN_SAMPLES & keys
-        return "SampleTraining" if in_samples else "Training"
+        keys = [str(key) for key in cast("Mapping[object, object]", workload)]
+        meant = any(k in COUNTED_IN_SAMPLES or k.startswith(("sample", "epoch")) for k in keys)
+        return "SampleTraining" if meant and "tokens" not in keys else "Training"
     return type(workload).__name__
 
 
