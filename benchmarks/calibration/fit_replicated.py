@@ -24,6 +24,14 @@ from fit_vision import digits, errors, limits, write
 from scipy.optimize import least_squares
 
 from costsim.training.profile import profile
+from costsim.training.samples import (
+    InputPipeline,
+    pipelines,
+    profiles,
+    vision_calibration,
+    waiting_s,
+    with_waiting,
+)
 from costsim.training.software import Software
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
@@ -35,16 +43,10 @@ from costsim.validation.predict import predict
 from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.replicated import (
     Copies,
-    Pipeline,
     copies_of,
     measured_samples_per_s,
-    pipelines,
-    profiles,
-    waiting_s,
-    with_waiting,
 )
 from costsim.validation.runs import Run, read_runs
-from costsim.validation.totals import calibration
 
 SOFT = 0.1
 FIGURES = ("median", "p90", "bias")
@@ -130,12 +132,14 @@ def _plain(runs: list[Run]) -> Iterator[tuple[Run, Copies, float]]:
 
 def software_of(name: str, values: dict[tuple[str, str], float]) -> Software:
     mine = {field: value for (owner, field), value in values.items() if owner == name}
-    plain = {k: v for k, v in mine.items() if k not in ("attention", *Pipeline.__slots__)}
+    plain = {k: v for k, v in mine.items() if k not in ("attention", *InputPipeline.__slots__)}
     return replace(profiles()[name], attention_rates={"all": mine["attention"]}, **plain)
 
 
-def pipeline_of(name: str, values: dict[tuple[str, str], float]) -> Pipeline:
-    mine = {f: v for (owner, f), v in values.items() if owner == name and f in Pipeline.__slots__}
+def pipeline_of(name: str, values: dict[tuple[str, str], float]) -> InputPipeline:
+    mine = {
+        f: v for (owner, f), v in values.items() if owner == name and f in InputPipeline.__slots__
+    }
     return replace(pipelines()[name], **mine)
 
 
@@ -153,8 +157,8 @@ def predicted(
         job = replace(copies.job, software=software[copies.profile])
         parts = step_times(job, item.strategies, *item.rest)
         device_s = float(np.sum([part[0] for part in parts.values()]))
-        waiting = waiting_s(pipeline_of(copies.profile, values), copies.samples)
-        step_s = with_waiting(device_s, waiting)
+        waiting = waiting_s(pipeline_of(copies.profile, values), *copies.samples)
+        step_s = float(with_waiting(device_s, waiting))
         found.extend(
             (run, step_s / measured)
             for run, measured in zip(item.runs, item.measured_s, strict=True)
@@ -240,7 +244,7 @@ def main() -> None:
     print(yaml.safe_dump({f"{owner}.{field}": v for (owner, field), v in values.items()}))
     if options.write:
         kinds = {run.id: item.copies.profile for item in items for run in item.runs}
-        held: dict[str, Any] = calibration()["software"]
+        held: dict[str, Any] = vision_calibration()["software"]
         for name, fields in held.items():
             mine = software_of(name, values)
             changed = [f for o, f in CONSTANTS if o == name and hasattr(mine, f)]
@@ -265,7 +269,9 @@ def main() -> None:
                 "training_accuracy": accuracy,
                 "software": held,
                 "pipelines": {
-                    name: {f: getattr(pipeline_of(name, values), f) for f in Pipeline.__slots__}
+                    name: {
+                        f: getattr(pipeline_of(name, values), f) for f in InputPipeline.__slots__
+                    }
                     for name in held
                 },
                 "training_intervals": intervals,

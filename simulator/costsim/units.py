@@ -46,6 +46,7 @@ _TABLE = (
     ("g", "mass", 1, {"": 1, "k": 1000}),
     ("t", "mass", 10**6, _NONE),
     ("token tokens", "tokens", 1, _COUNT),
+    ("sample samples image images", "samples", 1, _COUNT),
     ("device-h device-hour device-hours GPU-h GPU-hour GPU-hours", "device time", 1, _COUNT),
     ("%", "ratio", Fraction(1, 100), _NONE),
 )
@@ -82,10 +83,11 @@ DIMENSIONS: dict[str, Dimension] = {
     "device_hours": Dimension("device time", "", Fraction(1), "`12000 GPU-h`"),
     "tokens": Dimension("tokens", "", Fraction(1), "`300 B tokens` or `300e9 tokens`"),
     "tokens_per_s": Dimension("tokens", "time", Fraction(1), "`2000 tokens/s`"),
+    "samples": Dimension("samples", "", Fraction(1), "`115 M samples` or `1281167`"),
     "ratio": Dimension("ratio", "", Fraction(1), "`0.9` or `90 %`"),
 }
-# Where a bare number leaves nothing open: a token count has one unit, a ratio has none.
-BARE_DIMENSIONS = frozenset({"tokens", "ratio"})
+# Where a bare number leaves nothing open: tokens and samples have one unit, a ratio has none.
+BARE_DIMENSIONS = frozenset({"tokens", "samples", "ratio"})
 
 _QUANTITY = re.compile(
     r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
@@ -97,7 +99,7 @@ def parse_quantity(value: object, dimension: str) -> float:
     """Return the quantity `value`, such as "80 GB", in the unit that `dimension` names.
 
     Args:
-        value: text with a unit; a bare number only where no unit can be missed (tokens, ratio).
+        value: text with a unit; a bare number only where no unit can be missed (counts, ratio).
         dimension: the unit used inside, as names end in it: `bytes`, `bytes_per_s`, `s`, `w`, ...
 
     Raises:

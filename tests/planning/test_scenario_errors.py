@@ -9,6 +9,7 @@ import pytest
 from costsim.cli import main
 from costsim.errors import Problem, SpecError
 from costsim.planning.reading import read_scenario
+from costsim.planning.scenario import Training
 from planning.scenarios import SCENARIO, written
 
 Change = tuple[str, str]
@@ -132,6 +133,7 @@ def test_empty_and_missing_and_large_files(tmp_path: Path) -> None:
 
 def test_numbers_may_have_exponents(tmp_path: Path) -> None:
     read = read_scenario(written(tmp_path, ("40 B tokens", "1e9")))
+    assert isinstance(read.scenario.workload, Training)
     assert read.scenario.workload.tokens == 1e9
 
 

@@ -6,17 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from costsim.training.samples import InputPipeline, waiting_s, with_waiting
 from costsim.validation.entries import Entry
 from costsim.validation.named import FAMILIES, named_model
 from costsim.validation.quality import samples_to_quality
-from costsim.validation.replicated import (
-    Pipeline,
-    copies_of,
-    predict_copies,
-    profile_of,
-    waiting_s,
-    with_waiting,
-)
+from costsim.validation.replicated import copies_of, predict_copies, profile_of
 from costsim.validation.runs import Run
 from costsim.validation.score import summarize, validate
 
@@ -140,9 +134,9 @@ def test_a_missing_batch_is_one_that_memory_holds() -> None:
 
 
 def test_pictures_bound_what_devices_could_do() -> None:
-    pipeline = Pipeline(device_sample_s=1e-3, node_sample_s=5e-4)
-    assert waiting_s(pipeline, (100, 800)) == pytest.approx(0.4)
-    assert waiting_s(pipeline, (100, 100)) == pytest.approx(0.1)
+    pipeline = InputPipeline(device_sample_s=1e-3, node_sample_s=5e-4)
+    assert waiting_s(pipeline, 100, 800) == pytest.approx(0.4)
+    assert waiting_s(pipeline, 100, 100) == pytest.approx(0.1)
     assert with_waiting(0.2, 0.0) == 0.2
     assert max(0.2, 0.4) < with_waiting(0.2, 0.4) < 0.6
     single = 256 / step_s(**EXAMPLE)

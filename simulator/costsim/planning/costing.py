@@ -8,12 +8,17 @@ import numpy as np
 
 from costsim.costs.budget import Budget, training_budget
 from costsim.costs.energy import carbon_t, energy_kwh
-from costsim.planning.intervals import memory_interval, step_time_interval
+from costsim.planning.intervals import (
+    memory_interval,
+    sample_step_time_interval,
+    step_time_interval,
+)
 from costsim.planning.plans import Candidate, Interval
 from costsim.planning.resolving import Resolved
 from costsim.planning.scenario import Scenario
 from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, goodput, reliability
+from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
 
 _DAY_S = 86_400
@@ -31,8 +36,7 @@ class Costing:
 
     def steps(self) -> int:
         """Return optimizer steps of the run; the last one may be part full."""
-        workload = self.scenario.workload
-        return math.ceil(workload.tokens / workload.tokens_per_step)
+        return math.ceil(self.scenario.workload.steps)
 
     def goodput(self, evaluation: Evaluation, row: int) -> Goodput:
         """Return what interruptions leave of the time of a strategy."""
@@ -53,14 +57,17 @@ class Costing:
         useful = float(evaluation.step_time_s[row]) * self.steps()
         return useful / self.goodput(evaluation, row).ratio
 
-    def candidate(self, label: str, evaluation: Evaluation, row: int) -> Candidate:
-        """Return everything that one strategy costs."""
+    def candidate(self, label: str, job: Job, evaluation: Evaluation, row: int) -> Candidate:
+        """Return everything that one strategy of `job` costs."""
         strategy = evaluation.strategies.row(row)
         devices, steps = strategy.devices, self.steps()
         kept = self.goodput(evaluation, row)
         step_s = float(evaluation.step_time_s[row])
-        host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
-        fast, slow = step_time_interval(step_s, self.resolved.system, devices, host_ratio)
+        if job.counts == "samples":
+            fast, slow = sample_step_time_interval(step_s, job.software.name)
+        else:
+            host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
+            fast, slow = step_time_interval(step_s, job.system, devices, host_ratio)
 
         def run(seconds: float) -> dict[str, float]:
             days = seconds * steps / kept.ratio / _DAY_S
@@ -74,7 +81,7 @@ class Costing:
                 "device_hours": hours,
                 "mfu_ratio": useful,
                 "hfu_ratio": executed / peak,
-                "tokens_per_s": self.scenario.workload.tokens_per_step / seconds,
+                f"{job.counts}_per_s": self.scenario.workload.counted_per_step / seconds,
             }
 
         central, low, high = run(step_s), run(fast), run(slow)
@@ -106,6 +113,7 @@ class Costing:
         figures["memory_bytes_per_device"] = Interval(memory_bytes, *memory_interval(memory_bytes))
         return Candidate(
             label=label,
+            job=job,
             strategy=strategy,
             devices=devices,
             steps=steps,

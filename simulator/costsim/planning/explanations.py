@@ -39,6 +39,7 @@ TIME_MEANINGS = {
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
     "stragglers": "waiting for the slowest of many nodes",
+    "input": "waiting for samples to be read and decoded",
 }
 MEMORY_MEANINGS = {
     "weights": "parameters of the stage / TP x bytes each (/ DP under ZeRO-3)",
@@ -75,7 +76,8 @@ def _step_time(plan: Plan) -> Explanation:
         "step_time_s",
         "seconds of one optimizer step",
         format_duration(best.value("step_time_s")),
-        "micro-batches x the slowest stage + bubble + what follows the last micro-batch",
+        "micro-batches x the slowest stage + bubble + what follows the last micro-batch"
+        + (" + what input makes wait" if plan.job.input else ""),
         " + ".join(value for _, value, _ in parts),
         parts,
         (kernels, software),
@@ -136,7 +138,7 @@ def _emissions(plan: Plan) -> Explanation:
     return Explanation(
         "co2e_t",
         "location-based emissions of that electricity",
-        f"{best.value('co2e_t'):.1f} t",
+        f"{best.value('co2e_t'):{'.1f' if best.value('co2e_t') >= 1 else '.3g'}} t",
         "energy_kwh x grid intensity",
         f"{best.value('energy_kwh'):,.0f} kWh x the grid's g/kWh / 1e6",
         sources=(plan.sources["grid"],),

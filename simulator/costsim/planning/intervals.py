@@ -7,6 +7,7 @@ from typing import Any
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
 from costsim.training.losses import is_measured
+from costsim.training.samples import vision_calibration
 
 REGIMES = ("sheet_only", "large_scale", "host_bound", "known")
 """Kinds of estimates that err differently; the first that fits counts."""
@@ -46,6 +47,12 @@ def step_time_interval(
         high = max(row["high_ratio"] for row in regimes.values())
         return step_time_s * low, step_time_s * high
     row = regimes[regime(system, devices, host_ratio)]
+    return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
+
+
+def sample_step_time_interval(step_time_s: float, profile: str) -> tuple[float, float]:
+    """Return the same of training counted in samples, in the software called `profile`."""
+    row = vision_calibration()["training_intervals"][profile]
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 

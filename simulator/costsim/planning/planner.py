@@ -15,10 +15,12 @@ from costsim.planning.costing import Costing
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.reading import check_divisions, read_scenario
 from costsim.planning.resolving import Resolved, resolve
-from costsim.planning.scenario import Comparison, Scenario, StrategyChoices
+from costsim.planning.sampling import left_out
+from costsim.planning.scenario import Comparison, SampleTraining, Scenario, StrategyChoices
 from costsim.planning.search import Search, pareto, search
 from costsim.training.job import Job
-from costsim.training.space import Choices, divisors, limits_of
+from costsim.training.space import Choices, divisors, limits_of_job
+from costsim.units import format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
 _WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
@@ -39,17 +41,16 @@ def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     scenario = read.scenario
     resolved = resolve(read)
     job = resolved.job
-    limits = limits_of(job.model, job.sequence, job.global_batch)
-    check_divisions(read, limits)
+    check_divisions(read, limits_of_job(job))
     costing = Costing(scenario, resolved)
     found = _search(scenario, job, costing)
     best_row = int(found.order[0])
-    best = costing.candidate("best", found.evaluation, best_row)
+    best = costing.candidate("best", job, found.evaluation, best_row)
     candidates = [best]
     for choice in scenario.compare:
         candidates.append(_compared(choice, job, costing, found))
     for index, row in enumerate(_alternatives(found, best_row), start=1):
-        candidates.append(costing.candidate(f"option {index}", found.evaluation, row))
+        candidates.append(costing.candidate(f"option {index}", job, found.evaluation, row))
     return Plan(
         name=scenario.name,
         scenario=scenario.model_dump(mode="json", exclude_none=True),
@@ -60,7 +61,6 @@ def plan(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         budget=costing.budget(best),
         price=resolved.price,
         search=found,
-        overlay=resolved.overlay,
         notes=_notes(resolved, costing),
         sources=_sources(resolved, costing),
     )
@@ -102,7 +102,7 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
 
     Those whose peak rate cannot meet the deadline are left out.
     """
-    steps = scenario.workload.tokens / scenario.workload.tokens_per_step
+    steps = scenario.workload.steps
     peak = job.system.accelerator.peak_flops_per_s(job.precision.matrix_dtype)
     flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch * steps
     least = flops / peak / deadline_s
@@ -129,7 +129,7 @@ def _compared(choice: Comparison, job: Job, costing: Costing, found: Search) -> 
                 problem.hint,
             )
         ) from None
-    return costing.candidate(choice.name, inner.evaluation, int(inner.order[0]))
+    return costing.candidate(choice.name, job, inner.evaluation, int(inner.order[0]))
 
 
 def _alternatives(found: Search, best: int) -> list[int]:
@@ -167,8 +167,25 @@ def _notes(resolved: Resolved, costing: Costing) -> tuple[str, ...]:
         *([f"constants of steps: {scenario.calibration}"] if scenario.calibration else []),
         f"price: {price.rule}",
         f"power: {costing.power_w.basis}",
+        *_input_notes(resolved),
+        *left_out(job.model),
         *job.model.notes,
         *price.warnings,
+    )
+
+
+def _input_notes(resolved: Resolved) -> tuple[str, ...]:
+    """Say how fast samples are taken to come, where a step may wait for them."""
+    workload, pipeline = resolved.workload, resolved.job.input
+    if not isinstance(workload, SampleTraining):
+        return ()
+    if pipeline is None:
+        return ("input: samples are taken to be there when devices ask for them",)
+    stated = workload.input.sample is not None or workload.input.node_sample is not None
+    basis = "as stated" if stated else f"as measured with `{resolved.job.software.name}`"
+    return (
+        f"input, {basis}: {format_duration(pipeline.device_sample_s)} a sample by the loader of a "
+        f"device, {format_duration(pipeline.node_sample_s)} by all of a node",
     )
 
 

@@ -11,7 +11,6 @@ from costsim.hardware.systems import System
 from costsim.planning.search import Search
 from costsim.training.goodput import Goodput
 from costsim.training.job import Job
-from costsim.training.overlay import Overlay
 from costsim.training.strategy import Strategy
 
 SCHEMA_VERSION = 1
@@ -26,9 +25,10 @@ RANGED = (
     "mfu_ratio",
     "hfu_ratio",
     "tokens_per_s",
+    "samples_per_s",
     "memory_bytes_per_device",
 )
-"""Quantities that carry a low-high interval."""
+"""Quantities that carry a low-high interval; throughput is in what the workload counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Candidate:
     """
 
     label: str
+    job: Job = field(repr=False)
     strategy: Strategy
     devices: int
     steps: int
@@ -65,15 +66,16 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as plain values, keys with their units."""
+        figures = {name: self.figures[name] for name in RANGED if name in self.figures}
         return {
             "label": self.label,
             "strategy": self.strategy.to_dict(),
             "devices": self.devices,
             "steps": self.steps,
-            **{name: self.figures[name].value for name in RANGED},
+            **{name: figure.value for name, figure in figures.items()},
             "useful_days": self.useful_days,
-            "low": {name: self.figures[name].low for name in RANGED},
-            "high": {name: self.figures[name].high for name in RANGED},
+            "low": {name: figure.low for name, figure in figures.items()},
+            "high": {name: figure.high for name, figure in figures.items()},
             "time_by_part_s": self.time_parts_s,
             "memory_by_stage_bytes": [
                 {"stage": stage, **parts} for stage, parts in self.memory_parts_bytes
@@ -96,7 +98,6 @@ class Plan:
     budget: Budget
     price: PriceChoice
     search: Search = field(repr=False)
-    overlay: Overlay | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict[str, str])
 

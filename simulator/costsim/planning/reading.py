@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import Location, Problem, SpecError, suggestion
+from costsim.planning.counting import check_counted, check_counted_once
 from costsim.planning.scenario import Scenario, StrategyChoices
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def read_scenario(source: str | Path | Mapping[str, Any], settings: Sequence[str
         )
     document = with_settings(document, settings)
     _check_kind(document)
-    return Read(parse_as(document, Scenario), document, folder)
+    check_counted_once(document)
+    scenario = parse_as(document, Scenario)
+    check_counted(document, scenario)
+    return Read(scenario, document, folder)
 
 
 def _check_kind(document: Document) -> None:
@@ -152,12 +156,16 @@ def check_divisions(read: Read, limits: Limits) -> None:
     batch = f"the global batch of {limits.global_batch:,}"
     layers, experts = f"the {limits.depth} layers", f"the {limits.experts} experts"
     heads = f"the {limits.heads} attention heads"
+    pieces: int | None = None
+    if limits.images:
+        layers, pieces = "a net of images, which is not cut into stages", 1
+        heads = heads if limits.heads > 1 else "a net of images, whose convolutions stay whole"
     axes = (
         _Axis("tp", limits.heads, heads, also=limits.kv_heads),
-        _Axis("pp", None, layers, most=limits.depth),
+        _Axis("pp", pieces, layers, most=limits.depth),
         _Axis("vp", limits.depth, layers, devices=False),
         _Axis("dp", limits.global_batch, batch),
-        _Axis("cp"),
+        _Axis("cp", pieces, "a net of images, which have no sequence"),
         _Axis("ep", limits.experts, experts if limits.experts > 1 else "a model without experts"),
         _Axis("micro_batch", limits.global_batch, batch, devices=False),
     )

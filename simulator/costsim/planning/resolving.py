@@ -10,6 +10,7 @@ from typing import Any
 
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
+from costsim.architectures.pictures import with_image
 from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import PriceChoice, price_for
@@ -17,12 +18,24 @@ from costsim.errors import CostsimError, Problem, SpecError
 from costsim.hardware import System, load_hardware
 from costsim.planning.overlays import read_overlay
 from costsim.planning.reading import Read
-from costsim.planning.scenario import Adapter, ListPrice, Scenario, Site
+from costsim.planning.sampling import (
+    check_text,
+    input_of,
+    profile_of,
+    sequence_of,
+    within_context,
+)
+from costsim.planning.scenario import (
+    Adapter,
+    ListPrice,
+    SampleTraining,
+    Site,
+    Training,
+)
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.overlay import Overlay
 from costsim.training.precision import precision
-from costsim.training.software import software
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Resolved:
     """What the names of a scenario stand for."""
 
     job: Job
+    workload: Training | SampleTraining
     grid: Grid
     pue: Pue
     price: PriceChoice
@@ -38,7 +52,10 @@ class Resolved:
 
     def job_under(self, profile: str) -> Job:
         """Return the job as another software profile carries it out."""
-        return overlaid(replace(self.job, software=software(profile), losses=None), self.overlay)
+        job = replace(self.job, software=profile_of(self.workload, profile), losses=None)
+        if isinstance(self.workload, SampleTraining):
+            job = replace(job, input=input_of(job.model, self.workload, profile))
+        return overlaid(job, self.overlay)
 
     @property
     def system(self) -> System:
@@ -70,10 +87,11 @@ def resolve(read: Read) -> Resolved:
     )
     workload = scenario.workload
     attempt("precision", ("workload", "precision"), lambda: precision(workload.precision))
-    attempt("software", ("workload", "software"), lambda: software(workload.software))
+    attempt("software", ("workload", "software"), lambda: profile_of(workload, workload.software))
     for place, choice in enumerate(scenario.compare):
         if choice.software is not None:
-            attempt("compared", ("compare", place, "software"), partial(software, choice.software))
+            where = ("compare", place, "software")
+            attempt("compared", where, partial(profile_of, workload, choice.software))
     attempt(
         "optimizer",
         ("workload", "optimizer"),
@@ -84,14 +102,21 @@ def resolve(read: Read) -> Resolved:
         attempt("overlay", ("calibration",), lambda: read_overlay(read.folder / calibration))
     attempt("grid", ("site", "grid"), lambda: grid_for(scenario.site.grid))
     attempt("pue", ("site", "pue"), lambda: _pue(scenario.site.pue))
-    if "model" in found and workload.adapter is not None:
-        attempt(
-            "model",
-            ("workload", "adapter"),
-            partial(adapted, found["model"], workload.adapter, workload.precision),
-        )
     if "model" in found:
-        attempt("context", ("workload", "sequence"), lambda: _context(found["model"], scenario))
+        match workload:
+            case Training(adapter=adapter):
+                attempt("text", ("model",), partial(check_text, found["model"]))
+                if adapter is not None:
+                    make = partial(adapted, found["model"], adapter, workload.precision)
+                    attempt("model", ("workload", "adapter"), make)
+                context = partial(within_context, found["model"], workload.sequence)
+                attempt("sequence", ("workload", "sequence"), context)
+            case SampleTraining(image=image):
+                if image is not None:
+                    resize = partial(with_image, found["model"], image)
+                    attempt("model", ("workload", "image"), resize)
+                measure = partial(sequence_of, found["model"], workload)
+                attempt("sequence", ("workload", "sequence"), measure)
     if "system" in found:
         accelerator = found["system"].accelerator
         attempt("price", ("price",), lambda: _price(accelerator.id, scenario.price))
@@ -117,14 +142,22 @@ def resolve(read: Read) -> Resolved:
         model=found["model"],
         system=found["system"],
         global_batch=workload.global_batch,
-        sequence=workload.sequence,
+        sequence=found["sequence"],
         precision=found["precision"],
         optimizer=workload.optimizer,
         software=found["software"],
-        frozen=workload.adapter is not None,
+        frozen=isinstance(workload, Training) and workload.adapter is not None,
+        counts=workload.counts,
+        input=(
+            input_of(found["model"], workload, workload.software)
+            if isinstance(workload, SampleTraining)
+            else None
+        ),
     )
     job = overlaid(job, overlay)
-    return Resolved(job, found["grid"], found["pue"], found["price"], found["power"], overlay)
+    return Resolved(
+        job, workload, found["grid"], found["pue"], found["price"], found["power"], overlay
+    )
 
 
 def overlaid(job: Job, overlay: Overlay | None) -> Job:
@@ -171,15 +204,6 @@ def adapted(model: Architecture, adapter: Adapter, dtype: str) -> Architecture:
         model = QuantizeStep(kind="quantize", format=adapter.weights).apply(model, dtype)
     step = AdaptStep(kind="adapt", rank=adapter.rank, targets=adapter.targets)
     return step.apply(model, dtype)
-
-
-def _context(model: Architecture, scenario: Scenario) -> None:
-    limit = model.description.context_limit
-    if limit is not None and scenario.workload.sequence > limit:
-        raise SpecError(
-            f"{model.name} has positions for {limit:,} tokens, not {scenario.workload.sequence:,}",
-            hint=f"use a sequence of at most {limit}",
-        )
 
 
 def _pue(stated: float | None) -> Pue:

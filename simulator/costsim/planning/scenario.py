@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    WithJsonSchema,
+)
 
-from costsim.quantities import Ratio, Seconds, Tokens, Usd, UsdPerHour, Watts
+from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd, UsdPerHour, Watts
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
@@ -40,6 +50,26 @@ Offloads = Annotated[tuple[Offload, ...], *_one_or_more({"enum": list(OFFLOADS)}
 Recomputes = Annotated[tuple[Recompute, ...], *_one_or_more({"enum": list(RECOMPUTE)})]
 
 
+ImageSize = Annotated[
+    tuple[PositiveInt, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1, max_length=3),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 2,
+                    "maxItems": 3,
+                },
+            ]
+        }
+    ),
+]
+
+
 class Spec(BaseModel):
     """Base of everything a user writes."""
 
@@ -59,6 +89,8 @@ class Adapter(Spec):
 
 class Training(Spec):
     """Train a model on so many tokens."""
+
+    counts: ClassVar[Literal["tokens", "samples"]] = "tokens"
 
     kind: Literal["training"]
     tokens: Annotated[Tokens, Field(gt=0)]
@@ -84,6 +116,94 @@ class Training(Spec):
         """Tokens of documents in a step, padding left out."""
         filled = min(self.padded_document or self.sequence, self.sequence)
         return float(self.global_batch * filled)
+
+    @property
+    def steps(self) -> float:
+        """Optimizer steps of the run; the last one may be part full."""
+        return self.tokens / self.tokens_per_step
+
+    @property
+    def counted_per_step(self) -> float:
+        """What a step takes of what the workload counts."""
+        return self.tokens_per_step
+
+
+class InputSpec(Spec):
+    """How samples are read and decoded; left out, as measured for pictures, and no wait for others.
+
+    A step waits for the slower of the two.
+    """
+
+    sample: Seconds | None = None
+    """Time in which the loader of one device brings a sample, such as `400 us`."""
+    node_sample: Seconds | None = None
+    """Time in which all loaders of a node together bring one, such as `100 us`."""
+
+
+class SampleTraining(Spec):
+    """Train a model on so many samples: images, latents, or texts of one length."""
+
+    counts: ClassVar[Literal["tokens", "samples"]] = "samples"
+
+    kind: Literal["training"]
+    samples: Annotated[Samples, Field(gt=0)] | None = None
+    """Samples of the whole run, such as `115 M samples`; or `epochs` of `dataset_samples`."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """How often the data set is gone through."""
+    dataset_samples: Annotated[Samples, Field(gt=0)] | None = None
+    """Samples of the data set, such as `1281167`."""
+    image: ImageSize | None = None
+    """Side of an image in pixels, or [height, width], or of a video [frames, height, width]; left
+    out, what the model is made for."""
+    sequence: PositiveInt | None = None
+    """Tokens of a sample, of models that read text."""
+    real_tokens: Annotated[Ratio, Field(gt=0, le=1)] = 1.0
+    """Share of them that is computed, where the software leaves padding out, such as `50 %`."""
+    global_batch: PositiveInt
+    """Samples in one optimizer step."""
+    precision: str = "bf16"
+    """Recipe: fp32, tf32, bf16, fp16, fp8."""
+    optimizer: str = "adam"
+    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
+    software: str = "eager"
+    """Profile of hardware_specs/calibration/vision.yaml: eager (plain PyTorch), tuned (code made
+    for a competition)."""
+    input: InputSpec = InputSpec()
+    """How samples are read and decoded."""
+
+    @property
+    def total_samples(self) -> float:
+        """Samples of the whole run; `costsim.planning.counting` sees that they are stated."""
+        return self.samples or (self.epochs or 0.0) * (self.dataset_samples or 0.0)
+
+    @property
+    def steps(self) -> float:
+        """Optimizer steps of the run; the last one may be part full."""
+        return self.total_samples / self.global_batch
+
+    @property
+    def counted_per_step(self) -> float:
+        """What a step takes of what the workload counts."""
+        return float(self.global_batch)
+
+
+COUNTED_IN_SAMPLES = frozenset(SampleTraining.model_fields) - frozenset(Training.model_fields)
+"""Keys that only training counted in samples has."""
+
+
+def _counted(workload: object) -> str:
+    """Return which of the two ways of counting a workload uses, by the keys that it has."""
+    if isinstance(workload, Mapping):
+        keys = [str(key) for key in cast("Mapping[object, object]", workload)]
+        meant = any(k in COUNTED_IN_SAMPLES or k.startswith(("sample", "epoch")) for k in keys)
+        return "SampleTraining" if meant and "tokens" not in keys else "Training"
+    return type(workload).__name__
+
+
+AnyTraining: TypeAlias = Annotated[
+    Annotated[Training, Tag("Training")] | Annotated[SampleTraining, Tag("SampleTraining")],
+    Discriminator(_counted),
+]
 
 
 class Hardware(Spec):
@@ -187,8 +307,8 @@ class Scenario(Spec):
     """Title of the report."""
     model: str | dict[str, Any]
     """Catalog name, path to a config.json or YAML from the scenario's folder, or a description."""
-    workload: Training
-    """What is done with the model."""
+    workload: AnyTraining
+    """What is done with the model: trained on tokens, or on samples."""
     hardware: Hardware
     """What it runs on."""
     strategy: StrategyChoices = StrategyChoices()

@@ -16,7 +16,7 @@ from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.offload import host_bytes_per_device
 from costsim.training.schedule import SCHEDULE_NAMES
-from costsim.training.space import Choices, legal_strategies, limits_of
+from costsim.training.space import Choices, legal_strategies, limits_of_job
 from costsim.training.strategy import Strategies, Strategy
 from costsim.units import format_bytes
 
@@ -50,7 +50,7 @@ def search(
     Raises:
         InfeasiblePlanError: where no strategy is legal, or none fits in memory; names the nearest.
     """
-    limits = limits_of(job.model, job.sequence, job.global_batch)
+    limits = limits_of_job(job)
     strategies = legal_strategies(limits, device_counts, choices)
     counts = ", ".join(f"{count:,}" for count in device_counts[:4])
     if not len(strategies):
@@ -121,7 +121,7 @@ def _too_large(
 
 
 def _nearest_fix(job: Job, devices: int, capacity: float, needs: float) -> str:
-    limits = limits_of(job.model, job.sequence, job.global_batch)
+    limits = limits_of_job(job)
     for factor in (2, 4, 8, 16, 32, 64):
         # Only strategies that save the most memory can be the first to fit.
         frugal = Choices(micro_batch=(1,), recompute=("full",))

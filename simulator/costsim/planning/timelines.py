@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from costsim.errors import UnknownNameError, suggestion
 from costsim.planning.plans import Plan
-from costsim.planning.resolving import overlaid
-from costsim.training.software import software
 from costsim.training.timeline import Timeline, timeline
 
 
@@ -23,9 +19,5 @@ def plan_timeline(plan: Plan, label: str = "best") -> Timeline:
             f"the plan has no strategy called `{label}`",
             hint=suggestion(label, candidates) or f"it has {', '.join(candidates)}",
         )
-    compared = {choice["name"]: choice for choice in plan.scenario.get("compare", ())}
-    profile = compared.get(label, {}).get("software")
-    job = plan.job
-    if profile is not None:
-        job = overlaid(replace(job, software=software(profile), losses=None), plan.overlay)
-    return timeline(job, candidates[label].strategy)
+    candidate = candidates[label]
+    return timeline(candidate.job, candidate.strategy)

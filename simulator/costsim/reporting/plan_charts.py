@@ -9,11 +9,12 @@ from costsim.hardware.blocks import Formats
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.roofline import operator_figures
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.search import division, pareto
+from costsim.planning.search import details, division, pareto
 from costsim.reporting.model import (
     Axis,
     Bar,
     HeatMap,
+    Kind,
     Point,
     Roofline,
     RooflinePoint,
@@ -34,6 +35,7 @@ TIME_NAMES = {
     "expert_parallel": "expert parallel",
     "pipeline_transfer": "pipeline transfer",
     "pipeline_bubble": "pipeline bubble",
+    "input": "waiting for input",
 }
 """What people call the parts of a step, where it is not their name."""
 
@@ -76,7 +78,13 @@ def roofline(plan: Plan) -> Roofline:
     job, strategy = plan.job, plan.best.strategy
     accelerator = plan.system.accelerator
     workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
-    layer = next(b for b in job.model.blocks(workload) if b.part == "layer")
+    layers = [block for block in job.model.blocks(workload) if block.part == "layer"]
+    layer, kind = layers[0], "one layer"
+    if (
+        job.counts == "samples" and len(layers) > 1
+    ):  # stages of a net differ: the one with most work
+        layer = max(layers, key=lambda block: float(block.count * block.flops()))
+        kind = f"`{layer.name}`"
     local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp, strategy.cp))
     recipe = job.precision
     figures = operator_figures(
@@ -87,7 +95,7 @@ def roofline(plan: Plan) -> Roofline:
     )
     total = sum(figure.seconds for figure in figures)
     return Roofline(
-        "Operators of one layer under the device's roof, forward",
+        f"Operators of {kind} under the device's roof, forward",
         accelerator.name,
         accelerator.peak_flops_per_s(recipe.matrix_dtype),
         accelerator.memory_bandwidth_bytes_per_s,
@@ -124,9 +132,13 @@ def space(plan: Plan) -> Scatter:
     slowest = wall_s[0] * 3
     inside = np.flatnonzero(~front & (wall_s < slowest))
     cloud = inside[:: max(1, len(inside) // _CLOUD)]
+    alike = (
+        len({evaluation.strategies.row(int(i)).division for i in order[front]}) == 1 < len(order)
+    )
     points = [Point("", float(wall_s[i]), float(second[i])) for i in cloud]
     for i in np.flatnonzero(front & (wall_s < slowest)):
-        label = division(evaluation.strategies.row(int(order[i])))
+        strategy = evaluation.strategies.row(int(order[i]))
+        label = details(strategy) if alike else division(strategy)
         if several:
             label = f"{int(devices[i]):,} devices, {label}"
         chosen = int(i) == 0
@@ -143,29 +155,61 @@ def space(plan: Plan) -> Scatter:
 
 def divisions(plan: Plan) -> HeatMap:
     """Return the least time of every tensor and pipeline parallelism."""
+    return _least(
+        plan,
+        ("tp", "TP"),
+        ("pp", "Pipeline stages (PP)"),
+        plan.search.evaluation.step_time_s * plan.best.steps / _DAY_S,
+        ("Days of useful steps by tensor and pipeline parallelism", "number", "days"),
+    )
+
+
+def sharding(plan: Plan) -> HeatMap:
+    """Return the least time of every micro-batch and ZeRO stage."""
+    return _least(
+        plan,
+        ("zero", "ZeRO stage"),
+        ("micro_batch", "Samples in a micro-batch"),
+        plan.search.evaluation.step_time_s,
+        ("Time of a step by ZeRO stage and micro-batch", "seconds", ""),
+    )
+
+
+def _least(
+    plan: Plan,
+    down: tuple[str, str],
+    across: tuple[str, str],
+    figures: np.ndarray,
+    shown: tuple[str, Kind, str],
+) -> HeatMap:
+    """Return the least of `figures` by two axes of strategies, each a field and its name.
+
+    `shown` are the map's title, and kind and unit of its figures.
+    """
     found = plan.search
     strategies, order = found.evaluation.strategies, found.order
     same = order[strategies.devices[order] == plan.best.devices]
-    tps = sorted({int(v) for v in strategies.tp[same]})
-    pps = sorted({int(v) for v in strategies.pp[same]})
-    days = found.evaluation.step_time_s * plan.best.steps / _DAY_S
+    first, second = (getattr(strategies, axis) for axis, _ in (down, across))
+    rows, columns = (sorted({int(v) for v in values[same]}) for values in (first, second))
     values: list[tuple[float | None, ...]] = []
-    for tp in tps:
+    for row in rows:
         cells: list[float | None] = []
-        for pp in pps:
-            rows = same[(strategies.tp[same] == tp) & (strategies.pp[same] == pp)]
-            cells.append(float(days[rows].min()) if len(rows) else None)
+        for column in columns:
+            fitting = same[(first[same] == row) & (second[same] == column)]
+            cells.append(float(figures[fitting].min()) if len(fitting) else None)
         values.append(tuple(cells))
-    chosen = (tps.index(plan.best.strategy.tp), pps.index(plan.best.strategy.pp))
+    best = plan.best.strategy
+    chosen = (rows.index(getattr(best, down[0])), columns.index(getattr(best, across[0])))
+    title, kind, unit = shown
     return HeatMap(
-        "Days of useful steps by tensor and pipeline parallelism",
-        "Pipeline stages (PP)",
-        tuple(map(str, pps)),
-        "TP",
-        tuple(map(str, tps)),
+        title,
+        across[1],
+        tuple(map(str, columns)),
+        down[1],
+        tuple(map(str, rows)),
         tuple(values),
-        "number",
-        "days",
+        kind,
+        unit,
         chosen,
         caption="The fastest of all that fit; empty: none fits.",
     )

@@ -6,12 +6,14 @@ import hashlib
 import json
 from importlib.metadata import version
 
+from costsim.architectures.pictures import native_image
 from costsim.costs.budget import Line
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.search import describe, details, division
 from costsim.reporting.model import (
     Answer,
     Column,
+    HeatMap,
     KeyFigure,
     KeyFigures,
     Kind,
@@ -31,12 +33,15 @@ from costsim.reporting.plan_charts import (
     divisions,
     memory_bars,
     roofline,
+    sharding,
     space,
     time_bars,
 )
 from costsim.units import format_bytes, format_duration, format_usd
 
 _DAY_S = 86_400
+_GRAMS_PER_TONNE = 1e6
+_WHOLE_FROM = 100.0  # samples a second from which fractions of one say nothing
 
 
 def plan_report(plan: Plan) -> Report:
@@ -50,9 +55,7 @@ def plan_report(plan: Plan) -> Report:
             Section("Budget", "What is paid for, line by line.", (_budget(plan),)),
             Section("Time", _time_intro(best), (time_bars(plan), roofline(plan))),
             Section("Memory", _memory_intro(plan), (memory_bars(plan),)),
-            Section(
-                "Alternatives", _searched(plan), (space(plan), divisions(plan), _candidates(plan))
-            ),
+            Section("Alternatives", _searched(plan), (space(plan), _map(plan), _candidates(plan))),
             Section("Model and traffic", blocks=(_model(plan), _traffic(best))),
         ),
         provenance=_provenance(plan),
@@ -62,17 +65,36 @@ def plan_report(plan: Plan) -> Report:
 
 
 def _subtitle(plan: Plan) -> str:
-    workload = plan.scenario["workload"]
+    job = plan.job
     return " · ".join(
         (
-            plan.job.model.name,
-            f"{workload['tokens'] / 1e9:,.0f} B tokens",
-            f"global batch {plan.job.global_batch:,}",
-            f"sequence {plan.job.sequence:,}",
-            f"{plan.job.precision.name} with {plan.job.optimizer}",
-            plan.job.software.name,
+            job.model.name,
+            *_amount(plan),
+            f"global batch {job.global_batch:,}",
+            *_size(plan),
+            f"{job.precision.name} with {job.optimizer}",
+            job.software.name,
         )
     )
+
+
+def _amount(plan: Plan) -> tuple[str, ...]:
+    """Say how much is trained, in what the workload counts."""
+    workload = plan.scenario["workload"]
+    if plan.job.counts == "tokens":
+        return (f"{workload['tokens'] / 1e9:,.0f} B tokens",)
+    if "samples" in workload:
+        return (f"{workload['samples'] / 1e6:,.4g} M samples",)
+    return (f"{workload['epochs']:g} epochs of {workload['dataset_samples']:,.0f} samples",)
+
+
+def _size(plan: Plan) -> tuple[str, ...]:
+    """Say how large a sample is: its pixels, its tokens, or both."""
+    job, image = plan.job, native_image(plan.job.model)
+    pixels = () if image is None else (f"image {' x '.join(f'{side:,}' for side in image)}",)
+    if image is not None and not job.model.reads_tokens:
+        return pixels
+    return (*pixels, f"sequence {job.sequence:,}")
 
 
 def _days(days: float) -> str:
@@ -111,15 +133,29 @@ def _key_figures(best: Candidate) -> tuple[KeyFigure, ...]:
             cites,
         )
 
+    def throughput() -> KeyFigure:
+        if best.job.counts == "tokens":
+            return figure("Throughput", "tokens_per_s", "si", "token/s")
+        whole: Kind = "count" if best.value("samples_per_s") >= _WHOLE_FROM else "number"
+        return figure("Throughput", "samples_per_s", whole, "samples/s")
+
+    def emissions() -> KeyFigure:
+        if best.value("co2e_t") >= 1 or best.job.counts == "tokens":
+            kind, unit, scale = "number", "t CO2e", 1.0
+        else:
+            kind, unit, scale = "si", "g CO2e", _GRAMS_PER_TONNE
+        why = "location-based"
+        return figure("Emissions", "co2e_t", kind, unit, scale, cites=("grid",), why=why)
+
     return (
         figure("Cost", "cost_usd", "usd", cites=("price",), why="all lines of the budget"),
         figure("Wall time", "days", "seconds", scale=_DAY_S, why="lost time included"),
         figure("Device time", "device_hours", "count", "device-hours"),
         figure("MFU", "mfu_ratio", "ratio", why="model FLOPs, without recomputation"),
         figure("HFU", "hfu_ratio", "ratio", why="with recomputation"),
-        figure("Throughput", "tokens_per_s", "si", "token/s"),
+        throughput(),
         figure("Energy", "energy_kwh", "si", "Wh", scale=1e3, cites=("power", "pue")),
-        figure("Emissions", "co2e_t", "number", "t CO2e", cites=("grid",), why="location-based"),
+        emissions(),
     )
 
 
@@ -141,8 +177,8 @@ def _reasons(plan: Plan) -> tuple[str, ...]:
         f"{seconds / total:.0%} of a step is {TIME_NAMES.get(name, name)}: "
         f"{best.value('mfu_ratio'):.0%} of the peak rate serves the model."
     )
-    lost = [(n, s) for n, s in ranked if n not in ("matrix", "attention", "memory_bound")]
-    name, seconds = lost[0]
+    said = ("matrix", "attention", "memory_bound", name)
+    name, seconds = next((n, s) for n, s in ranked if n not in said)
     reasons.append(
         f"{TIME_NAMES.get(name, name).capitalize()} adds {seconds / total:.0%}; interruptions "
         f"and checkpoints {1 - best.goodput.ratio:.1%} ({best.goodput.note})."
@@ -167,9 +203,11 @@ def _budget(plan: Plan) -> Tree:
 
 
 def _time_intro(best: Candidate) -> str:
+    alone = best.job.counts == "samples" and best.strategy.pp == 1
+    along = "" if alone else ", along the slowest pipeline stage"
     return (
-        f"Where the {format_duration(best.value('step_time_s'))} of a step go, along the slowest "
-        f"pipeline stage; {best.steps:,} steps in all."
+        f"Where the {format_duration(best.value('step_time_s'))} of a step go{along}; "
+        f"{best.steps:,} steps in all."
     )
 
 
@@ -185,6 +223,11 @@ def _searched(plan: Plan) -> str:
     found = plan.search
     rejected = "".join(f" {count:,} {reason}." for reason, count in found.rejected.items())
     return f"{found.searched:,} strategies were evaluated; {len(found.order):,} fit.{rejected}"
+
+
+def _map(plan: Plan) -> HeatMap:
+    """Return the least time by what divides the devices, or, of copies, by what they hold."""
+    return sharding(plan) if plan.job.counts == "samples" else divisions(plan)
 
 
 def _candidates(plan: Plan) -> Table:
@@ -218,22 +261,21 @@ def _candidates(plan: Plan) -> Table:
 def _model(plan: Plan) -> KeyFigures:
     model, job = plan.job.model, plan.job
     flops = model.training_flops(1, job.sequence) * job.global_batch * plan.best.steps
-    return KeyFigures(
-        (
-            KeyFigure("Parameters", model.parameters, "count", cites=("model",)),
-            KeyFigure("Active parameters", model.active_parameters, "count"),
-            KeyFigure(
-                "Training FLOPs", float(flops), "flops", explanation="full mask, no recompute"
-            ),
-            KeyFigure("Steps", plan.best.steps, "count"),
-        )
-    )
+    figures = [KeyFigure("Parameters", model.parameters, "count", cites=("model",))]
+    counted = "no recompute"
+    if job.counts == "tokens":
+        figures.append(KeyFigure("Active parameters", model.active_parameters, "count"))
+        counted = "full mask, no recompute"
+    figures.append(KeyFigure("Training FLOPs", float(flops), "flops", explanation=counted))
+    figures.append(KeyFigure("Steps", plan.best.steps, "count"))
+    return KeyFigures(tuple(figures))
 
 
 def _traffic(best: Candidate) -> Table:
     rows = tuple(
         (axis.upper(), sent, Quantity(sent / best.value("step_time_s"), "bytes_per_s"))
         for axis, sent in best.sent_bytes.items()
+        if sent or best.job.counts == "tokens"
     )
     return Table(
         "What a device sends in a step, by axis",

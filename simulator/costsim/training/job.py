@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.workload import Execution
@@ -13,12 +14,16 @@ from costsim.training.losses import Losses
 from costsim.training.losses import losses as losses_of
 from costsim.training.optimizers import optimizer, state_bytes_per_parameter
 from costsim.training.precision import Precision
+from costsim.training.samples import InputPipeline
 from costsim.training.software import Software
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a strategy is asked to carry out: one step is `global_batch` sequences.
+    """What a strategy is asked to carry out: one step is `global_batch` sequences, or samples.
+
+    What work `counts` is said of: the tokens of sequences, or samples as a whole. A net of images
+    has `sequence` 1. Where samples come through an `input` pipeline, a step waits for it.
 
     `frozen` weights only pass gradients on, as when low-rank adapters are trained (LoRA). Where the
     model holds the adapters, their work and states count; else they are a thousandth, and left out.
@@ -33,6 +38,8 @@ class Job:
     software: Software
     frozen: bool = False
     losses: Losses | None = None  # where they differ from those of the accelerator's class
+    counts: Literal["tokens", "samples"] = "tokens"
+    input: InputPipeline | None = None
 
     @property
     def lost(self) -> Losses:

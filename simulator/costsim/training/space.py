@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention, Experts
 from costsim.architectures.operators.wrapping import unwrapped
+from costsim.architectures.pictures import divides, native_image
+from costsim.training.job import Job
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import is_legal
 from costsim.training.recompute import RECOMPUTE, Recompute
@@ -37,6 +39,8 @@ class Limits:
     sequence: int
     global_batch: int
     experts: int = 1
+    images: bool = False  # whether maps of images flow, which are cut neither in stages nor pieces
+    largest_micro_batch: int = MAX_MICRO_BATCH  # searched where a scenario names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,20 @@ def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
                     experts = math.gcd(experts, int(mixture.experts))
                 case _:
                     pass
-    bounds = (max(heads, 1), max(kv_heads, 1), model.depth)
-    return Limits(*bounds, sequence, global_batch, max(experts, 1))
+    heads, kv_heads, experts = max(heads, 1), max(kv_heads, 1), max(experts, 1)
+    if native_image(model) is None:
+        return Limits(heads, kv_heads, model.depth, sequence, global_batch, experts)
+    if not divides(model, heads):
+        heads = kv_heads = 1
+    return Limits(heads, kv_heads, 1, 1, global_batch, experts, images=True)
+
+
+def limits_of_job(job: Job) -> Limits:
+    """Return what bounds parallelism for `job`; samples may fill a device however many they are."""
+    limits = limits_of(job.model, job.sequence, job.global_batch)
+    if job.counts == "samples":
+        return replace(limits, largest_micro_batch=job.global_batch)
+    return limits
 
 
 def divisors(number: int) -> list[int]:
@@ -147,7 +163,7 @@ def _within(
     experts = _expert_degrees(limits, choices, tp * dp * cp)
     schedules = [SCHEDULES.index(name) for name in choices.schedule]
     for micro_batch in _chosen(divisors(per_replica), choices.micro_batch):
-        if micro_batch > MAX_MICRO_BATCH and choices.micro_batch is None:
+        if micro_batch > limits.largest_micro_batch and choices.micro_batch is None:
             break
         micro_batches = per_replica // micro_batch
         for vp in _chosen([1, *range(2, limits.depth // pp + 1)], choices.vp):

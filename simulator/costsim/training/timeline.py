@@ -105,7 +105,8 @@ def timeline(job: Job, strategy: Strategy) -> Timeline:
     played = play(orders(strategy, micro_batches), lambda device, slot: stages[device].slot_s(slot))
 
     # What follows the last pass, and what stragglers add to everything.
-    step_s = float(evaluation.step_time_s[0])
+    whole_s, waited_s = float(evaluation.step_time_s[0]), float(evaluation.time_parts_s["input"][0])
+    step_s = whole_s - waited_s
     slower = step_s / (step_s - float(evaluation.time_parts_s["stragglers"][0]))
     exchanged_s = max(stage.reduced_s[0] + stage.gathered_s[0] for stage in stages)
     updated_s = max(stage.update_s for stage in stages)
@@ -119,16 +120,14 @@ def timeline(job: Job, strategy: Strategy) -> Timeline:
     slices.append(
         Slice("host", 0, "compute", step_s / slower - job.software.step_s, step_s / slower)
     )
-    return Timeline(
-        strategy,
-        step_s,
-        stretch * slower,
-        tuple(
-            replace(one, start_s=one.start_s * slower, end_s=one.end_s * slower)
-            for one in slices
-            if one.end_s > one.start_s
-        ),
-    )
+    # Where samples come late, every stage waits for them before it begins.
+    waits = [Slice("input", number, "compute", 0.0, waited_s) for number in range(len(stages))]
+    shifted = [
+        replace(one, start_s=waited_s + one.start_s * slower, end_s=waited_s + one.end_s * slower)
+        for one in slices
+    ]
+    kept = tuple(one for one in (*waits, *shifted) if one.end_s > one.start_s)
+    return Timeline(strategy, whole_s, stretch * slower, kept)
 
 
 def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]:

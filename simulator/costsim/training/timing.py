@@ -18,6 +18,7 @@ from costsim.training.optimizers import UPDATE_PASSES, optimizer
 from costsim.training.pipeline import DUALPIPE, bubble_s
 from costsim.training.profile import Profile
 from costsim.training.reductions import over_blocks, over_types, total
+from costsim.training.samples import waiting_s, with_waiting
 from costsim.training.stages import Stages
 from costsim.training.strategy import Column, Strategies
 from costsim.training.traffic import DataTraffic
@@ -37,6 +38,7 @@ TIME_PARTS = (
     "optimizer",
     "host",
     "stragglers",
+    "input",
 )
 _WIDE_BYTES = 4  # of an fp32 value
 _SCALED_PASSES = 6  # over gradients: unscaled (2), their norm (1), clipped (2), set to zero (1)
@@ -141,7 +143,20 @@ def step_times(
     doublings = np.log2(nodes)
     waiting = lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
     times["stragglers"] = total(times.values()) * waiting
+    times["input"] = input_s(job, strategies, total(times.values()))
     return times
+
+
+def input_s(job: Job, strategies: Strategies, device_s: Column) -> Column:
+    """Return what a step of `device_s` seconds waits for samples to be read and decoded.
+
+    Each replica reads its own; the devices of a node share its processors and disks.
+    """
+    if job.input is None:
+        return np.zeros_like(device_s)
+    nodes = np.ceil(strategies.devices / job.system.devices_per_node)
+    waited_s = waiting_s(job.input, job.global_batch / strategies.dp, job.global_batch / nodes)
+    return with_waiting(device_s, waited_s) - device_s
 
 
 def overlapped_experts_s(

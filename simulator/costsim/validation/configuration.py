@@ -16,10 +16,10 @@ from costsim.hardware.catalog import load_hardware
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.recompute import Recompute
+from costsim.training.samples import profiles
 from costsim.training.software import Software, software
 from costsim.validation.frameworks import is_plain, profile_of, recomputes_all
 from costsim.validation.interconnect import joined, laid_over, slices
-from costsim.validation.replicated import profiles
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 

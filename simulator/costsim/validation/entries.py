@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costsim.costs.energy import reported_energy_kwh
-from costsim.planning.intervals import memory_interval, step_time_interval
+from costsim.planning.intervals import (
+    memory_interval,
+    sample_step_time_interval,
+    step_time_interval,
+)
 from costsim.training.goodput import goodput, reliability
 from costsim.units import format_bytes
 from costsim.validation.predict import Prediction
 from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import Run
-from costsim.validation.totals import calibration
 
 Status = Literal["scored", "predicted", "unsupported"]
 
@@ -123,8 +126,8 @@ def _interval(prediction: Prediction) -> tuple[float, float]:
     )
     if configuration.plain:
         # Of examples, no language model has been measured: as far off as what has been.
-        row = calibration()["training_intervals"]["eager"]
-        low, high = min(low, step_s * row["low_ratio"]), max(high, step_s * row["high_ratio"])
+        fastest, slowest = sample_step_time_interval(step_s, "eager")
+        low, high = min(low, fastest), max(high, slowest)
     return low, high
 
 

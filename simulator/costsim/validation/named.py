@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import load_model
-from costsim.architectures.vision.description import ImageNet
+from costsim.architectures.pictures import with_image
 from costsim.errors import CostsimError
 from costsim.validation.runs import Run
 
@@ -83,8 +83,8 @@ def _named(name: str) -> Named | None:
         match = re.fullmatch(pattern, name)
         if match:
             model = load_model(match.expand(target))
-            if image is not None and isinstance(model.description, ImageNet):
-                model = replace(model, description=replace(model.description, image=image))
+            if image is not None:
+                model = with_image(model, image)
             return Named(model, left_out)
     try:
         return Named(load_model(name)) if not name.startswith((".", "/")) else None

@@ -8,46 +8,35 @@ pictures are read, it waits for their pipeline.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
 
 from costsim.errors import CostsimError
 from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.catalog import load_hardware
-from costsim.hardware.kernels import soft_maximum
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
-from costsim.training.software import Software
+from costsim.training.samples import (
+    Profile,
+    pipelines,
+    profiles,
+    vision_calibration,
+    waiting_s,
+    with_waiting,
+)
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.devices import device_of
 from costsim.validation.interconnect import laid_over
 from costsim.validation.named import named_model
 from costsim.validation.runs import Run
-from costsim.validation.totals import calibration
-
-Profile: TypeAlias = Literal["tuned", "eager"]
-"""Code made for a competition (captured graphs, fused norms and optimizers), or plain PyTorch of a
-repository of examples."""
 
 USUAL_BATCH = 256
 """Samples of a device where a row states no batch, if memory holds it: as examples train ResNet."""
 _TUNED = re.compile(r"mxnet|ngc|mlperf|nvidia release|merlin", re.I)
 _BERT = re.compile(r"(.*/)?bert-", re.I)
-_WAIT_EXPONENT = 4.0  # of the soft maximum of device and pipeline, as of host and device
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """How fast pictures come: seconds of a sample by one device's process, and of a whole node."""
-
-    device_sample_s: float
-    node_sample_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +140,10 @@ def predict_copies(runs: Sequence[Run]) -> list[CopiesPrediction | str]:
             found.append(error.problems[0].message)
             continue
         device_s, memory_bytes = known[key]
-        waited_s = waiting_s(pipelines()[copies.profile], copies.samples)
-        found.append(CopiesPrediction(copies, with_waiting(device_s, waited_s), memory_bytes))
+        waited_s = waiting_s(pipelines()[copies.profile], *copies.samples)
+        step_s = float(with_waiting(device_s, waited_s))
+        found.append(CopiesPrediction(copies, step_s, memory_bytes))
     return found
-
-
-def waiting_s(pipeline: Pipeline, samples: tuple[float, float]) -> float:
-    """Return the seconds that the pictures of a step take to come."""
-    of_device, of_node = samples
-    return max(of_device * pipeline.device_sample_s, of_node * pipeline.node_sample_s)
-
-
-def with_waiting(device_s: float, waited_s: float) -> float:
-    """Return the seconds of a step whose pictures may come later than devices take them."""
-    if not waited_s:
-        return device_s
-    return float(soft_maximum(_WAIT_EXPONENT, np.array(device_s), np.array(waited_s)))
 
 
 def measured_samples_per_s(run: Run) -> float | None:
@@ -184,20 +161,6 @@ def profile_of(run: Run) -> Profile:
     competes = run.text.get("task") == "time-to-quality"
     tuned = competes or _TUNED.search(run.text.get("framework", ""))
     return "tuned" if tuned else "eager"
-
-
-@cache
-def profiles() -> Mapping[str, Software]:
-    """Return the software profiles of `calibration/vision.yaml`."""
-    table: dict[str, Any] = calibration()["software"]
-    return {name: Software(name=name, **fields) for name, fields in table.items()}
-
-
-@cache
-def pipelines() -> Mapping[str, Pipeline]:
-    """Return the input pipelines of the same profiles."""
-    table: dict[str, Any] = calibration()["pipelines"]
-    return {name: Pipeline(**fields) for name, fields in table.items()}
 
 
 def _recipe(words: str, device: Accelerator) -> str | None:
@@ -225,7 +188,7 @@ def _sequence(run: Run, assumed: list[str]) -> int:
     length = int(run.number.get("seq_len", 512))
     if "seq_len" not in run.number:
         assumed.append(f"seq_len {length}")
-    padding = calibration()["padding"]
+    padding = vision_calibration()["padding"]
     if _BERT.match(run.text.get("model", "")) and length >= padding["from_tokens"]:
         assumed.append(f"{padding['real_tokens_ratio']:.0%} of {length} tokens, the rest padding")
         return round(length * padding["real_tokens_ratio"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from costsim.planning.intervals import memory_interval
+from costsim.planning.intervals import memory_interval, sample_step_time_interval
 from costsim.training.overlay import Overlay
 from costsim.validation.entries import Entry, entries
 from costsim.validation.named import FAMILIES
@@ -16,7 +16,6 @@ from costsim.validation.replicated import (
     predict_copies,
 )
 from costsim.validation.runs import Run
-from costsim.validation.totals import calibration
 
 _GIGA, _HOUR_S = 1e9, 3600.0
 _QUALITY = "time-to-quality"
@@ -74,8 +73,7 @@ def _measured_step_s(run: Run) -> float | None:
 
 def _entries(run: Run, prediction: CopiesPrediction) -> list[Entry]:
     copies, step_s = prediction.copies, prediction.step_time_s
-    limits = calibration()["training_intervals"][copies.profile]
-    low_s, high_s = step_s * limits["low_ratio"], step_s * limits["high_ratio"]
+    low_s, high_s = sample_step_time_interval(step_s, copies.profile)
     reason = "assumed: " + ", ".join(copies.assumed) if copies.assumed else ""
     batch, number = copies.batch, run.number
     found: list[Entry] = []

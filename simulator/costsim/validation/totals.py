@@ -13,12 +13,12 @@ what such an estimate errs by.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from costsim.hardware.accelerators import Accelerator
-from costsim.resources import packaged_yaml
+from costsim.training.samples import vision_calibration
 
 Column: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Mode: TypeAlias = Literal["infer", "train"]
@@ -80,12 +80,12 @@ def is_processor(accelerator: Accelerator) -> bool:
 def rates(accelerator: Accelerator, mode: Mode) -> Rates:
     """Return the rates of the kind of device that `accelerator` is."""
     kind = "processor" if is_processor(accelerator) else "accelerator"
-    return Rates(**calibration()["totals"][kind][mode])
+    return Rates(**vision_calibration()["totals"][kind][mode])
 
 
 def typical_ratios() -> Typical:
     """Return the calibrated ratios."""
-    return Typical(**calibration()["typical"])
+    return Typical(**vision_calibration()["typical"])
 
 
 def step_time_s(
@@ -114,8 +114,3 @@ def step_time_s(
         + products / (accelerator.peak_flops_per_s(dtype) * used.compute_ratio)
         + moved / accelerator.memory_bandwidth_bytes_per_s
     )
-
-
-def calibration() -> dict[str, Any]:
-    """Return what `hardware_specs/calibration/vision.yaml` holds."""
-    return packaged_yaml("hardware_specs", "calibration/vision.yaml")

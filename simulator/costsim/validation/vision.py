@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costsim.hardware.accelerators import Accelerator
+from costsim.training.samples import vision_calibration
 from costsim.validation.devices import device_of
 from costsim.validation.entries import Entry
 from costsim.validation.runs import Run
@@ -16,7 +17,6 @@ from costsim.validation.totals import (
     Mode,
     Totals,
     Typical,
-    calibration,
     is_processor,
     step_time_s,
     typical_ratios,
@@ -95,7 +95,7 @@ def totals_of(rows: Sequence[VisionRun]) -> Totals:
 def vision_entries(runs: Sequence[Run]) -> list[Entry]:
     """Return the entries of all rows, in their order: samples a second of each."""
     rows = vision_runs(runs)
-    intervals = calibration()["intervals"]
+    intervals = vision_calibration()["intervals"]
     found: list[Entry] = []
     for run, row, time_s in zip(runs, rows, times_s(rows), strict=True):
         measured = measured_samples_per_s(run)

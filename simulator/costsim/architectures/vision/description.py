@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
@@ -14,8 +15,12 @@ from costsim.architectures.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageNet(ABC):
-    """A net of images of a native size; a workload's batch counts images."""
+    """A net of images of a native size; a workload's batch counts images.
 
+    `latent` nets work on what a frozen encoder made of the images.
+    """
+
+    latent: ClassVar[bool] = False
     image: tuple[int, ...] = (224, 224)
     """Height and width that the model is made for; of a video, frames before them."""
     channels: int = 3

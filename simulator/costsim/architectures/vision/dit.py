@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 from costsim.algebra import Number
 from costsim.architectures.operators import Embedding
@@ -18,6 +19,7 @@ _FREQUENCIES = 256  # sines and cosines that a time is told by
 class LatentTransformer(ImageNet):
     """What works on patches of latent maps; `image` is the size of the pictures behind them."""
 
+    latent: ClassVar[bool] = True
     compression: int = 8
     """Pixels that a latent position stands for, along a side."""
     patch: int = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from costsim.algebra import Number
 from costsim.architectures.vision.description import ImageNet
@@ -21,6 +21,7 @@ class UNet(ImageNet):
     It works on latent maps; `image` is the size of the pictures that they stand for.
     """
 
+    latent: ClassVar[bool] = True
     image: tuple[int, ...] = (512, 512)
     channels: int = 4
     classes: int = 0
