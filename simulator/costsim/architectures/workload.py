@@ -59,6 +59,7 @@ class Execution:
     autocast: bool = False  # fp32 weights, cast for each product (eager style only)
     low_precision: bool = True  # computes in 2 bytes: norms and softmax are kept in fp32 by eager
     dropout: bool = False
+    transposes: bool = False  # convolutions turn maps from channels first to last and back (eager)
     latent: Literal["expanded", "absorbed"] = "expanded"  # attention over compressed keys (MLA)
     device: Literal["gpu", "cpu"] = "gpu"  # on CPU dropout masks are no bytes but floats
     # Statistics of the batch (training), kept ones (a pass), or weights that include them (none).

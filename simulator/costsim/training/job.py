@@ -68,7 +68,7 @@ class Job:
     @property
     def execution(self) -> Execution:
         """How operators run."""
-        return self.software.execution(low_precision=self.precision.activation_bytes <= 2)
+        return self.software.execution(self.precision)
 
     @property
     def narrow(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from costsim.errors import UnknownNameError, suggestion
 from costsim.hardware.calibration import class_of
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
+from costsim.training.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Software:
             what stages pass on, `overlap_tensor_ratio` of tensor-parallel exchanges.
         launch_s: the host's time for one kernel, or another call of its framework.
         step_s: what the host does once a step.
+        channels_last: precision recipes with which it lays image maps out channels last, where its
+            operators are not fused.
         context_bytes: held by the driver and the communication library.
         reserve_ratio: of the tensors' bytes, lost to the allocator.
     """
@@ -70,6 +73,7 @@ class Software:
     context_bytes: float
     reserve_ratio: float
     source: str
+    channels_last: Sequence[str] = field(default=(), hash=False)
 
     def states_of(self, recipe: str) -> Mapping[str, int]:
         """Return the fields of a precision recipe that this software changes."""
@@ -80,10 +84,16 @@ class Software:
         name = class_of(system.accelerator.architecture)
         return self.attention_rates.get(name, self.attention_rates.get("all", 1.0))
 
-    def execution(self, *, low_precision: bool) -> Execution:
-        """Return how it runs operators; plain PyTorch trains in 16 bits by autocast."""
-        eager = self.style == "eager"
+    def execution(self, recipe: Precision) -> Execution:
+        """Return how it runs operators; plain PyTorch trains in 16 bits by autocast.
+
+        Matrix units, which all formats but fp32 run on, take maps with channels last: others are
+        transposed on their way.
+        """
+        eager, low_precision = self.style == "eager", recipe.activation_bytes <= 2
+        matrix_units = recipe.matrix_dtype != "fp32"
         return Execution(
+            transposes=eager and matrix_units and recipe.name not in self.channels_last,
             style=self.style,
             attention=self.attention,
             autocast=eager and low_precision,

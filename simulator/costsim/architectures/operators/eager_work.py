@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costsim.algebra import Number, minimum
+from costsim.algebra import Number, minimum, where
 from costsim.architectures.work import Direction, Gemm, Stream, Work
 from costsim.architectures.workload import Execution
 
@@ -218,8 +218,17 @@ def linear(operator: Linear, direction: Direction, execution: Execution) -> tupl
 def convolution(
     operator: Convolution, direction: Direction, execution: Execution
 ) -> tuple[Work, ...]:
-    """Return autocast's copies of a convolution's weights, and the gradient of its bias."""
+    """Return autocast's copies of a convolution's weights, and the gradient of its bias.
+
+    Where maps have channels first, matrix units' kernels read and write transposed copies: of the
+    input and the output, and of both again for each gradient. Depthwise ones have kernels for both.
+    """
     found: list[Work] = []
+    depthwise: bool | Number = operator.groups == operator.inputs  # of columns, each by itself
+    if execution.transposes and depthwise is not True:
+        maps = operator.positions * operator.inputs + operator.output_positions * operator.outputs
+        times = 1 if direction == "forward" or operator.leaf else 2
+        found.append(Stream(2 * times * where(depthwise, 0, maps), 2 * times))
     if execution.casts:
         found.append(Stream((wide(execution) + 1) * operator.weights()[0].elements))
     if operator.bias and direction == "backward":
