@@ -94,7 +94,9 @@ def _size(plan: Plan) -> tuple[str, ...]:
     pixels = () if image is None else (f"image {' x '.join(f'{side:,}' for side in image)}",)
     if image is not None and not job.model.reads_tokens:
         return pixels
-    return (*pixels, f"sequence {job.sequence:,}")
+    stated = int(plan.scenario["workload"]["sequence"])
+    computed = "" if job.sequence == stated else f" ({job.sequence:,} without padding)"
+    return (*pixels, f"sequence {stated:,}{computed}")
 
 
 def _days(days: float) -> str:
