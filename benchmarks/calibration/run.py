@@ -253,6 +253,7 @@ UNITS = {
     "_exponent": "1",
     "_k": "elements",
     "_half": "elements",
+    "_tile": "elements",
     "_dim": "elements",
     "_tokens": "tokens",
     "_per_clock": "bytes per clock and compute unit",

@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 # Views that their schema does not call so: of a fresh result, or of the same storage.
 _VIEWS = {"_unsafe_view", "_reshape_alias", "detach", "lift_fresh", "alias"}
+# What the host does alone: marks of the profiler, and reading a scalar.
+_HOST = {"_record_function_enter_new", "_record_function_exit", "_local_scalar_dense"}
 _WRITES_ALONE = {"copy_", "fill_", "zero_", "bernoulli_"}
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
 # Operations that are several kernels on a GPU (ATen/native/cuda, and TensorShape.cpp): how many
@@ -96,7 +98,7 @@ class Traffic(TorchDispatchMode):
         given = [*_tensors((*args, *named.values()))]
         sizes = tuple(_bytes(tensor) for tensor in given)
         result = func(*args, **named)
-        if name in _ALLOCATIONS or name in _VIEWS or func.is_view:
+        if name in _ALLOCATIONS | _VIEWS | _HOST or func.is_view:
             return result
         read = sizes[1:] if name in _WRITES_ALONE else sizes
         shapes = tuple(tuple(tensor.shape) for tensor in given)

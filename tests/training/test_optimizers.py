@@ -9,11 +9,14 @@ import sympy
 import torch
 
 from architectures.eager_reference import Case, model
+from architectures.eager_traffic import Traffic
 from architectures.memory_rows import Row, case, excerpt, shared_rows
 from costsim.architectures.architecture import parameters
 from costsim.errors import UnknownNameError
 from costsim.training.optimizers import (
     OPTIMIZERS,
+    UPDATE_KERNELS,
+    UPDATE_PASSES,
     optimizer,
     optimizer_bytes,
     state_bytes_per_parameter,
@@ -133,6 +136,21 @@ def test_factors_of_a_matrix_and_of_a_stack() -> None:
     stack = kind.state_elements((experts, rows, columns))
     assert sympy.expand(stack) == experts * rows + experts * columns
     assert kind.state_elements((rows,)) == rows
+
+
+@pytest.mark.parametrize("name", sorted(UPDATE_PASSES))
+def test_updates_move_and_launch_what_torch_dispatches(name: str) -> None:
+    parameters = [torch.nn.Parameter(torch.randn(64, 64)) for _ in range(3)]
+    update = torch_optimizer(name, parameters)
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    update.step()  # makes the states
+    with Traffic() as traffic:
+        update.step()
+    values = sum(parameter.numel() for parameter in parameters)
+    # The counts of steps are a value each.
+    assert traffic.moved_bytes / (4 * values) == pytest.approx(UPDATE_PASSES[name], rel=1e-3)
+    assert traffic.kernels == len(parameters) * UPDATE_KERNELS[name]
 
 
 def test_misspelt_optimizer_is_suggested() -> None:

@@ -14,7 +14,6 @@ from costsim.hardware.streaming import streaming_time_s
 Direction = Literal["forward", "backward"]
 Implementation = Literal["flash", "unfused"]
 
-QUERY_BLOCK = 128.0  # queries that one block of a fused kernel holds
 # Matrix products: scores and output forward; scores again, dV, dP, dQ, dK backward.
 PRODUCTS = {"forward": 2.0, "backward": 5.0}
 # Passes over queries, keys, values and output: read q k v, write o; backward also reads o and its
@@ -66,8 +65,8 @@ def attention_time_s(
     """Return the time of attention between projections, in seconds.
 
     Fused: launch + soft maximum of compute and memory; compute is the load of the most loaded
-    compute unit (blocks of 128 queries, masked blocks skipped), each pair costing its products and
-    its exponential, whose sum is Euclidean because they overlap in part.
+    compute unit (blocks of queries, masked blocks of keys skipped), each pair costing its products
+    and its exponential, whose sum is Euclidean because they overlap in part.
 
     Args:
         model: of the accelerator.
@@ -101,15 +100,16 @@ def attention_time_s(
     units = float(model.compute_units)
 
     pairs = attention_pairs(queries, keys, causal, window)
-    rows = np.ceil(queries / QUERY_BLOCK) * QUERY_BLOCK
+    block = constants.query_block_tokens
+    rows = np.ceil(queries / block) * block
     reach = keys if window is None else np.minimum(column(window), keys)
     # 1. Work of a head in pairs: kept ones, half a block at the mask's edge, each block's start.
-    half_block = QUERY_BLOCK / 2 if causal or window is not None else 0.0
+    half_block = constants.key_block_tokens / 2 if causal or window is not None else 0.0
     work = np.minimum(pairs * (rows / queries) + rows * half_block, rows * reach)
     work = work + rows * constants.fill_tokens
     # 2. The most loaded unit has the mean load or the longest block, softly the larger.
     mean = batch * heads * work / units
-    longest = QUERY_BLOCK * (reach + constants.fill_tokens)
+    longest = block * (reach + constants.fill_tokens)
     load = soft_maximum(constants.balance_exponent, mean, longest)
     # 3. Cost of a pair, in elements of one dimension of both products.
     per_pair = np.hypot((dim + values) / 2, constants.softmax_dim)

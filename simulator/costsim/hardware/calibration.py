@@ -10,7 +10,7 @@ the attributes here; how well it fits stands in each file under `fit` and in doc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -34,6 +34,8 @@ class GemmConstants:
         tile_half: tile extent (harmonic, elements) at which operand delivery halves the rate.
         split_ratio: bandwidth of the partial sums of split-k, over memory bandwidth.
         quantize_passes: passes over the activations to quantize them, in their own traffic.
+        register_tile: side of the tiles that a core of a CPU keeps in its registers, which fit any
+            shape; 0 for matrix units.
     """
 
     compute_ratio: float
@@ -45,6 +47,7 @@ class GemmConstants:
     tile_half: float
     split_ratio: float
     quantize_passes: float
+    register_tile: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class AttentionConstants:
         balance_exponent: q of the soft maximum of the mean load of a compute unit and the longest
             block of queries.
         backward_ratio: rate of the five products of the backward over that of the forward.
+        query_block_tokens: queries that one block holds.
+        key_block_tokens: keys that one step of a block reads, masked or not.
     """
 
     compute_ratio: float
@@ -71,6 +76,8 @@ class AttentionConstants:
     fill_tokens: float
     balance_exponent: float
     backward_ratio: float
+    query_block_tokens: float = 128.0
+    key_block_tokens: float = 128.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +355,8 @@ def load_exchange() -> ExchangeConstants:
 
 def _record(record: type[Record], row: Mapping[str, float], name: str, group: str) -> Record:
     known = {field.name for field in fields(record)}
-    if wrong := known ^ row.keys():
+    stated = {field.name for field in fields(record) if field.default is MISSING}
+    if wrong := (stated - row.keys()) | (row.keys() - known):
         raise CatalogError(
             f"`{group}` of class `{name}` has missing or unknown constants: "
             + ", ".join(f"`{key}`" for key in sorted(wrong)),

@@ -66,7 +66,10 @@ def gemm_time_s(
     best: Array | None = None
     full_intensity = TILES[0][0] * TILES[0][1] / (TILES[0][0] + TILES[0][1])
     unpacks = form.weight_bytes < form.activation_bytes and not form.sparse
-    for rows, columns, cuts in TILES + THIN_TILES if unpacks else TILES:
+    tiles: tuple[tuple[float, float, float], ...] = TILES + THIN_TILES if unpacks else TILES
+    if constants.register_tile:
+        tiles = (*tiles, (constants.register_tile, constants.register_tile, 1))
+    for rows, columns, cuts in tiles:
         # 1. Waves: a partial wave costs between its share and a whole one.
         waves = np.ceil(m / rows) * np.ceil(n / columns) * count * (cuts / units)
         waves = (1 - constants.wave_share) * np.maximum(waves, 1.0) + (

@@ -14,7 +14,7 @@ from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.streaming import streaming_time_s
-from costsim.training.optimizers import UPDATE_PASSES
+from costsim.training.optimizers import UPDATE_KERNELS, UPDATE_PASSES
 
 _VALUE_BYTES = 4  # parameters, gradients and states of fp32 training
 
@@ -46,6 +46,7 @@ def eager_time_s(
     *,
     batch: int,
     sequence: int = 1,
+    image: int | tuple[int, ...] | None = None,
     optimizer: str | None = None,
 ) -> float:
     """Return seconds of a forward pass in fp32, or of a whole step with an optimizer's update.
@@ -55,6 +56,8 @@ def eager_time_s(
         accelerator: one device; that the model fits is not asked.
         batch: samples.
         sequence: tokens of each; 1 where samples have none.
+        image: size of an image, a side or each of its dimensions, where it is not the one that a
+            vision model is made for.
         optimizer: one of `UPDATE_PASSES`; None: forward alone.
 
     Raises:
@@ -72,7 +75,7 @@ def eager_time_s(
         low_precision=False,
         device="cpu" if accelerator.form_factor == "CPU" else "gpu",
     )
-    blocks = model.blocks(Workload(batch, sequence))
+    blocks = model.blocks(Workload(batch, sequence, image=image))
     times = block_times(kernels, blocks, 1, execution, Formats("fp32", "fp32", 4.0))
     forward_s, backward_s = (
         sum(float(block.count) * float(s) for block, s in zip(blocks, way[:, 0], strict=True))
@@ -80,6 +83,13 @@ def eager_time_s(
     )
     if optimizer is None:
         return forward_s
-    passes = UPDATE_PASSES[optimizer]
-    moved = float(model.parameters) * _VALUE_BYTES * passes
-    return forward_s + backward_s + float(streaming_time_s(kernels, moved))
+    moved = float(model.parameters) * _VALUE_BYTES * UPDATE_PASSES[optimizer]
+    # A CPU updates one tensor after another; a GPU's operations each take all of them.
+    tensors = 1
+    if execution.device == "cpu":
+        tensors = sum(
+            int(block.count) * sum(len(weight.tensors) for weight in block.weights())
+            for block in blocks
+        )
+    launches = tensors * UPDATE_KERNELS[optimizer]
+    return forward_s + backward_s + float(streaming_time_s(kernels, moved, launches))

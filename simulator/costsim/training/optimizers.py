@@ -26,6 +26,8 @@ UPDATE_PASSES = {"sgd": 3, "sgd_momentum": 8, "adam": 18, "adamw": 20}
 SGD reads weight and gradient and writes the weight. Adam's moments: lerp 3, mul 2, addcmul 3; its
 denominator: sqrt 2, div 2, add 2; the update: addcdiv 4. AdamW scales the weights before: 2.
 """
+UPDATE_KERNELS = {"sgd": 1, "sgd_momentum": 3, "adam": 8, "adamw": 9}
+"""Those operations, and the one that counts a tensor's steps."""
 _BLOCK = 256
 """Values that share one fp32 scale in 8-bit states (Dettmers et al. 2021, arXiv 2110.02861, §2; the
 block of bitsandbytes since 0.44)."""
