@@ -77,7 +77,9 @@ def roofline(plan: Plan) -> Roofline:
     accelerator = plan.system.accelerator
     workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
     layer = next(b for b in job.model.blocks(workload) if b.part == "layer")
-    local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp, strategy.cp))
+    heads = strategy.cp if strategy.cp_exchange == "all_to_all" else 1
+    inside = (strategy.tp, strategy.sp, strategy.ep, strategy.etp)
+    local = layer.shard(Shard(*inside, cp=strategy.cp // heads, cp_heads=heads))
     recipe = job.precision
     figures = operator_figures(
         load_kernel_model(accelerator),
