@@ -29,6 +29,7 @@ from costsim.architectures.work import ScaledDotProduct, Stream
 from costsim.architectures.workload import Execution
 from costsim.training.recompute import Recompute
 
+_CASTS = ("cast_input", "cast_weight")  # that autocast makes of what a product reads
 _Chosen: TypeAlias = dict[int, tuple[int, ...] | None]
 """Numbers of the operators of a block that are repeated: which pieces of their work, or all."""
 
@@ -58,8 +59,9 @@ class Remade:
 
 def remade(block: Block, mode: Recompute, execution: Execution) -> Remade:
     """Return what `mode` keeps and repeats of one layer of `block`; stem and head keep all."""
-    if block.part != "layer" or mode == "none":
-        return Remade(block.saved(execution), {}, 0)
+    saved = block.saved(execution)
+    if block.part != "layer" or mode == "none" or not saved:
+        return Remade(saved, {}, 0)
     kept: Iterable[Activation]
     match mode:
         case "full":
@@ -67,7 +69,7 @@ def remade(block: Block, mode: Recompute, execution: Execution) -> Remade:
             kept = (block.source,)
         case "selective":
             chosen = _scores(block, execution)
-            kept = (activation for activation in block.saved(execution) if not activation.inner)
+            kept = (activation for activation in saved if not activation.inner)
         case "feed_forward":
             chosen = {i: None for i, op in enumerate(block.operators) if _in_network(op)}
             kept = _around(block, chosen, execution)
@@ -121,7 +123,8 @@ class _Makers:
             return tensor not in {activation.name for activation in operator.inputs()}
         if self.chosen[index] is None:
             return True
-        return last in ("activation", "gate", "cast_input", "cast_weight")
+        parts = ("activation", "gate") if isinstance(operator, Experts) else _CASTS
+        return last in parts
 
 
 def _inner(operator: Operator) -> Operator:
@@ -210,7 +213,7 @@ def _passes(block: Block, execution: Execution, *, attends: bool) -> _Chosen:
                 found[index] = (Experts.ACTIVATION,)
             elif isinstance(inner, Attention) and attends:
                 found[index] = None
-            elif inner.role == "matrix" and execution.casts:
+            elif isinstance(inner, Linear) and execution.casts and _recasts(inner, makers):
                 found[index] = _positions(operator, execution, Stream)
             continue
         own = any(makers.maker(tensor.name) == index for tensor in operator.saved(execution))
@@ -219,6 +222,15 @@ def _passes(block: Block, execution: Execution, *, attends: bool) -> _Chosen:
             found[index] = None
             followed = True
     return found
+
+
+def _recasts(product: Linear, makers: _Makers) -> bool:
+    """Whether autocast's copies of a product's input and weight are cheaper to make than to keep.
+
+    Not so where the input would have to be kept in its own, wider format.
+    """
+    index = makers.maker(product.source)
+    return product.split == "row" or (index is not None and _is_pass(makers.operators[index]))
 
 
 def _is_pass(operator: Operator) -> bool:
@@ -243,15 +255,14 @@ def _read(block: Block, execution: Execution) -> list[set[str]]:
 def _without(block: Block, chosen: _Chosen, execution: Execution) -> Iterable[Activation]:
     """Yield what is kept where outputs of `chosen` are dropped: whoever reads them makes them."""
     makers = _Makers.of(block, chosen)
-    twice = _normalized_heads(block, chosen)
-    yield _stream(block.source, execution)
+    twice, read = _normalized_heads(block, chosen), _read(block, execution)
     for index, operator in enumerate(block.operators):
         inner = _inner(operator)
         needed = operator.saved(execution)
         if index in chosen and isinstance(inner, Attention):
             needed = inner.inputs()
-        elif index in chosen and isinstance(inner, Residual):
-            needed = (*needed, *_branch(block, index, inner))
+        elif index in chosen and isinstance(inner, Residual) and inner.name in read[index]:
+            needed = (*needed, *_added(block, index, inner, execution))
         elif index in chosen:
             needed = (*needed, *_inputs(operator, execution))
         for tensor in needed:
@@ -275,12 +286,20 @@ def _normalized_heads(block: Block, chosen: _Chosen) -> set[str]:
     return found
 
 
-def _branch(block: Block, index: int, residual: Residual) -> tuple[Activation, ...]:
-    """Return what is added at `residual`: the output of the last operator that is no pass."""
-    for operator in reversed(block.operators[:index]):
-        if not _is_pass(_inner(operator)):
-            return (Activation(operator.name, residual.rows * residual.width),)
-    return ()
+def _added(
+    block: Block, index: int, residual: Residual, execution: Execution
+) -> Iterable[Activation]:
+    """Yield what `residual` adds: the output of the last operator that is no pass, to the stream.
+
+    The stream is what enters the layer, or the sum before, which is made again if it is needed.
+    """
+    before = [_inner(operator) for operator in block.operators[:index]]
+    for operator in reversed(before):
+        if not _is_pass(operator):
+            yield Activation(operator.name, residual.rows * residual.width)
+            break
+    if not any(isinstance(operator, Residual) for operator in before):
+        yield _stream(block.source, execution)
 
 
 def _inputs(operator: Operator, execution: Execution) -> tuple[Activation, ...]:
