@@ -7,6 +7,7 @@ does, in the same order and formats; the meter counts unique storages, parameter
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -267,6 +268,11 @@ class Meter:
         if address not in self._outside:
             self._held.setdefault(address, tensor)  # alive, so that no address is used twice
         return tensor
+
+    def keep(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that are held besides."""
+        for tensor in tensors:
+            self._keep(tensor)
 
     def __enter__(self) -> Meter:
         self._hooks.__enter__()

@@ -83,8 +83,9 @@ class Shard:
     Tensor parallelism (`tp`) divides heads, feed-forward columns and the vocabulary; sequence
     parallelism (`sp`, true or false) divides by the same group the positions of what lies between
     those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each. Context
-    parallelism (`cp`) has divided the positions already: a rank's workload has `tokens` = s/cp;
-    keys and values then come in `cp` pieces.
+    parallelism has divided the positions already: a rank's workload has `tokens` = s/cp. For
+    attention either keys and values come in `cp` pieces, or ranks exchange positions for heads,
+    which are divided by `cp_heads` more.
     """
 
     tp: Number = 1
@@ -92,6 +93,7 @@ class Shard:
     ep: Number = 1
     etp: Number = 1
     cp: Number = 1
+    cp_heads: Number = 1
 
     def rows(self, rows: Number) -> Number:
         """Positions that a device holds between the tensor-parallel regions."""

@@ -43,13 +43,12 @@ class Formats:
 class BlockTimes:
     """Seconds of one layer of each block: arrays (directions, parts, blocks, rows).
 
-    `core_s` (blocks, rows) is the forward time of attention proper, which selective recomputation
-    repeats; `weight_s` that of gradients of weights; `launches` (directions, blocks) counts what
-    the host starts: kernels, and each gradient that is put where the optimizer reads it.
+    `weight_s` (blocks, rows) is the time of gradients of weights; `launches` (directions, blocks)
+    counts what the host starts: kernels, and each gradient that is put where the optimizer reads
+    it.
     """
 
     seconds: Array
-    core_s: Array
     weight_s: Array
     launches: Array
 
@@ -80,7 +79,7 @@ def block_times(
         model, execution, formats.other, formats.activation_bytes, cache_dtype, generates
     )
     seconds = np.zeros((len(directions), len(PARTS), len(blocks), rows))
-    core, gradients = np.zeros((len(blocks), rows)), np.zeros((len(blocks), rows))
+    gradients = np.zeros((len(blocks), rows))
     launches = np.zeros((len(directions), len(blocks)))
     calls: dict[tuple[type[Any], Hashable], list[tuple[int, int, Any]]] = defaultdict(list)
     for index, block in enumerate(blocks):
@@ -108,11 +107,9 @@ def block_times(
         times = timing.seconds(setting, columns, alike)
         for (way, index, work), time in zip(pieces, times, strict=True):
             seconds[way, part, index] += time
-            if timing.part == "attention" and directions[way] == "forward":
-                core[index] += time
-            elif directions[way] == "backward" and not getattr(work, "weights", True):
+            if directions[way] == "backward" and not getattr(work, "weights", True):
                 gradients[index] += time
-    return BlockTimes(seconds, core, gradients, launches)
+    return BlockTimes(seconds, gradients, launches)
 
 
 def _stack(values: Sequence[Number], rows: int) -> Array:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd, UsdPerHour, Watts
+from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
@@ -47,6 +48,7 @@ Switch = Annotated[tuple[StrictBool, ...], *_one_or_more({"type": "boolean"})]
 ZeroStages = Annotated[tuple[_ZeroStage, ...], *_one_or_more({"enum": [0, 1, 2, 3]})]
 Schedules = Annotated[tuple[Schedule, ...], *_one_or_more({"enum": list(SCHEDULES)})]
 Offloads = Annotated[tuple[Offload, ...], *_one_or_more({"enum": list(OFFLOADS)})]
+CpExchanges = Annotated[tuple[CpExchange, ...], *_one_or_more({"enum": list(CP_EXCHANGES)})]
 Recomputes = Annotated[tuple[Recompute, ...], *_one_or_more({"enum": list(RECOMPUTE)})]
 
 
@@ -241,11 +243,15 @@ class StrategyChoices(Spec):
     zero: ZeroStages | None = None
     """ZeRO stage: 0, 1, 2, or 3 (= FSDP)."""
     recompute: Recomputes | None = None
-    """Activation recomputation: none, selective, full."""
+    """Activation recomputation: none, elementwise, selective, save_products, save_weight_products,
+    feed_forward, save_qkv, full; left out, none and full (and selective where scores are kept)."""
     schedule: Schedules = ("1f1b",)
     """Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe."""
     offload: Offloads = ("none",)
     """What the host's memory keeps: none, optimizer, activations, all."""
+    cp_exchange: CpExchanges | None = None
+    """How context-parallel ranks exchange: ring (keys and values go round), all_to_all (positions
+    for heads, and back); left out, ring."""
 
 
 class Comparison(StrategyChoices):

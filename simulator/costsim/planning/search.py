@@ -15,6 +15,7 @@ from costsim.errors import InfeasiblePlanError
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.offload import host_bytes_per_device
+from costsim.training.recompute import RECOMPUTE_NAMES
 from costsim.training.schedule import SCHEDULE_NAMES
 from costsim.training.space import Choices, legal_strategies, limits_of_job
 from costsim.training.strategy import Strategies, Strategy
@@ -92,7 +93,8 @@ def search(
 
 def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
     """Tie-breakers, least important first: what adds machinery loses against what does not."""
-    axes = ("offload", "schedule", "micro_batch", "cp", "sp", "vp", "recompute", "zero", "tp", "pp")
+    axes = ("offload", "schedule", "micro_batch", "cp_exchange", "cp", "sp", "vp", "recompute")
+    axes += ("zero", "tp", "pp")
     return tuple(getattr(strategies, axis)[index] for axis in axes)
 
 
@@ -148,12 +150,14 @@ def details(strategy: Strategy) -> str:
         extras.append(SCHEDULE_NAMES[strategy.schedule])
     if strategy.sp:
         extras.append("SP")
+    if strategy.cp_exchange == "all_to_all":
+        extras.append("CP by all-to-all")
     if strategy.zero:
         extras.append(f"ZeRO-{strategy.zero}")
     if strategy.offload != "none":
         extras.append(f"{strategy.offload} offloaded" if strategy.offload != "all" else "offload")
     if strategy.recompute != "none":
-        extras.append(f"{strategy.recompute} recompute")
+        extras.append(RECOMPUTE_NAMES[strategy.recompute])
     return ", ".join(extras)
 
 

@@ -80,12 +80,13 @@ def roofline(plan: Plan) -> Roofline:
     workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
     layers = [block for block in job.model.blocks(workload) if block.part == "layer"]
     layer, kind = layers[0], "one layer"
-    if (
-        job.counts == "samples" and len(layers) > 1
-    ):  # stages of a net differ: the one with most work
+    if job.counts == "samples" and len(layers) > 1:
+        # Stages of a net differ: the one with most work.
         layer = max(layers, key=lambda block: float(block.count * block.flops()))
         kind = f"`{layer.name}`"
-    local = layer.shard(Shard(strategy.tp, strategy.sp, strategy.ep, strategy.etp, strategy.cp))
+    heads = strategy.cp if strategy.cp_exchange == "all_to_all" else 1
+    inside = (strategy.tp, strategy.sp, strategy.ep, strategy.etp)
+    local = layer.shard(Shard(*inside, cp=strategy.cp // heads, cp_heads=heads))
     recipe = job.precision
     figures = operator_figures(
         load_kernel_model(accelerator),

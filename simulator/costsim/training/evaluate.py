@@ -12,7 +12,10 @@ from costsim.architectures.workload import Execution, Workload
 from costsim.training.job import Job
 from costsim.training.memory import Memory, memory
 from costsim.training.profile import Profile, profile
+from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.reductions import over_blocks, over_types, total
+from costsim.training.remaking import remade
+from costsim.training.repeated import modes_of
 from costsim.training.stages import Stages, stages
 from costsim.training.strategy import Column, Strategies
 from costsim.training.timing import TIME_PARTS, step_times
@@ -115,18 +118,18 @@ def _sent(
     boundary_bytes: Column,
 ) -> dict[str, Column]:
     """Bytes that a device of the busiest stage sends in a step, by axis."""
-    again = np.where(strategies.recompute == 2, 1.5, 1.0)  # forward exchanges happen twice
+    exchanged, repeated = profiled.exchanged, profiled.repeated
 
-    def passed(figures: np.ndarray) -> Column:
-        if not figures.any():
+    def passed(once: np.ndarray, again: np.ndarray) -> Column:
+        if not once.any():
             return np.zeros(len(strategies))
-        staged = over_types(over_blocks(held.counts, profiled.gather(figures)))
-        return micro_batches * again * staged / strategies.copies
+        layers = profiled.gather(once.sum(axis=0)) + profiled.gather_repeated(again)
+        return micro_batches * over_types(over_blocks(held.counts, layers)) / strategies.copies
 
     return {
-        "tp": passed(profiled.tensor_bytes),
-        "cp": passed(profiled.context_bytes),
-        "ep": passed(profiled.expert_bytes),
+        "tp": passed(exchanged.tensor_bytes, repeated.tensor_bytes),
+        "cp": passed(exchanged.context_bytes, repeated.context_bytes),
+        "ep": passed(exchanged.expert_bytes, repeated.expert_bytes),
         "pp": micro_batches * 2 * strategies.vp * boundary_bytes,
         "dp": over_types(data.sent_bytes),
     }
@@ -134,28 +137,28 @@ def _sent(
 
 def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
     """Return a step's FLOPs without recomputation, and what that adds to each strategy."""
-    model, full, core = _sample_flops(job.model, job.sequence, job.execution)
-    core = core * job.global_batch if job.software.attention == "unfused" else 0.0
-    modes = [strategies.recompute == 1, strategies.recompute == 2]
-    return model * job.global_batch, np.select(modes, [core, full * job.global_batch], 0.0)
+    model, *samples = _sample_flops(job.model, job.sequence, job.execution, modes_of(strategies))
+    added = np.zeros(len(RECOMPUTE))
+    added[[RECOMPUTE.index(mode) for mode in modes_of(strategies)]] = samples
+    again = added[strategies.recompute.astype(np.intp)]
+    return model * job.global_batch, again * job.global_batch
 
 
 @lru_cache(maxsize=64)
 def _sample_flops(
-    model: Architecture, sequence: int, execution: Execution
-) -> tuple[float, float, float]:
-    """Return FLOPs of one sample's step, of its layers forward, and of attention in them."""
+    model: Architecture, sequence: int, execution: Execution, modes: tuple[Recompute, ...]
+) -> tuple[float, ...]:
+    """Return FLOPs of one sample's step, and those that each of `modes` repeats."""
     blocks = model.blocks(Workload(1, sequence))
-    layers = tuple(block for block in blocks if block.part == "layer")
-    core = sum(
-        block.count * work.flops
-        for block in layers
-        for operator in block.operators
-        if operator.role == "attention"
-        for work in operator.work("forward", execution)
-    )
     whole = forward_flops(blocks) + backward_flops(blocks)
-    return float(whole), float(forward_flops(layers)), float(core)
+    repeated = (
+        sum(
+            block.count * remade(block, mode, execution).again(block).flops(execution)
+            for block in blocks
+        )
+        for mode in modes
+    )
+    return float(whole), *map(float, repeated)
 
 
 @lru_cache(maxsize=64)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Experts
-from costsim.architectures.operators.wrapping import unwrapped
+from costsim.architectures.operators import Attention, Experts
+from costsim.architectures.operators.wrapping import Again, unwrapped
 from costsim.architectures.work import Direction
+from costsim.architectures.workload import Execution
 from costsim.hardware.collectives import Operation, collective_time_s
 from costsim.hardware.experts import Phase, expert_exchange_time_s
+from costsim.training.cp_exchange import ALL_TO_ALL
 from costsim.training.job import Job
-from costsim.training.strategy import Column
+from costsim.training.strategy import Column, Strategies
 
 PHASES: tuple[Phase, ...] = ("dispatch", "combine")
 WIRE = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0}
@@ -56,12 +58,41 @@ def tensor_exchanges(block: Block, *, divided: bool) -> tuple[Exchange, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """What the ranks of a layer exchange: arrays (directions, blocks, rows) by axis.
+
+    Seconds of a layer, and bytes that a device sends.
+    """
+
+    tensor_s: np.ndarray
+    context_s: np.ndarray
+    expert_s: np.ndarray
+    tensor_bytes: np.ndarray
+    context_bytes: np.ndarray
+    expert_bytes: np.ndarray
+
+    def of(self, blocks: slice) -> Exchanges:
+        """Return the exchanges of some blocks."""
+        return Exchanges(*(getattr(self, field.name)[:, blocks] for field in fields(self)))
+
+
+def exchanges(
+    job: Job, kinds: Sequence[Block], local: Sequence[Block], strategies: Strategies
+) -> Exchanges:
+    """Return what `strategies` exchange in layers of `kinds`, of which a device has `local`."""
+    tensor_s, tensor_bytes = tensor_parallel(job, kinds, strategies.tp, strategies.sp)
+    context_s, context_bytes = context_parallel(job, local, strategies)
+    expert_s, expert_bytes = expert_parallel(job, local, strategies.ep, strategies.etp)
+    return Exchanges(tensor_s, context_s, expert_s, tensor_bytes, context_bytes, expert_bytes)
+
+
 def tensor_parallel(
     job: Job, kinds: Sequence[Block], tp: Column, sp: Column
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds (directions, blocks, rows) and bytes sent by a device (blocks, rows)."""
+    """Return seconds and bytes sent by a device: (directions, blocks, rows)."""
     seconds = np.zeros((2, len(kinds), len(tp)))
-    sent = np.zeros((len(kinds), len(tp)))
+    sent = np.zeros_like(seconds)
     if np.all(tp == 1):
         return seconds, sent
     for divided in (False, True):
@@ -82,30 +113,41 @@ def tensor_parallel(
             wires = WIRE[operation] * sizes * (group - 1) / group
             for (way, index, _), time, wire in zip(exchanged, times, wires, strict=True):
                 seconds[way, index, mine] += time
-                sent[index, mine] += wire
+                sent[way, index, mine] += wire
     return seconds, sent
 
 
 def context_parallel(
-    job: Job, local: Sequence[Block], tp: Column, cp: Column, rows: int
+    job: Job, local: Sequence[Block], strategies: Strategies
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds (directions, blocks, rows) and bytes sent by passing keys and values round.
+    """Return seconds and bytes sent by a device: (directions, blocks, rows).
 
-    Forward each rank passes its piece on cp − 1 times; backward the pieces go round again with
-    their gradients.
+    In a ring each rank passes its keys and values on cp − 1 times; backward the pieces go round
+    again with their gradients. All-to-all exchanges queries, keys, values and context, and backward
+    the gradients of each.
     """
+    tp, cp, rows = strategies.tp, strategies.cp, len(strategies)
     seconds = np.zeros((2, len(local), rows))
-    sent = np.zeros((len(local), rows))
+    sent = np.zeros_like(seconds)
     if np.all(cp == 1):
         return seconds, sent
+    width = job.recipe.activation_bytes
+    switched = (strategies.cp_exchange == ALL_TO_ALL) & (cp > 1)
+    ring = ~switched
     for index, block in enumerate(local):
-        piece = np.broadcast_to(
-            np.asarray(ring_elements(block, job) * job.recipe.activation_bytes, float), (rows,)
-        )
-        once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
-        seconds[0, index] = once
-        seconds[1, index] = 2 * once
-        sent[index] = 3 * (cp - 1) * piece
+        if ring.any():
+            piece = np.broadcast_to(np.asarray(ring_elements(block, job) * width, float), (rows,))
+            once = (cp - 1) * collective_time_s(job.system, "send_recv", piece, cp, tp)
+            seconds[0, index] = ring * once
+            seconds[1, index] = ring * 2 * once
+            sent[0, index] = ring * (cp - 1) * piece
+            sent[1, index] = 2 * sent[0, index]
+        if switched.any():
+            for elements in switched_elements(block, job.execution):
+                payload = np.broadcast_to(np.asarray(elements * width, float), (rows,))
+                time = collective_time_s(job.system, "all_to_all", payload, cp, tp)
+                seconds[:, index] += switched * time
+                sent[:, index] += switched * payload * (cp - 1) / cp
     return seconds, sent
 
 
@@ -120,25 +162,40 @@ def ring_elements(block: Block, job: Job) -> Number:
     )
 
 
+def switched_elements(block: Block, execution: Execution) -> tuple[Number, ...]:
+    """Return the elements of each tensor of a rank that is exchanged between positions and heads.
+
+    Queries, keys, values and context of each attention; keys and values that have fewer heads than
+    there are ranks are repeated before.
+    """
+    return tuple(
+        tensor.elements
+        for operator in block.operators
+        if operator.saved(execution) and isinstance(attention := unwrapped(operator), Attention)
+        for tensor in (*attention.inputs(), attention.outputs()[0])
+    )
+
+
 def expert_parallel(
-    job: Job, local: Sequence[Block], ep: Column, etp: Column, rows: int
+    job: Job, local: Sequence[Block], ep: Column, etp: Column
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds (directions, blocks, rows) and bytes sent by taking tokens to their experts.
+    """Return seconds and bytes sent by taking tokens to their experts: (directions, blocks, rows).
 
     Forward tokens are dispatched and their outputs combined; backward the gradients of both go the
     same ways. Ranks of the group stand `etp` apart. Routing is even, as recipes for training force
     it or losses drive it to be.
     """
-    seconds = np.zeros((2, len(local), rows))
-    sent = np.zeros((len(local), rows))
+    seconds = np.zeros((2, len(local), len(ep)))
+    sent = np.zeros_like(seconds)
     if np.all(ep == 1):
         return seconds, sent
     width = job.recipe.activation_bytes
     for index, block in enumerate(local):
-        for operator in map(unwrapped, block.operators):
-            if not isinstance(operator, Experts):
+        for whole in block.operators:
+            operator = unwrapped(whole)
+            if not isinstance(operator, Experts) or (isinstance(whole, Again) and whole.in_part):
                 continue
-            elements = np.broadcast_to(np.asarray(operator.routed_elements(), float), (rows,))
+            elements = np.broadcast_to(np.asarray(operator.routed_elements(), float), (len(ep),))
             tokens = elements / (operator.hidden * operator.top_k)
             both = sum(
                 expert_exchange_time_s(
@@ -154,5 +211,5 @@ def expert_parallel(
                 for phase in PHASES
             )
             seconds[:, index] += both
-            sent[index] += 4 * elements * width * (ep - 1) / ep
+            sent[:, index] += 2 * elements * width * (ep - 1) / ep
     return seconds, sent

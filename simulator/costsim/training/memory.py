@@ -30,7 +30,7 @@ class Memory:
     """Bytes a device holds by part: arrays (strategies, stage types); absent stages are 0.
 
     `buffers` are the transient tensors of the worst moment: the gradient of the largest
-    activation, gathered weights under ZeRO-3, one layer's activations under full recomputation.
+    activation, gathered weights under ZeRO-3, what recomputation restores of one layer.
     `framework` is the driver's context, communication buffers and the allocator's loss.
     """
 
@@ -93,10 +93,7 @@ def memory(
     )
     # A stage's chunk: of the layers held, the share that one micro-batch passes at a time.
     layers_share, stem_share = flight / chunks / copies, np.ceil(flight / chunks) / copies
-    kept = profile.gather(profile.kept_bytes)  # (modes, blocks, strategies)
-    mode = strategies.recompute.astype(int)
-    rows = np.arange(len(mode))
-    chosen = kept[mode, :, rows].T  # (blocks, strategies)
+    chosen = profile.gather_repeated(profile.repeated.kept_bytes)  # (blocks, strategies)
     stem = ~layer & ~head
     gradients = states(recipe.gradient_bytes, 2)
     if job.adapted:  # adapters are small enough for every replica to keep their states
@@ -119,11 +116,11 @@ def memory(
     activations = kept_layers + held(chosen, stem) * stem_share + held(chosen, head)
 
     gradient = largest_held(counts, profile.gather(profile.transient_bytes))
-    # Full recomputation restores one layer's activations at a time.
+    # Recomputation restores what it dropped one layer at a time.
     restored = gathered = np.zeros_like(gradient)
-    full = mode == 2
-    if full.any():
-        restored = largest_held(counts, kept[0] * full, layer)
+    if strategies.recompute.any():
+        dropped = profile.gather_repeated(profile.repeated.restored_bytes)
+        restored = largest_held(counts, dropped, layer)
     # ZeRO-3 gathers the weights of the layer at work and of the next, and holds one layer's
     # gradients until they are scattered.
     sharded = strategies.zero == 3

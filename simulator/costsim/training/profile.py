@@ -1,13 +1,13 @@
 """What one layer costs one device, for each distinct way of dividing the inside of a layer.
 
 Thousands of strategies share a few hundred (tp, sp, cp, ep, etp, micro-batch) combinations, and all
-kernel times, kept activations and weights depend on nothing else. They are computed once for each
-combination; strategies then gather them.
+kernel times and weights depend on nothing else; kept activations depend on recomputation besides.
+They are computed once for each combination; strategies then gather them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,21 +15,22 @@ import numpy as np
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Experts
 from costsim.architectures.operators.wrapping import unwrapped
-from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
 from costsim.hardware.blocks import DIRECTIONS, BlockTimes, Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
-from costsim.training.exchanges import (
-    context_parallel,
-    expert_parallel,
-    tensor_exchanges,
-    tensor_parallel,
-)
+from costsim.training.cp_exchange import ALL_TO_ALL
+from costsim.training.exchanges import Exchanges, exchanges, tensor_exchanges
 from costsim.training.job import Job
 from costsim.training.losses import powered
 from costsim.training.optimizers import optimizer, orthogonalizing_flops
-from costsim.training.precision import Precision
-from costsim.training.recompute import RECOMPUTE
+from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.repeated import (
+    Forward,
+    Recomputed,
+    Repeated,
+    activation_bytes,
+    repeated,
+)
 from costsim.training.stages import distinct
 from costsim.training.strategy import Column, Strategies
 
@@ -38,26 +39,21 @@ from costsim.training.strategy import Column, Strategies
 class Profile:
     """Figures of one layer of each distinct block on one device: arrays (blocks, combinations).
 
-    `which` gives the combination of each strategy. Times are of one micro-batch, of kernels and
-    transfers by themselves; what a step loses against them is said in `timing`. `parts_s` is
-    (directions, parts, blocks, combinations); `kept_bytes` has a leading axis of recomputation
-    modes. `layer` marks the blocks that recomputation repeats.
+    `which` gives the combination of each strategy, `mode` that combined with its recomputation.
+    Times are of one micro-batch, of kernels and transfers by themselves; what a step loses against
+    them is said in `timing`. `parts_s` is (directions, parts, blocks, combinations). `layer` marks
+    the blocks that recomputation repeats.
     """
 
     which: np.ndarray
+    mode: np.ndarray
     layer: np.ndarray
     routed: np.ndarray  # (blocks,): whether it has experts
     parts_s: np.ndarray
-    core_s: np.ndarray  # (blocks, combinations): the forward time of attention proper
     weight_s: np.ndarray  # (blocks, combinations): the backward time of gradients of weights
-    tensor_s: np.ndarray  # (directions, blocks, combinations): tensor-parallel exchanges
-    ring_s: np.ndarray  # (directions, blocks, combinations): context-parallel exchanges
-    expert_s: np.ndarray  # (directions, blocks, combinations): expert-parallel exchanges
-    tensor_bytes: np.ndarray  # sent by a device in both directions
-    context_bytes: np.ndarray
-    expert_bytes: np.ndarray
+    exchanged: Exchanges
     launches: np.ndarray  # (directions, blocks, combinations): what the host starts
-    kept_bytes: np.ndarray
+    repeated: Repeated
     transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
     weights: np.ndarray  # parameters outside experts
     expert_weights: np.ndarray
@@ -68,50 +64,58 @@ class Profile:
         """Return `figures` (…, combinations) of each strategy (…, strategies)."""
         return np.take(figures, self.which, axis=-1)
 
+    def gather_repeated(self, figures: np.ndarray) -> np.ndarray:
+        """Return `figures` (…, modes × combinations) of each strategy (…, strategies)."""
+        return np.take(figures, self.mode, axis=-1)
+
     def take(self, index: np.ndarray | slice) -> Profile:
         """Return the profile of the strategies at `index`."""
-        return replace(self, which=self.which[index])
+        return replace(self, which=self.which[index], mode=self.mode[index])
 
 
 def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...]]:
     """Return the profile of `job` under `strategies`, and the distinct blocks it speaks of."""
-    first, which = strategies.distinct("tp", "sp", "cp", "ep", "etp", "micro_batch")
+    axes = ["tp", "sp", "cp", "ep", "etp", "micro_batch"]
+    switches = bool((strategies.cp_exchange == ALL_TO_ALL).any())
+    first, which = strategies.distinct(*axes, *(["cp_exchange"] if switches else []))
     few = strategies.take(first)
-    tp, sp, cp, ep, etp, micro_batch = few.tp, few.sp, few.cp, few.ep, few.etp, few.micro_batch
+    tp, sp, cp, micro_batch = few.tp, few.sp, few.cp, few.micro_batch
     rows = len(few)
     workload = Workload(micro_batch, job.sequence / cp, float(job.sequence))
     kinds, _ = distinct(job.model.blocks(workload))
-    local = [block.shard(Shard(tp, sp > 0, ep, etp, cp)) for block in kinds]
+    shard = Shard(tp, sp > 0, few.ep, few.etp, cp)
+    if switches:  # heads are divided, and keys and values come whole
+        switched = few.cp_exchange == ALL_TO_ALL
+        shard = replace(shard, cp=np.where(switched, 1.0, cp), cp_heads=np.where(switched, cp, 1.0))
+    local = [block.shard(shard) for block in kinds]
 
     software, recipe = job.software, job.recipe
     execution = job.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     kernel_model = load_kernel_model(powered(job.system.accelerator))
-    times = block_times(kernel_model, local, rows, execution, formats, frozen=job.passes_on)
-    tensor_s, tensor_bytes = tensor_parallel(job, kinds, tp, sp)
-    ring_s, context_bytes = context_parallel(job, local, tp, cp, rows)
-    expert_s, expert_bytes = expert_parallel(job, local, ep, etp, rows)
+    recomputed = Recomputed.of(strategies, local, execution)
+    whole, parts = [*kinds, *recomputed.again(kinds)], [*local, *recomputed.again(local)]
+    times = block_times(kernel_model, parts, rows, execution, formats, frozen=job.passes_on)
+    launches = _launches(times, whole, tp, sp)
     # Random states of dropped scores are saved and set again wherever scores are computed.
     dropped = software.dropout and software.attention == "unfused"
-    drawn = np.zeros((len(DIRECTIONS), len(kinds), rows))
-    drawn[0, [block.part == "layer" for block in kinds]] = dropped * software.random_state_calls
+    scoring = [block.part == "layer" and _has_scores(block) for block in whole]
+    launches[0, scoring] += dropped * software.random_state_calls
+    exchanged = exchanges(job, whole, parts, few)
+    forward = Forward(times.seconds[0], launches[0], exchanged)
+    own = slice(len(kinds))
     weights, experts = _weights(local, rows, recipe.weight_bytes)
     return (
         Profile(
             which=which,
+            mode=_mode_of(strategies, recomputed.modes) * rows + which,
             layer=np.array([block.part == "layer" for block in kinds]),
             routed=np.array([_is_routed(block) for block in kinds]),
-            parts_s=times.seconds,
-            core_s=times.core_s,
-            weight_s=times.weight_s,
-            tensor_s=tensor_s,
-            ring_s=ring_s,
-            expert_s=expert_s,
-            tensor_bytes=tensor_bytes,
-            context_bytes=context_bytes,
-            expert_bytes=expert_bytes,
-            launches=_launches(times, kinds, tp, sp) + drawn,
-            kept_bytes=_kept(local, execution, recipe, rows),
+            parts_s=times.seconds[:, :, own],
+            weight_s=times.weight_s[own],
+            exchanged=exchanged.of(own),
+            launches=launches[:, own],
+            repeated=repeated(recomputed, execution, recipe, forward),
             transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
@@ -122,10 +126,15 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     )
 
 
-def activation_bytes(activations: Sequence[Activation], compute_bytes: float) -> Column | float:
-    """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
-    widths = {"float32": 4, "mask": 1, "index": 8}
-    return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+def _mode_of(strategies: Strategies, modes: Sequence[Recompute]) -> np.ndarray:
+    """Return which of `modes` each of the strategies has."""
+    numbers = np.zeros(len(RECOMPUTE), np.intp)
+    numbers[[RECOMPUTE.index(mode) for mode in modes]] = range(len(modes))
+    return numbers[strategies.recompute.astype(np.intp)]
+
+
+def _has_scores(block: Block) -> bool:
+    return any(operator.role == "attention" for operator in block.operators)
 
 
 def _launches(times: BlockTimes, kinds: Sequence[Block], tp: Column, sp: Column) -> np.ndarray:
@@ -158,35 +167,6 @@ def _update_flops(job: Job, kinds: Sequence[Block]) -> np.ndarray:
 
 def _is_routed(block: Block) -> bool:
     return any(isinstance(unwrapped(operator), Experts) for operator in block.operators)
-
-
-def _kept(
-    blocks: Sequence[Block], execution: Execution, recipe: Precision, rows: int
-) -> np.ndarray:
-    """Bytes kept by one layer for its backward pass: (modes, blocks, rows)."""
-    kept = np.zeros((len(RECOMPUTE), len(blocks), rows))
-    for index, block in enumerate(blocks):
-        saved = block.saved(execution)
-        # Inputs of layer matrices that nothing else keeps may be held in the format of products.
-        others = {
-            a.name for op in block.operators if op.role != "matrix" for a in op.saved(execution)
-        }
-        narrow = {a.name for a in saved} - others
-
-        def held(activations: Iterable[Activation], narrow: set[str] = narrow) -> Column | float:
-            wide = [a for a in activations if a.name not in narrow]
-            products = [a for a in activations if a.name in narrow]
-            return activation_bytes(wide, recipe.activation_bytes) + activation_bytes(
-                products, recipe.product_bytes
-            )
-
-        kept[0, index] = held(saved)
-        if block.part == "layer":
-            kept[1, index] = held([activation for activation in saved if not activation.inner])
-            kept[2, index] = activation_bytes([block.source], recipe.activation_bytes)
-        else:
-            kept[1:, index] = kept[0, index]
-    return kept
 
 
 def _transient(

@@ -16,15 +16,16 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention, Experts
 from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.pictures import divides, native_image
+from costsim.training.cp_exchange import ALL_TO_ALL, CP_EXCHANGES, CpExchange
 from costsim.training.job import Job
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import is_legal
-from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
 from costsim.training.schedule import SCHEDULES, Schedule
 from costsim.training.strategy import Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
-_DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule")
+_DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule", "cp_exchange")
 _SWITCHES = ("sp", "zero", "recompute", "offload")
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
@@ -60,6 +61,7 @@ class Choices:
     recompute: Sequence[Recompute] | None = None
     schedule: Sequence[Schedule] = ("1f1b",)  # the others only where they are asked for
     offload: Sequence[Offload] = ("none",)  # likewise
+    cp_exchange: Sequence[CpExchange] = ("ring",)  # likewise
 
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
@@ -154,6 +156,20 @@ def _expert_degrees(limits: Limits, choices: Choices, ranks: int) -> list[tuple[
     ]
 
 
+def _exchanges(limits: Limits, choices: Choices, tp: int, cp: int) -> list[int]:
+    """Return how the ranks of a context may exchange; where there are none it makes no odds.
+
+    All-to-all divides the heads of a rank once more. Keys and values are repeated where they have
+    fewer heads.
+    """
+    if cp == 1:
+        return [CP_EXCHANGES.index("ring")]
+    heads, kv_heads = limits.heads // tp, max(limits.kv_heads // tp, 1)
+    divides = heads % cp == 0 and (kv_heads % cp == 0 or cp % kv_heads == 0)
+    found = [CP_EXCHANGES.index(name) for name in choices.cp_exchange]
+    return [exchange for exchange in found if divides or exchange != ALL_TO_ALL]
+
+
 def _within(
     limits: Limits, choices: Choices, tp: int, pp: int, dp: int, cp: int
 ) -> list[tuple[int, ...]]:
@@ -162,6 +178,7 @@ def _within(
     found: list[tuple[int, ...]] = []
     experts = _expert_degrees(limits, choices, tp * dp * cp)
     schedules = [SCHEDULES.index(name) for name in choices.schedule]
+    exchanges = _exchanges(limits, choices, tp, cp)
     for micro_batch in _chosen(divisors(per_replica), choices.micro_batch):
         if micro_batch > limits.largest_micro_batch and choices.micro_batch is None:
             break
@@ -172,7 +189,9 @@ def _within(
             for index in schedules:
                 if is_legal(SCHEDULES[index], pp, vp, micro_batches):
                     found += [
-                        (tp, pp, vp, dp, cp, micro_batch, ep, etp, index) for ep, etp in experts
+                        (tp, pp, vp, dp, cp, micro_batch, ep, etp, index, exchange)
+                        for ep, etp in experts
+                        for exchange in exchanges
                     ]
     return found
 
@@ -184,7 +203,7 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
             (sp, zero, RECOMPUTE.index(recompute), OFFLOADS.index(offload))
             for sp in ((False, True) if choices.sp is None else choices.sp)
             for zero in ((0, 1, 2, 3) if choices.zero is None else choices.zero)
-            for recompute in (RECOMPUTE if choices.recompute is None else choices.recompute)
+            for recompute in (SEARCHED if choices.recompute is None else choices.recompute)
             for offload in choices.offload
         ],
         float,

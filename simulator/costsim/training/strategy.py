@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
 from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import DUALPIPE
 from costsim.training.recompute import RECOMPUTE, Recompute
@@ -25,6 +26,7 @@ NAMED: Mapping[str, tuple[str, ...]] = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULES,
     "offload": OFFLOADS,
+    "cp_exchange": CP_EXCHANGES,
 }
 """Axes whose values are names."""
 
@@ -37,7 +39,8 @@ class Strategy:
     `micro_batch` counts sequences; `zero` is the ZeRO stage (3 = FSDP) over dp·cp devices,
     or over dp·cp/`replicas` where whole copies are kept (HSDP, copies outermost);
     `schedule` is that of the pipeline (`costsim.training.pipeline`), `offload` what the host's
-    memory keeps; `ep` divides the experts among data-parallel ranks, `etp` each expert's inside.
+    memory keeps; `ep` divides the experts among data-parallel ranks, `etp` each expert's inside;
+    `cp_exchange` is how context-parallel ranks come by what others hold.
     """
 
     tp: int = 1
@@ -54,6 +57,7 @@ class Strategy:
     recompute: Recompute = "none"
     schedule: Schedule = "1f1b"
     offload: Offload = "none"
+    cp_exchange: CpExchange = "ring"
 
     @property
     def devices(self) -> int:
@@ -87,6 +91,7 @@ class Strategies:
     recompute: Column
     schedule: Column
     offload: Column
+    cp_exchange: Column
 
     def __len__(self) -> int:
         return len(self.tp)

@@ -11,6 +11,7 @@ from costsim.hardware.hosts import host_ratio
 from costsim.hardware.kernels import load_kernel_model, soft_maximum
 from costsim.hardware.streaming import streaming_time_s
 from costsim.hardware.timing import PARTS
+from costsim.training.cp_exchange import ALL_TO_ALL
 from costsim.training.job import Job
 from costsim.training.losses import Losses
 from costsim.training.offload import host_rate_bytes_per_s
@@ -42,10 +43,6 @@ TIME_PARTS = (
 )
 _WIDE_BYTES = 4  # of an fp32 value
 _SCALED_PASSES = 6  # over gradients: unscaled (2), their norm (1), clipped (2), set to zero (1)
-_CHECKPOINT_CALLS = 12.0
-"""Random states that recomputing a layer saves and sets, by Megatron-LM's random.py: those of the
-host, the device and the tensor-parallel group are saved forward, saved and set before, and set
-after."""
 _HOST_EXPONENT = 4.0
 """p of the soft maximum of host and device: either runs ahead of the other in parts of a pass."""
 _MATRIX, _ATTENTION, _MEMORY = (PARTS.index(part) for part in ("matrix", "attention", "memory"))
@@ -195,9 +192,8 @@ def one_pass(
 ) -> Pass:
     """Return the times of the forward (0) or the backward pass (1) of one micro-batch."""
     software = job.software
-    full = (strategies.recompute == 2)[:, None] & (way == 1)
-    selective = (strategies.recompute == 1)[:, None] & (way == 1)
-
+    repeats = way == 1 and strategies.recompute.any()
+    exchanged, repeated = profiled.exchanged, profiled.repeated
     copies = strategies.copies
 
     def staged(figures: np.ndarray) -> np.ndarray:
@@ -205,6 +201,12 @@ def one_pass(
         if not figures.any():
             return np.zeros_like(held.many)
         return over_blocks(held.counts, profiled.gather(figures) / copies)
+
+    def again(figures: np.ndarray) -> np.ndarray:
+        """Sum a figure (blocks, modes × combinations) of forward work that is repeated."""
+        if not repeats or not figures.any():
+            return np.zeros_like(held.many)
+        return over_blocks(held.counts, profiled.gather_repeated(figures) / copies)
 
     sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
     slowdown = np.array(
@@ -216,41 +218,36 @@ def one_pass(
     )
     # Where experts share out the tokens, products and passes take longer; attention does not.
     unequal = np.where(profiled.routed, lost.routing_ratio, 1.0)[:, None]
-    single_s = profiled.parts_s * np.stack([unequal, np.ones_like(unequal), unequal])[None]
-    parts = [staged(single_s[way, part]) * slowdown[part] for part in range(len(PARTS))]
+    unequal = np.stack([unequal, np.ones_like(unequal), unequal])
+    single_s = profiled.parts_s[way] * unequal
+    parts = [staged(single_s[part]) * slowdown[part] for part in range(len(PARTS))]
     if way == 1 and not software.fuses_accumulation:
         parts[_MEMORY] = parts[_MEMORY] + _accumulation_s(job, strategies, held, profiled)
-    core = staged(profiled.core_s) * slowdown[_ATTENTION]
     split = way == 1 and strategies.schedule.any()
-    weight = staged(profiled.weight_s * unequal) * slowdown[_MATRIX] if split else None
-    tensor = staged(profiled.tensor_s[way])
-    # Recomputation repeats forward passes of layers, with their exchanges.
-    layer = profiled.layer[:, None]
-    again = np.zeros_like(core)
-    if full.any():
-        for part in range(len(PARTS)):
-            again = again + staged(single_s[0, part] * layer) * slowdown[part] * full
-        tensor = tensor + staged(profiled.tensor_s[0] * layer) * full
-    again = again + core * selective
-    routed = staged(profiled.expert_s[way]) + staged(profiled.expert_s[0]) * full
+    weight = staged(profiled.weight_s * unequal[_MATRIX]) * slowdown[_MATRIX] if split else None
+    # Recomputation repeats forward work, with its exchanges.
+    recomputed = again((repeated.parts_s * unequal * slowdown[:, None, None]).sum(axis=0))
+    tensor = staged(exchanged.tensor_s[way]) + again(repeated.tensor_s)
+    routed = staged(exchanged.expert_s[way]) + again(repeated.expert_s)
 
     # What computes hides one transfer at a time: `room` is what is left to hide behind.
-    busy = total([*parts, again])
+    busy = total([*parts, recomputed])
     kept_apart = 1 - lost.contention_ratio
     # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
     behind = np.minimum(tensor * software.overlap_tensor_ratio, busy)
     hidden = {"tp": behind * kept_apart}
     room = busy - behind
     # Keys and values go round while attention works on the piece before.
-    ring = staged(profiled.ring_s[way]) + staged(profiled.ring_s[0]) * full
-    covered = parts[_ATTENTION] + core * (full | selective)
-    hidden["cp"] = np.minimum(np.minimum(ring, covered), room)
-    exposed_s, context = tensor - hidden["tp"], ring - hidden["cp"]
+    # All-to-all comes before and after attention, which waits for it.
+    pieces = staged(exchanged.context_s[way]) + again(repeated.context_s)
+    hidden["cp"] = np.zeros_like(pieces)
+    if pieces.any():
+        attending = parts[_ATTENTION] + again(repeated.parts_s[_ATTENTION]) * slowdown[_ATTENTION]
+        covered = np.where(strategies.cp_exchange[:, None] == ALL_TO_ALL, 0.0, attending)
+        hidden["cp"] = np.minimum(np.minimum(pieces, covered), room)
+    exposed_s, context = tensor - hidden["tp"], pieces - hidden["cp"]
     # The host launches kernels one after another; where it is slower than they are, they wait.
-    launches = staged(profiled.launches[way])
-    if full.any():
-        repeated = (profiled.launches[0] + _CHECKPOINT_CALLS) * layer
-        launches = launches + staged(repeated) * full
+    launches = staged(profiled.launches[way]) + again(repeated.launches)
     device = busy + exposed_s + context + routed
     called_s = launches * (software.launch_s * host_ratio(job.system))
     host = soft_maximum(_HOST_EXPONENT, called_s, device) - device
@@ -270,14 +267,24 @@ def one_pass(
         room, carried = room - behind, gone - hidden["host"]
     waited = moved - hidden["dp"]
     return Pass(
-        parts, again, busy, exposed_s, context, routed, waited, host, carried, hidden, room, weight
+        parts,
+        recomputed,
+        busy,
+        exposed_s,
+        context,
+        routed,
+        waited,
+        host,
+        carried,
+        hidden,
+        room,
+        weight,
     )
 
 
 def _carried_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
     """Seconds (strategies, types) of taking a micro-batch's activations to the host, or back."""
-    modes = strategies.recompute.astype(int)
-    kept = profiled.gather(profiled.kept_bytes)[modes, :, np.arange(len(modes))].T
+    kept = profiled.gather_repeated(profiled.repeated.kept_bytes)
     kept = kept * profiled.layer[:, None] / strategies.copies
     gone = over_blocks(held.counts, kept) / host_rate_bytes_per_s(job.system)
     return np.where(strategies.offloads("activations")[:, None], gone, 0.0)

@@ -13,6 +13,9 @@ from costsim.training.reductions import over_blocks
 from costsim.training.stages import Stages
 from costsim.training.strategy import Column, Strategies
 
+_INSIDE = ("zero", "recompute", "offload", "cp_exchange")
+"""Axes that the collectives of weights and gradients do not depend on."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataTraffic:
@@ -49,8 +52,8 @@ def data_parallel(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, micro_batches: Column
 ) -> DataTraffic:
     """Return the exchanges of each stage type's data-parallel group (its stride is tp)."""
-    # Strategies that differ in sharding and recomputation alone share their collectives.
-    axes = [name for name in strategies.columns() if name not in ("zero", "recompute", "offload")]
+    # Strategies that differ in these alone share their collectives.
+    axes = [name for name in strategies.columns() if name not in _INSIDE]
     first, which = strategies.distinct(*axes)
     few = _collectives(
         job, strategies.take(first), stages.take(first), profile.take(first), strategies.zero

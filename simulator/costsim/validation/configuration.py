@@ -32,6 +32,27 @@ _RECIPES = (
     ("fp16", "fp16"),
     ("fp32", "fp32"),
 )
+# Recomputation as runs files write it -> a mode; the first match counts. Policies of MaxText are
+# read by what they save (`get_remat_policy`), modules of Megatron-Core by what is made again.
+_RECOMPUTE: tuple[tuple[str, Recompute], ...] = (
+    ("save_products", "save_products"),
+    ("save_weight_products", "save_weight_products"),
+    ("save_qkv", "save_qkv"),
+    ("elementwise", "elementwise"),
+    ("feed_forward", "feed_forward"),
+    ("minimal_flash", "save_products"),
+    ("minimal_with_context", "save_products"),
+    ("minimal", "save_weight_products"),
+    ("dots_with_no_batch_dims", "save_weight_products"),
+    ("save_dot_with_context_except_mlp", "feed_forward"),
+    ("save_dot_except_mlp", "save_qkv"),
+    ("mlp", "feed_forward"),
+    ("moe_act", "elementwise"),
+    ("moe", "feed_forward"),
+    ("layernorm", "elementwise"),
+    ("core_attn", "selective"),
+    ("selective", "selective"),
+)
 TYPICAL_BATCH_TOKENS = 4 * 2**20
 """Tokens of a step where a row of a whole project states no batch: Llama 2's and 3's."""
 TYPICAL_DEVICES = 1024
@@ -252,7 +273,8 @@ def _recompute(run: Run) -> Recompute | None:
         return "full" if recomputes_all(run.text.get("framework", "")) and not tuned else None
     if "none" in words:
         return "none"
-    if "selective" in words or "minimal" in words:
-        return "selective"
-    # Policies that move some activations to the host compute the rest again.
+    # Policies that move some activations to the host compute the rest again: whole layers.
+    for part, mode in _RECOMPUTE:
+        if part in words:
+            return mode
     return "full"

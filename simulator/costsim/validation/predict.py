@@ -12,7 +12,7 @@ import numpy as np
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.overlay import Overlay
-from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
 from costsim.training.space import Choices, divisors, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.configuration import Axes, Configuration, configuration_of
@@ -153,7 +153,7 @@ def _search(job: Job, axes: Axes) -> _Found | None:
     Where none fits, the one that needs the least memory.
     """
     unfused = job.software.attention == "unfused"
-    recompute: tuple[Recompute, ...] = RECOMPUTE if unfused else ("none", "full")
+    recompute: tuple[Recompute, ...] = SEARCHED if unfused else ("none", "full")
     if axes.recompute is not None:
         recompute = (axes.recompute,)
     if axes.tp and axes.pp and axes.cp and axes.dp and axes.ep and axes.micro_batch:
@@ -238,8 +238,8 @@ def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
     )
     limits = limits_of(job.model, job.sequence, job.global_batch)
     strategies = legal_strategies(limits, [job.system.count], choices)
-    habit = job.software.sequence_parallel
-    divided = (habit == "always") | (habit == "selective") & (strategies.recompute == 1)
+    habit, selective = job.software.sequence_parallel, RECOMPUTE.index("selective")
+    divided = (habit == "always") | (habit == "selective") & (strategies.recompute == selective)
     follows = strategies.sp == (divided & (strategies.tp > 1))
     if axes.micro_batch is None:
         follows &= strategies.micro_batch <= _SEARCHED_MICRO_BATCH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from costsim.algebra import Number, exact_div, maximum
+from costsim.algebra import Number, exact_div, maximum, where
 from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Operator, Role
 from costsim.architectures.tensors import Activation, Weight
@@ -32,13 +32,14 @@ class Attention(Operator):
     dropout: bool = False
     float32_softmax: bool = True
     pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
+    gathered: Number = 1  # ranks whose positions are here, in exchange for heads
     sinks: bool = False
     passes: int = 1  # times that scores are computed, where values come in as many parts
 
     def weights(self) -> tuple[Weight, ...]:
         if not self.sinks:
             return ()
-        return (Weight(f"{self.name}.sinks", self.query_heads, matrix=False),)
+        return (Weight(f"{self.name}.sinks", self.query_heads * self.gathered, matrix=False),)
 
     @property
     def role(self) -> Role:
@@ -80,21 +81,32 @@ class Attention(Operator):
     def shared(self, execution: Execution, *, recomputed: bool) -> tuple[Activation, ...]:
         return eager.mask(self, execution) if recomputed and execution.style == "eager" else ()
 
+    def inputs(self) -> tuple[Activation, ...]:
+        """Queries, keys and values as they come in; a context-parallel rank has its own."""
+        rows = self.batch * self.tokens
+        return (
+            Activation(f"{self.name}.query", rows * self.query_heads * self.head_dim),
+            Activation(f"{self.name}.key", rows * self.kv_heads * self.head_dim),
+            Activation(f"{self.name}.value", rows * self.kv_heads * self.value_dim),
+        )
+
+    def outputs(self) -> tuple[Activation, ...]:
+        """The context; where ranks exchange heads for positions, also as attention made it."""
+        elements = self.batch * self.tokens * self.query_heads * self.value_dim
+        context = Activation(self.name, elements)
+        if type(self.gathered) is int and self.gathered == 1:
+            return (context,)
+        return context, Activation(f"{self.name}.heads", where(self.gathered > 1, elements, 0))
+
     def held(self, execution: Execution) -> tuple[Activation, ...]:
         """Tensors that a fused kernel, or Megatron-LM's sequence of kernels, keeps."""
-        rows = self.batch * self.tokens
-        kept_context = self.batch * self.tokens  # a context-parallel rank keeps its own K and V
-        inputs = (
-            Activation(f"{self.name}.query", rows * self.query_heads * self.head_dim),
-            Activation(f"{self.name}.key", kept_context * self.kv_heads * self.head_dim),
-            Activation(f"{self.name}.value", kept_context * self.kv_heads * self.value_dim),
-        )
+        rows, inputs = self.batch * self.tokens, self.inputs()
         if execution.attention != "unfused":
             # The output is kept (also by the projection that reads it), and the log-sum-exp of
             # each row of scores in fp32.
             return (
                 *inputs,
-                Activation(self.name, rows * self.query_heads * self.value_dim),
+                *self.outputs(),
                 Activation(f"{self.name}.logsumexp", rows * self.query_heads, "float32"),
             )
         softmax = Activation(f"{self.name}.softmax", self.scores, inner=True)
@@ -110,7 +122,9 @@ class Attention(Operator):
     def shard(self, shard: Shard) -> Attention:
         return replace(
             self,
-            query_heads=exact_div(self.query_heads, shard.tp),
-            kv_heads=maximum(exact_div(self.kv_heads, shard.tp), 1),
+            query_heads=exact_div(self.query_heads, shard.tp * shard.cp_heads),
+            kv_heads=maximum(exact_div(self.kv_heads, shard.tp * shard.cp_heads), 1),
+            tokens=self.tokens * shard.cp_heads,
             pieces=shard.cp,
+            gathered=shard.cp_heads,
         )

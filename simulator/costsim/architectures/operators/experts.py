@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from costsim.algebra import Number, exact_div, where
 from costsim.architectures.operators.base import Operator, Role
@@ -64,6 +65,9 @@ class Experts(Operator):
     bias: bool = False
     exhaustive: bool = False
     sent_rows: Number | None = None  # rows whose tokens this device sends, where not `rows` (etp)
+
+    ACTIVATION: ClassVar[int] = 2
+    """Which piece of forward work is the activation function."""
 
     @property
     def role(self) -> Role:

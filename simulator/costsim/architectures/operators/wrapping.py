@@ -92,3 +92,31 @@ class Idle(Wrapped):
 
     def collectives(self) -> tuple[Collective, ...]:
         return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again(Wrapped):
+    """What is repeated of an operator's forward pass: work at `positions`, or all (None)."""
+
+    positions: tuple[int, ...] | None
+
+    @classmethod
+    def parts_of(cls, operator: Operator, positions: tuple[int, ...] | None) -> Again:
+        """Return `operator` as far as it is repeated."""
+        return cls(
+            name=operator.name, inner=operator, packing=operator.packing, positions=positions
+        )
+
+    @property
+    def in_part(self) -> bool:
+        """Whether some of its work is not repeated, nor what it exchanges by itself."""
+        return self.positions is not None
+
+    def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
+        if direction == "backward":
+            return ()
+        work = self.inner.work(direction, execution)
+        return work if self.positions is None else tuple(work[i] for i in self.positions)
+
+    def collectives(self) -> tuple[Collective, ...]:
+        return () if self.in_part else self.inner.collectives()
