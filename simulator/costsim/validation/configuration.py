@@ -18,7 +18,12 @@ from costsim.training.precision import precision
 from costsim.training.recompute import Recompute
 from costsim.training.samples import profiles
 from costsim.training.software import Software, software
-from costsim.validation.frameworks import is_plain, profile_of, recomputes_all
+from costsim.validation.frameworks import (
+    is_plain,
+    lacks_fused_attention,
+    profile_of,
+    usual_recompute,
+)
 from costsim.validation.interconnect import joined, laid_over, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
@@ -81,6 +86,7 @@ class Axes:
     zero: int | None
     replicas: int
     recompute: Recompute | None
+    usual: tuple[Recompute, ...] = ()  # what its software recomputes by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,9 @@ def configuration_of(run: Run) -> Configuration | str:
         recipe = "fp16" if "fp16" in system.accelerator.peaks_flops_per_s else "fp32"
     if "precision" not in text:
         assumed.append(f"precision {recipe}")
+    words = run.text.get("precision", "").lower()
+    if lacks_fused_attention(framework, words, system.accelerator.vendor):
+        kind = replace(kind, attention="unfused")
     job = Job(
         model=model,
         system=system,
@@ -237,7 +246,10 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
         vp = 1
     micro_batch = stated("micro_batch")
     ep = stated("ep") if "experts" in run.number else 1
-    return Axes(tp, pp, vp, dp, cp, ep, micro_batch, zero, replicas, _recompute(run))
+    recompute, usual = _recompute(run), _usual(run)
+    if recompute is None and len(usual) == 1:
+        (recompute,) = usual
+    return Axes(tp, pp, vp, dp, cp, ep, micro_batch, zero, replicas, recompute, usual)
 
 
 def _sharding(
@@ -265,12 +277,17 @@ def _sharding(
     return 0, 1
 
 
+def _usual(run: Run) -> tuple[Recompute, ...]:
+    """Return what its software recomputes by itself; entries of a competition are tuned."""
+    if run.text.get("task") in _COMPETITIONS:
+        return ()
+    return usual_recompute(run.text.get("framework", ""), run.text.get("precision", "").lower())
+
+
 def _recompute(run: Run) -> Recompute | None:
     words = run.text.get("recompute", "").lower()
     if not words:
-        # An entry of a competition is tuned; other runs have what the framework does by itself.
-        tuned = run.text.get("task") in _COMPETITIONS
-        return "full" if recomputes_all(run.text.get("framework", "")) and not tuned else None
+        return None
     if "none" in words:
         return "none"
     # Policies that move some activations to the host compute the rest again: whole layers.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from costsim.training.recompute import Recompute
+
 # A framework as a runs file writes it, case aside -> a profile of calibration/software.yaml.
 _PATTERNS: tuple[tuple[str, str], ...] = (
     # Before FlashAttention was common: scores in memory. Megatron-DeepSpeed of 2022, GPT-NeoX
@@ -17,7 +19,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
 )
 _EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
-_RECOMPUTES = re.compile(r"maxtext|levanter", re.I)
+_FULL = re.compile(r"maxtext|levanter", re.I)
+_PAX = re.compile(r"\bpax", re.I)
 DEFAULT = "megatron-core"
 """What is taken where a file names no framework, or one that is not known."""
 
@@ -28,12 +31,23 @@ def profile_of(framework: str) -> str:
     return next((name for pattern, name in _PATTERNS if re.search(pattern, lowered)), DEFAULT)
 
 
-def recomputes_all(framework: str) -> bool:
-    """Return whether `framework` recomputes whole layers where its user asks for nothing else.
+def usual_recompute(framework: str, precision: str) -> tuple[Recompute, ...]:
+    """Return what `framework` recomputes where its user asks for nothing else: modes to choose of.
 
-    MaxText's base.yml has `remat_policy: full`, Levanter's models `gradient_checkpointing: true`.
+    None, if it leaves that to its user. MaxText's base.yml has `remat_policy: full`, Levanter's
+    models `gradient_checkpointing: true`; PAX's decoders for GPUs have SAVE_DOT_WITH_NO_BATCH_DIM,
+    and SAVE_NOTHING in fp8 or where memory asks for it.
     """
-    return _RECOMPUTES.search(framework) is not None
+    if _FULL.search(framework):
+        return ("full",)
+    if _PAX.search(framework):
+        return ("full",) if "fp8" in precision else ("save_weight_products", "full")
+    return ()
+
+
+def lacks_fused_attention(framework: str, precision: str, vendor: str) -> bool:
+    """Return whether scores pass through memory: PAX on GPUs, without Transformer Engine's kernel."""
+    return bool(_PAX.search(framework)) and "te" not in precision and vendor == "NVIDIA"
 
 
 def is_plain(framework: str) -> bool:

@@ -154,6 +154,8 @@ def _search(job: Job, axes: Axes) -> _Found | None:
     """
     unfused = job.software.attention == "unfused"
     recompute: tuple[Recompute, ...] = SEARCHED if unfused else ("none", "full")
+    if axes.usual:
+        recompute = axes.usual
     if axes.recompute is not None:
         recompute = (axes.recompute,)
     if axes.tp and axes.pp and axes.cp and axes.dp and axes.ep and axes.micro_batch:
@@ -183,7 +185,7 @@ def _search(job: Job, axes: Axes) -> _Found | None:
         float(evaluation.memory_bytes[best]),
         _host_ratio(evaluation, best),
     )
-    if axes.recompute is None and found.strategy.recompute == "full" and fits.any():
+    if "none" in recompute and found.strategy.recompute == "full" and fits.any():
         return _in_part(job, evaluation, found, capacity)
     return found
 
