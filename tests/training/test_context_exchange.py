@@ -12,6 +12,7 @@ import costsim
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Attention
 from costsim.architectures.workload import FUSED, Shard, Workload
+from costsim.errors import SpecError
 from costsim.planning.planner import plan
 from costsim.planning.search import describe
 from costsim.training.evaluate import Evaluation, evaluate
@@ -177,27 +178,36 @@ def test_legal_degrees() -> None:
     assert not len(legal_strategies(odd, [2], Choices(cp=(2,), cp_exchange=("all_to_all",))))
 
 
+SCENARIO = {
+    "name": "long",
+    "model": "llama-3.1-8b",
+    "workload": {
+        "kind": "training",
+        "tokens": "1 B tokens",
+        "sequence": 32768,
+        "global_batch": 16,
+    },
+    "hardware": {"system": "h100", "devices": 64},
+    "price": "2 $/h",
+    "strategy": {"tp": 1, "pp": 1, "cp": 8, "zero": 3, "sp": False},
+    "compare": [
+        {"name": "a2a", "tp": 1, "pp": 1, "cp": 8, "cp_exchange": "all_to_all"},
+        {"name": "kept", "tp": 1, "cp": 8, "recompute": ["save_products", "feed_forward"]},
+    ],
+}
+
+
 def test_a_scenario_compares_both() -> None:
-    scenario = {
-        "name": "long",
-        "model": "llama-3.1-8b",
-        "workload": {
-            "kind": "training",
-            "tokens": "1 B tokens",
-            "sequence": 32768,
-            "global_batch": 16,
-        },
-        "hardware": {"system": "h100", "devices": 64},
-        "price": "2 $/h",
-        "strategy": {"tp": 1, "pp": 1, "cp": 8, "zero": 3, "sp": False},
-        "compare": [
-            {"name": "a2a", "tp": 1, "pp": 1, "cp": 8, "cp_exchange": "all_to_all"},
-            {"name": "kept", "tp": 1, "cp": 8, "recompute": ["save_products", "feed_forward"]},
-        ],
-    }
-    found = plan(scenario)
+    found = plan(SCENARIO)
     names = {candidate.label: candidate.strategy for candidate in found.candidates}
     assert names["best"].cp_exchange == "ring"
     assert names["a2a"].cp_exchange == "all_to_all"
     assert "CP by all-to-all" in describe(names["a2a"])
     assert names["kept"].recompute in ("save_products", "feed_forward")
+
+
+def test_a_degree_that_heads_do_not_allow_is_named() -> None:
+    strategy = {"tp": 1, "pp": 1, "cp": 64, "cp_exchange": "all_to_all"}
+    with pytest.raises(SpecError, match="cp = 64 does not divide the 32 attention heads") as error:
+        plan(SCENARIO | {"strategy": strategy})
+    assert error.value.problems[0].hint == "use one of 1, 2, 4, 8, 16, 32"
