@@ -89,6 +89,30 @@ def test_what_is_stated_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ("none", "none"),
+        ("selective", "selective"),
+        ("selective (minimal_flash)", "save_products"),
+        ("minimal_with_context", "save_products"),
+        ("minimal", "save_weight_products"),
+        ("dots_with_no_batch_dims_saveable", "save_weight_products"),
+        ("save_qkv_proj", "save_qkv"),
+        ("save_dot_with_context_except_mlp", "feed_forward"),
+        ("save_dot_except_mlp", "save_qkv"),
+        ("selective: core_attn", "selective"),
+        ("layernorm, moe_act", "elementwise"),
+        ("moe", "feed_forward"),
+        ("full", "full"),
+        ("qkv_proj_offloaded", "full"),
+        ("custom-offload", "full"),
+    ],
+)
+def test_words_for_recomputation(tmp_path: Path, words: str, mode: str) -> None:
+    assert configured(run_of(tmp_path, recompute=words)).axes.recompute == mode
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"n_devices": "7"}, "7 devices do not divide into TP 8"),

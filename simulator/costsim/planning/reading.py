@@ -165,7 +165,6 @@ def check_divisions(read: Read, limits: Limits) -> None:
         _Axis("pp", pieces, layers, most=limits.depth),
         _Axis("vp", limits.depth, layers, devices=False),
         _Axis("dp", limits.global_batch, batch),
-        _Axis("cp", pieces, "a net of images, which have no sequence"),
         _Axis("ep", limits.experts, experts if limits.experts > 1 else "a model without experts"),
         _Axis("micro_batch", limits.global_batch, batch, devices=False),
     )
@@ -175,7 +174,10 @@ def check_divisions(read: Read, limits: Limits) -> None:
         *((("compare", index), choice) for index, choice in enumerate(scenario.compare)),
     ]
     for place, choice in places:
-        for axis in axes:
+        # Where positions are exchanged for heads, and not otherwise, ranks divide the heads too.
+        switched = choice.cp_exchange == ("all_to_all",)
+        ring = _Axis("cp", pieces, "a net of images, which have no sequence")
+        for axis in (*axes, _Axis("cp", limits.heads, heads) if switched else ring):
             for value in getattr(choice, axis.name) or ():
                 message = axis.trouble(value, counts)
                 if not message:
