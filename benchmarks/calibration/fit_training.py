@@ -78,10 +78,17 @@ def constants() -> list[Constant]:
         found.append(Constant("losses", name, "sustained_attention_ratio", 1.0, 0.15))
         if name in ("hopper", "blackwell"):
             found.append(Constant("losses", name, "sustained_narrow_ratio", 1.0, 0.15))
+    found.append(Constant("software", COMMON, "product_ratio", 1.0, 0.06))
+    found.append(Constant("software", COMMON, "passes_ratio", 1.3, 0.4))
+    found.append(Constant("software", COMMON, "attention_rates.ampere", 0.9, 0.4))
     for name in PROFILES:
+        shares = name in SHARING["product_ratio"]
         found.append(Constant("software", name, "product_ratio", 1.0, 0.06))
-        found.append(Constant("software", name, "passes_ratio", 1.3, 0.4))
+        found.append(Constant("software", name, "passes_ratio", 1.0 if shares else 1.3, 0.3))
         for kind in ("ampere", "hopper"):
+            if name in SHARING.get(f"attention_rates.{kind}", ()):
+                found.append(Constant("software", name, f"attention_rates.{kind}", 1.0, 0.3))
+                continue
             # FlashAttention-2 reaches half of what later kernels do on Hopper (arXiv 2407.08608).
             prior = 0.5 if (name, kind) == ("fsdp", "hopper") else 0.9
             found.append(Constant("software", name, f"attention_rates.{kind}", prior, 0.4))
@@ -97,15 +104,24 @@ def constants() -> list[Constant]:
     return found
 
 
-LAUNCHING = "launching"
-LAUNCHING_PROFILES = (
-    "megatron-2022",
-    "megatron-deepspeed",
-    "megatron-core",
-    "nemo",
-    "fsdp",
-    "deepspeed",
+# Frameworks of one kind have much in common: a profile's constant is a factor on that of all, so that
+# one of which no run is known has what the others have.
+COMMON = "common"
+_EAGER = ("megatron-2022", "megatron-deepspeed", "megatron-core", "nemo", "fsdp", "deepspeed")
+SHARING = {
+    "product_ratio": _EAGER,
+    "passes_ratio": _EAGER,
+    "attention_rates.ampere": ("megatron-core", "nemo", "fsdp", "deepspeed"),  # fused kernels
+}
+FITTED = (
+    "product_ratio",
+    "passes_ratio",
+    "launch_s",
+    "overlap_gradients_ratio",
+    "overlap_gathers_ratio",
+    "overlap_tensor_ratio",
 )
+LAUNCHING = "launching"
 PROFILES = ("megatron-2022", "megatron-deepspeed", "megatron-core", "nemo", "fsdp", "xla")
 
 
@@ -159,7 +175,7 @@ class Model:
             run.line: (
                 class_of(item.job.system.accelerator.architecture),
                 item.job.software.name,
-                LAUNCHING if item.job.software.name in LAUNCHING_PROFILES else "",
+                *((LAUNCHING, COMMON) if item.job.software.name in _EAGER else ()),
             )
             for item in items
             for run, *_ in item.runs
@@ -193,10 +209,13 @@ def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) ->
 
 def software_of(held: Any, values: dict[Any, float]) -> Any:
     mine = {f: v for (t, o, f), v in values.items() if t == "software" and o == held.name}
+    for field, sharing in SHARING.items():
+        if held.name in sharing:
+            mine[field] = values["software", COMMON, field] * mine.get(field, 1.0)
     rates = dict(held.attention_rates)
     rates |= {f.split(".")[1]: v for f, v in mine.items() if "." in f}
     plain = {f: v for f, v in mine.items() if "." not in f}
-    if held.name in LAUNCHING_PROFILES:
+    if held.name in _EAGER:
         plain["launch_s"] = values["software", LAUNCHING, "launch_s"]
     return replace(held, attention_rates=rates, **plain)
 
@@ -276,15 +295,25 @@ def current(known: list[Constant]) -> np.ndarray:
                 own = table["classes"].get(c.owner, {}).get(c.field)
                 value = own / value if own and value else None
         elif c.owner == LAUNCHING:
-            value = software(LAUNCHING_PROFILES[0]).launch_s
-        elif "." in c.field:
-            value = software(c.owner).attention_rates.get(c.field.split(".")[1])
+            value = software(_EAGER[0]).launch_s
+        elif c.owner == COMMON:
+            value = standing(SHARING[c.field][-1], c.field)  # a profile that has no factor of its own
+        elif c.owner in SHARING.get(c.field, ()):
+            value = standing(c.owner, c.field) / standing(SHARING[c.field][-1], c.field)
         else:
-            value = getattr(software(c.owner), c.field)
+            value = standing(c.owner, c.field)
         if not value or (c.ratio and value >= 1):
             value = c.prior
         found.append(log(value / (1 - value)) if c.ratio else log(value))
     return np.array(found)
+
+
+def standing(profile: str, field: str) -> float:
+    """Return the constant of a profile as it stands."""
+    if "." in field:
+        rates = software(profile).attention_rates
+        return rates.get(field.split(".")[1], rates["all"])
+    return getattr(software(profile), field)
 
 
 def source(run: Run) -> str:
@@ -334,25 +363,14 @@ def write(known: list[Constant], x: np.ndarray) -> None:
     path.write_text("\n".join([*head, *body]) + "\npower:" + rest)
     path = folder / "software.yaml"
     text = path.read_text()
-    launch_s = values["software", LAUNCHING, "launch_s"]
-    for owner in {**dict.fromkeys(PROFILES), **dict.fromkeys(LAUNCHING_PROFILES)}:
+    for owner in dict.fromkeys((*PROFILES, *_EAGER)):
         start = text.index(f"\n{owner}:") if not text.startswith(f"{owner}:") else 0
         end = text.find("\n  source:", start)
         part = text[start:end]
-        rates = {}
-        if owner in LAUNCHING_PROFILES:
-            part = re.sub(r"(\n  launch_s: )\S+", rf"\g<1>{launch_s:.4g}", part)
-        for (which, name, field), value in values.items():
-            if which != "software" or name != owner:
-                continue
-            if "." in field:
-                rates[field.split(".")[1]] = value
-            else:
-                part = re.sub(rf"(\n  {field}: )\S+", rf"\g<1>{value:.4g}", part)
-        if owner not in PROFILES:
-            text = text[:start] + part + text[end:]
-            continue
-        listed = ", ".join(f"{k}: {v:.4g}" for k, v in {**rates, "all": 1.0}.items())
+        fitted = software_of(software(owner), values)
+        for field in FITTED:
+            part = re.sub(rf"(\n  {field}: )\S+", rf"\g<1>{getattr(fitted, field):.4g}", part)
+        listed = ", ".join(f"{k}: {v:.4g}" for k, v in fitted.attention_rates.items())
         part = re.sub(r"(\n  attention_rates: ).*", rf"\g<1>{{{listed}}}", part)
         text = text[:start] + part + text[end:]
     path.write_text(text)
