@@ -104,8 +104,8 @@ def constants() -> list[Constant]:
     return found
 
 
-# Frameworks of one kind have much in common: a profile's constant is a factor on that of all, so that
-# one of which no run is known has what the others have.
+# Frameworks of one kind have much in common: a profile's constant is a factor on that of all, so
+# that one of which no run is known has what the others have.
 COMMON = "common"
 _EAGER = ("megatron-2022", "megatron-deepspeed", "megatron-core", "nemo", "fsdp", "deepspeed")
 SHARING = {
@@ -297,7 +297,7 @@ def current(known: list[Constant]) -> np.ndarray:
         elif c.owner == LAUNCHING:
             value = software(_EAGER[0]).launch_s
         elif c.owner == COMMON:
-            value = standing(SHARING[c.field][-1], c.field)  # a profile that has no factor of its own
+            value = standing(SHARING[c.field][-1], c.field)  # of a profile without a factor
         elif c.owner in SHARING.get(c.field, ()):
             value = standing(c.owner, c.field) / standing(SHARING[c.field][-1], c.field)
         else:

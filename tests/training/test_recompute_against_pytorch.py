@@ -112,7 +112,7 @@ def kept_bytes(case: Case, mode: Recompute, *, whole: bool) -> int:
     """Return what costsim says is kept; `whole` layers are checkpointed functions."""
     total, shared = 0, {}
     for block in case.architecture.blocks(case.workload):
-        kept = remade(block, mode, case.execution).kept
+        kept = remade(block, block.saved(case.execution), mode, case.execution).kept
         total += block.count * activation_bytes(kept, case.dtype, case.execution)
         for operator in block.operators:
             for tensor in operator.shared(case.execution, recomputed=whole):
@@ -123,7 +123,10 @@ def kept_bytes(case: Case, mode: Recompute, *, whole: bool) -> int:
 def repeated_flops(case: Case, mode: Recompute) -> int:
     blocks = case.architecture.blocks(case.workload)
     return sum(
-        block.count * remade(block, mode, case.execution).again(block).flops(case.execution)
+        block.count
+        * remade(block, block.saved(case.execution), mode, case.execution)
+        .again(block)
+        .flops(case.execution)
         for block in blocks
     )
 

@@ -62,6 +62,8 @@ def collective_time_s(
         if tier is system.tiers[-1]:
             outer = group  # devices beyond what the links join are refused by the system
         constants = load_link(tier.kind, class_name)
+        if not np.any(outer > inner):  # no group leaves a domain of the tiers inside
+            continue
         tier_latency_s, tier_transfer_s = _tier_s(
             tier, constants, operation, payload, group, inner, outer
         )

@@ -153,7 +153,8 @@ def _sample_flops(
     whole = forward_flops(blocks) + backward_flops(blocks)
     repeated = (
         sum(
-            block.count * remade(block, mode, execution).again(block).flops(execution)
+            block.count
+            * remade(block, block.saved(execution), mode, execution).again(block).flops(execution)
             for block in blocks
         )
         for mode in modes

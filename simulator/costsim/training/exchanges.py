@@ -21,6 +21,7 @@ from costsim.training.job import Job
 from costsim.training.strategy import Column, Strategies
 
 PHASES: tuple[Phase, ...] = ("dispatch", "combine")
+_LAUNCHES = 2.0  # of a collective: an event to wait for, and the transfer
 WIRE = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0}
 """Times (n − 1)/n of the payload that a ring sends from each of n ranks."""
 
@@ -62,9 +63,10 @@ def tensor_exchanges(block: Block, *, divided: bool) -> tuple[Exchange, ...]:
 class Exchanges:
     """What the ranks of a layer exchange: arrays (directions, blocks, rows) by axis.
 
-    Seconds of a layer, and bytes that a device sends.
+    Seconds of a layer, bytes that a device sends, what the host starts for tensor-parallel ones.
     """
 
+    launches: np.ndarray
     tensor_s: np.ndarray
     context_s: np.ndarray
     expert_s: np.ndarray
@@ -81,40 +83,45 @@ def exchanges(
     job: Job, kinds: Sequence[Block], local: Sequence[Block], strategies: Strategies
 ) -> Exchanges:
     """Return what `strategies` exchange in layers of `kinds`, of which a device has `local`."""
-    tensor_s, tensor_bytes = tensor_parallel(job, kinds, strategies.tp, strategies.sp)
+    launches, tensor_s, tensor_bytes = tensor_parallel(job, kinds, strategies.tp, strategies.sp)
     context_s, context_bytes = context_parallel(job, local, strategies)
     expert_s, expert_bytes = expert_parallel(job, local, strategies.ep, strategies.etp)
-    return Exchanges(tensor_s, context_s, expert_s, tensor_bytes, context_bytes, expert_bytes)
+    return Exchanges(
+        launches, tensor_s, context_s, expert_s, tensor_bytes, context_bytes, expert_bytes
+    )
 
 
 def tensor_parallel(
     job: Job, kinds: Sequence[Block], tp: Column, sp: Column
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds and bytes sent by a device: (directions, blocks, rows)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return launches, seconds and bytes sent by a device: (directions, blocks, rows)."""
     seconds = np.zeros((2, len(kinds), len(tp)))
-    sent = np.zeros_like(seconds)
+    launches, sent = np.zeros_like(seconds), np.zeros_like(seconds)
     if np.all(tp == 1):
-        return seconds, sent
+        return launches, seconds, sent
     for divided in (False, True):
         mine = (sp > 0) == divided
         if not mine.any():
             continue
         group = tp[mine]
-        calls: dict[Operation, list[tuple[int, int, np.ndarray]]] = defaultdict(list)
+        several = _LAUNCHES * (group > 1)
+        calls: dict[Operation, list[tuple[int, int, Number]]] = defaultdict(list)
         for index, block in enumerate(kinds):
             for exchange in tensor_exchanges(block, divided=divided):
-                size = np.empty(len(tp))
-                size[:] = exchange.elements * job.recipe.activation_bytes
                 way = 0 if exchange.direction == "forward" else 1
-                calls[exchange.operation].append((way, index, size[mine]))
+                calls[exchange.operation].append((way, index, exchange.elements))
         for operation, exchanged in calls.items():
-            sizes = np.array([size for *_, size in exchanged])
+            ways, blocks, elements = zip(*exchanged, strict=True)
+            sizes = np.array([np.broadcast_to(e, tp.shape) for e in elements], float)[:, mine]
+            sizes *= job.recipe.activation_bytes
             times = collective_time_s(job.system, operation, sizes, group, 1.0)
             wires = WIRE[operation] * sizes * (group - 1) / group
-            for (way, index, _), time, wire in zip(exchanged, times, wires, strict=True):
-                seconds[way, index, mine] += time
-                sent[way, index, mine] += wire
-    return seconds, sent
+            # One block has several exchanges of a kind: figures add up, place by place.
+            where = (np.array(ways)[:, None], np.array(blocks)[:, None], np.flatnonzero(mine))
+            np.add.at(seconds, where, times)
+            np.add.at(sent, where, wires)
+            np.add.at(launches, where, several)
+    return launches, seconds, sent
 
 
 def context_parallel(

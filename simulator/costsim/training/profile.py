@@ -15,11 +15,12 @@ import numpy as np
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Experts
 from costsim.architectures.operators.wrapping import unwrapped
-from costsim.architectures.workload import Execution, Shard, Workload
-from costsim.hardware.blocks import DIRECTIONS, BlockTimes, Formats, block_times
+from costsim.architectures.tensors import Activation
+from costsim.architectures.workload import Shard, Workload
+from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.cp_exchange import ALL_TO_ALL
-from costsim.training.exchanges import Exchanges, exchanges, tensor_exchanges
+from costsim.training.exchanges import Exchanges, exchanges
 from costsim.training.job import Job
 from costsim.training.losses import powered
 from costsim.training.optimizers import optimizer, orthogonalizing_flops
@@ -32,7 +33,7 @@ from costsim.training.repeated import (
     repeated,
 )
 from costsim.training.stages import distinct
-from costsim.training.strategy import Column, Strategies
+from costsim.training.strategy import Strategies
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,12 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     recomputed = Recomputed.of(strategies, local, execution)
     whole, parts = [*kinds, *recomputed.again(kinds)], [*local, *recomputed.again(local)]
     times = block_times(kernel_model, parts, rows, execution, formats, frozen=job.passes_on)
-    launches = _launches(times, whole, tp, sp)
+    exchanged = exchanges(job, whole, parts, few)
+    launches = times.launches[..., None] + exchanged.launches
     # Random states of dropped scores are saved and set again wherever scores are computed.
     dropped = software.dropout and software.attention == "unfused"
     scoring = [block.part == "layer" and _has_scores(block) for block in whole]
     launches[0, scoring] += dropped * software.random_state_calls
-    exchanged = exchanges(job, whole, parts, few)
     forward = Forward(times.seconds[0], launches[0], exchanged)
     own = slice(len(kinds))
     weights, experts = _weights(local, rows, recipe.weight_bytes)
@@ -116,7 +117,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             exchanged=exchanged.of(own),
             launches=launches[:, own],
             repeated=repeated(recomputed, execution, recipe, forward),
-            transient_bytes=_transient(local, execution, recipe.activation_bytes, rows),
+            transient_bytes=_transient(recomputed.saved, recipe.activation_bytes, rows),
             weights=weights,
             expert_weights=experts,
             trained=_trained(local, rows) if job.adapted else np.zeros_like(weights),
@@ -135,20 +136,6 @@ def _mode_of(strategies: Strategies, modes: Sequence[Recompute]) -> np.ndarray:
 
 def _has_scores(block: Block) -> bool:
     return any(operator.role == "attention" for operator in block.operators)
-
-
-def _launches(times: BlockTimes, kinds: Sequence[Block], tp: Column, sp: Column) -> np.ndarray:
-    """What the host starts (directions, blocks, rows).
-
-    Kernels, and a tensor-parallel group's collectives: an event to wait for, and the transfer.
-    """
-    launches = np.repeat(times.launches[..., None], len(tp), axis=-1)
-    for divided in (False, True):
-        exchanging = 2.0 * ((tp > 1) & ((sp > 0) == divided))
-        for index, block in enumerate(kinds):
-            for exchange in tensor_exchanges(block, divided=divided):
-                launches[DIRECTIONS.index(exchange.direction), index] += exchanging
-    return launches
 
 
 def _trained(blocks: Sequence[Block], rows: int) -> np.ndarray:
@@ -170,12 +157,12 @@ def _is_routed(block: Block) -> bool:
 
 
 def _transient(
-    blocks: Sequence[Block], execution: Execution, compute_bytes: float, rows: int
+    saved: Sequence[Sequence[Activation]], compute_bytes: float, rows: int
 ) -> np.ndarray:
     """Bytes of the largest gradient alive inside a backward pass, as large as what is kept."""
-    largest = np.zeros((len(blocks), rows))
-    for index, block in enumerate(blocks):
-        for activation in block.saved(execution):
+    largest = np.zeros((len(saved), rows))
+    for index, activations in enumerate(saved):
+        for activation in activations:
             size = activation_bytes([activation], compute_bytes)
             largest[index] = np.maximum(largest[index], size)
     return largest

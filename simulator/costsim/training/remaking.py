@@ -57,9 +57,13 @@ class Remade:
         return replace(block, operators=tuple(operators))
 
 
-def remade(block: Block, mode: Recompute, execution: Execution) -> Remade:
-    """Return what `mode` keeps and repeats of one layer of `block`; stem and head keep all."""
-    saved = block.saved(execution)
+def remade(
+    block: Block, saved: tuple[Activation, ...], mode: Recompute, execution: Execution
+) -> Remade:
+    """Return what `mode` keeps and repeats of one layer of `block`, which else keeps `saved`.
+
+    Stem and head keep all.
+    """
     if block.part != "layer" or mode == "none" or not saved:
         return Remade(saved, {}, 0)
     kept: Iterable[Activation]

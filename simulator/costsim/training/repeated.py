@@ -63,20 +63,24 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A device's part of each block, and what each of `modes` but "none" makes of it."""
+    """A device's part of each block, what it keeps, and what modes but "none" make of it."""
 
     modes: tuple[Recompute, ...]
     local: Sequence[Block]
+    saved: Sequence[tuple[Activation, ...]]
     made: dict[Recompute, list[Remade]]
 
     @classmethod
     def of(cls, strategies: Strategies, local: Sequence[Block], execution: Execution) -> Recomputed:
         """Return what the modes of `strategies` make of `local` blocks."""
         modes = modes_of(strategies)
+        saved = [block.saved(execution) for block in local]
         made: dict[Recompute, list[Remade]] = {
-            m: [remade(b, m, execution) for b in local] for m in modes if m != "none"
+            mode: [remade(*block, mode, execution) for block in zip(local, saved, strict=True)]
+            for mode in modes
+            if mode != "none"
         }
-        return cls(modes, local, made)
+        return cls(modes, local, saved, made)
 
     @property
     def partial(self) -> list[Recompute]:
@@ -114,8 +118,10 @@ def repeated(
     shape = (blocks, len(modes) * rows)
     found = Repeated(np.zeros((len(PARTS), *shape)), *np.zeros((9, *shape)))
     for index, block in enumerate(local):
-        saved = block.saved(execution)
-        narrow = _narrow(block, saved, execution)
+        saved = recomputed.saved[index]
+        narrow: frozenset[str] = frozenset()
+        if recipe.product_bytes != recipe.activation_bytes:
+            narrow = _narrow(block, saved, execution)
         everything = kept_bytes(saved, recipe, narrow)
         for number, mode in enumerate(modes):
             mine = slice(number * rows, (number + 1) * rows)

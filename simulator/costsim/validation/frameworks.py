@@ -46,7 +46,7 @@ def usual_recompute(framework: str, precision: str) -> tuple[Recompute, ...]:
 
 
 def lacks_fused_attention(framework: str, precision: str, vendor: str) -> bool:
-    """Return whether scores pass through memory: PAX on GPUs, without Transformer Engine's kernel."""
+    """Return whether scores pass through memory: PAX on GPUs without Transformer Engine."""
     return bool(_PAX.search(framework)) and "te" not in precision and vendor == "NVIDIA"
 
 
