@@ -149,7 +149,7 @@ def scores(runs: list[Run], left_out: dict[str, float]) -> tuple[list[Scored], l
 
 def regime_of(entry: Scored) -> str:
     job = entry.prediction.configuration.job
-    return regime(job.system, job.system.count, entry.prediction.host_ratio)
+    return regime(job.system, job.system.count, entry.prediction.host_ratio, mixture=job.routes)
 
 
 def intervals(steps: list[Scored], memory: list[Scored]) -> str:

@@ -21,6 +21,15 @@ def test_the_regime_of_an_estimate(
     assert regime(load_hardware(device), devices, host_ratio) == expected
 
 
+@pytest.mark.parametrize(
+    ("host_ratio", "devices", "expected"),
+    [(0.0, 64, "mixture"), (0.4, 64, "host_bound"), (0.0, 8192, "large_scale")],
+)
+def test_a_mixture_has_a_regime_of_its_own(host_ratio: float, devices: int, expected: str) -> None:
+    system = load_hardware("nvidia-h100-sxm5-80gb")
+    assert regime(system, devices, host_ratio, mixture=True) == expected
+
+
 @pytest.mark.parametrize("device", ["nvidia-h100-sxm5-80gb", "amd-mi300x", "google-tpu-v6e"])
 @pytest.mark.parametrize("devices", [8, 4096])
 @pytest.mark.parametrize("step_s", [0.01, 10.0])

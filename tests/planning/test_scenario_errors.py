@@ -75,6 +75,27 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
         "no power",
         "device_power: 500 W",
     ),
+    "imbalance without experts": (
+        [("512\n", "512\n  expert_imbalance: 1.2\n")],
+        "",
+        (8, 21),
+        "no experts",
+        "leave `expert_imbalance` out",
+    ),
+    "imbalance below one": (
+        [("512\n", "512\n  expert_imbalance: 0.9\n")],
+        "",
+        (8, 21),
+        "greater than or equal to 1",
+        "1 or more",
+    ),
+    "oversubscription below one": (
+        [("16\n", "16\n  oversubscription: 0.5\n")],
+        "",
+        (11, 21),
+        "greater than or equal to 1",
+        "1 or more",
+    ),
     "fewest without deadline": ([("16\n", "fewest\n")], "", (10, 12), "deadline", "limits"),
 }
 

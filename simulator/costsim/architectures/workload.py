@@ -85,7 +85,8 @@ class Shard:
     those. Expert parallelism (`ep`) divides the experts, `etp` the inside of each. Context
     parallelism has divided the positions already: a rank's workload has `tokens` = s/cp. For
     attention either keys and values come in `cp` pieces, or ranks exchange positions for heads,
-    which are divided by `cp_heads` more.
+    which are divided by `cp_heads` more. `imbalance` is the load of the rank whose experts are most
+    in demand, over the mean: the device is that one, since all others wait for it.
     """
 
     tp: Number = 1
@@ -94,6 +95,7 @@ class Shard:
     etp: Number = 1
     cp: Number = 1
     cp_heads: Number = 1
+    imbalance: Number = 1
 
     def rows(self, rows: Number) -> Number:
         """Positions that a device holds between the tensor-parallel regions."""

@@ -67,7 +67,9 @@ class Costing:
             fast, slow = sample_step_time_interval(step_s, job.software.name)
         else:
             host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
-            fast, slow = step_time_interval(step_s, job.system, devices, host_ratio)
+            fast, slow = step_time_interval(
+                step_s, job.system, devices, host_ratio, mixture=job.routes
+            )
 
         def run(seconds: float) -> dict[str, float]:
             days = seconds * steps / kept.ratio / _DAY_S

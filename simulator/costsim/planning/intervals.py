@@ -9,25 +9,27 @@ from costsim.resources import packaged_yaml
 from costsim.training.losses import is_measured
 from costsim.training.samples import vision_calibration
 
-REGIMES = ("sheet_only", "large_scale", "host_bound", "known")
+REGIMES = ("sheet_only", "large_scale", "host_bound", "mixture", "known")
 """Kinds of estimates that err differently; the first that fits counts."""
 
 _LARGE_DEVICES = 2048
 _HOST_BOUND_RATIO = 0.05
 
 
-def regime(system: System, devices: int, host_ratio: float) -> str:
+def regime(system: System, devices: int, host_ratio: float, *, mixture: bool = False) -> str:
     """Return the regime of an estimate: one of `REGIMES`.
 
     `sheet_only` devices are of a class on which no step was measured; at `large_scale` the slowest
     of thousands of devices decides; `host_bound` steps wait for the host for a share `host_ratio`
-    of their time that matters.
+    of their time that matters; a `mixture` of experts has routing and exchanges of its own.
     """
     if not is_measured(system):
         return "sheet_only"
     if devices > _LARGE_DEVICES:
         return "large_scale"
-    return "host_bound" if host_ratio > _HOST_BOUND_RATIO else "known"
+    if host_ratio > _HOST_BOUND_RATIO:
+        return "host_bound"
+    return "mixture" if mixture else "known"
 
 
 def _residuals() -> dict[str, Any]:
@@ -35,7 +37,13 @@ def _residuals() -> dict[str, Any]:
 
 
 def step_time_interval(
-    step_time_s: float, system: System, devices: int, host_ratio: float, *, guessed: bool = False
+    step_time_s: float,
+    system: System,
+    devices: int,
+    host_ratio: float,
+    *,
+    mixture: bool = False,
+    guessed: bool = False,
 ) -> tuple[float, float]:
     """Return the seconds between which the measured step time falls in 8 of 10 cases.
 
@@ -46,7 +54,7 @@ def step_time_interval(
         low = min(row["low_ratio"] for row in regimes.values())
         high = max(row["high_ratio"] for row in regimes.values())
         return step_time_s * low, step_time_s * high
-    row = regimes[regime(system, devices, host_ratio)]
+    row = regimes[regime(system, devices, host_ratio, mixture=mixture)]
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 

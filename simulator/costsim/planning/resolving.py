@@ -85,6 +85,10 @@ def resolve(read: Read) -> Resolved:
     attempt(
         "system", ("hardware", "system"), lambda: load_hardware(scenario.hardware.system, count)
     )
+    ratio = scenario.hardware.oversubscription
+    if "system" in found and ratio > 1:
+        narrow = partial(found["system"].oversubscribed, ratio)
+        attempt("system", ("hardware", "oversubscription"), narrow)
     workload = scenario.workload
     attempt("precision", ("workload", "precision"), lambda: precision(workload.precision))
     attempt("software", ("workload", "software"), lambda: profile_of(workload, workload.software))
@@ -109,6 +113,8 @@ def resolve(read: Read) -> Resolved:
                 if adapter is not None:
                     make = partial(adapted, found["model"], adapter, workload.precision)
                     attempt("model", ("workload", "adapter"), make)
+                balance = partial(check_imbalance, found["model"], workload.expert_imbalance)
+                attempt("imbalance", ("workload", "expert_imbalance"), balance)
                 context = partial(within_context, found["model"], workload.sequence)
                 attempt("sequence", ("workload", "sequence"), context)
             case SampleTraining(image=image):
@@ -147,6 +153,7 @@ def resolve(read: Read) -> Resolved:
         optimizer=workload.optimizer,
         software=found["software"],
         frozen=isinstance(workload, Training) and workload.adapter is not None,
+        imbalance_ratio=workload.expert_imbalance if isinstance(workload, Training) else 1.0,
         counts=workload.counts,
         input=(
             input_of(found["model"], workload, workload.software)
@@ -163,6 +170,19 @@ def resolve(read: Read) -> Resolved:
 def overlaid(job: Job, overlay: Overlay | None) -> Job:
     """Return `job` with the constants of a calibration, if there is one."""
     return job if overlay is None else overlay.apply(job)
+
+
+def check_imbalance(model: Architecture, ratio: float) -> None:
+    """Check that there are experts whose load may differ.
+
+    Raises:
+        SpecError: if there are none.
+    """
+    if ratio > 1 and model.active_parameters == model.parameters:
+        raise SpecError(
+            f"{model.name} has no experts whose load could differ",
+            hint="leave `expert_imbalance` out: it is of mixtures of experts",
+        )
 
 
 def _power(system: System, site: Site) -> Estimate:

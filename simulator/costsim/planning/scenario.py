@@ -112,6 +112,8 @@ class Training(Spec):
     padded_document: PositiveInt | None = None
     """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
     end to end and fill it."""
+    expert_imbalance: Annotated[float, Field(ge=1)] = 1.0
+    """Tokens of the busiest rank of experts over the mean; 1 where the router shares them out."""
 
     @property
     def tokens_per_step(self) -> float:
@@ -219,6 +221,8 @@ class Hardware(Spec):
     """Where `devices` is `fewest`: how many there are."""
     memory_reserve: Ratio = 0.0
     """Share of the memory kept free besides what the framework takes, such as `5 %`."""
+    oversubscription: Annotated[float, Field(ge=1)] = 1.0
+    """What devices can send into the outermost links together, over what their switches carry."""
 
 
 class StrategyChoices(Spec):

@@ -22,6 +22,9 @@ from costsim.training.software import Software
 class Job:
     """What a strategy is asked to carry out: one step is `global_batch` sequences, or samples.
 
+    `imbalance_ratio` is the load of the busiest rank of experts over the mean, where tokens are
+    routed: 1 where recipes force them to be shared out evenly.
+
     What work `counts` is said of: the tokens of sequences, or samples as a whole. A net of images
     has `sequence` 1. Where samples come through an `input` pipeline, a step waits for it.
 
@@ -38,6 +41,7 @@ class Job:
     software: Software
     frozen: bool = False
     losses: Losses | None = None  # where they differ from those of the accelerator's class
+    imbalance_ratio: float = 1.0
     counts: Literal["tokens", "samples"] = "tokens"
     input: InputPipeline | None = None
 
@@ -45,6 +49,11 @@ class Job:
     def lost(self) -> Losses:
         """What its steps lose against their kernels and transfers."""
         return self.losses or losses_of(self.system)
+
+    @property
+    def routes(self) -> bool:
+        """Whether tokens are routed to experts."""
+        return self.model.active_parameters < self.model.parameters
 
     @property
     def adapted(self) -> bool:

@@ -88,6 +88,8 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     if switches:  # heads are divided, and keys and values come whole
         switched = few.cp_exchange == ALL_TO_ALL
         shard = replace(shard, cp=np.where(switched, 1.0, cp), cp_heads=np.where(switched, cp, 1.0))
+    if job.imbalance_ratio > 1:
+        shard = replace(shard, imbalance=np.where(few.ep > 1, job.imbalance_ratio, 1.0))
     local = [block.shard(shard) for block in kinds]
 
     software, recipe = job.software, job.recipe

@@ -120,9 +120,14 @@ def _entries(run: Run, prediction: Prediction) -> list[Entry]:
 
 def _interval(prediction: Prediction) -> tuple[float, float]:
     configuration, step_s = prediction.configuration, prediction.step_time_s
-    system = configuration.job.system
+    job = configuration.job
     low, high = step_time_interval(
-        step_s, system, system.count, prediction.host_ratio, guessed=configuration.guessed
+        step_s,
+        job.system,
+        job.system.count,
+        prediction.host_ratio,
+        mixture=job.routes,
+        guessed=configuration.guessed,
     )
     if configuration.plain:
         # Of examples, no language model has been measured: as far off as what has been.

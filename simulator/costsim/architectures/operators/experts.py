@@ -157,10 +157,10 @@ class Experts(Operator):
     def shard(self, shard: Shard) -> Experts:
         # Under sequence parallelism a device has its own rows of the layer, and those of the other
         # devices that share its experts' insides; otherwise they all have the same rows.
-        own = shard.rows(self.rows)
+        own = shard.rows(self.rows) * shard.imbalance
         return replace(
             self,
-            rows=where(shard.sp, own * shard.etp, self.rows),
+            rows=where(shard.sp, own * shard.etp, self.rows * shard.imbalance),
             sent_rows=own,
             experts=exact_div(self.experts, shard.ep),
             width=exact_div(self.width, shard.etp),

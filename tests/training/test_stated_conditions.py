@@ -1,0 +1,87 @@
+"""What is stated of a cluster and a router: uneven experts and oversubscribed switches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import costsim
+from costsim.hardware.catalog import load_hardware
+from costsim.planning import plan
+from costsim.training.evaluate import Evaluation, evaluate
+from costsim.training.job import Job
+from costsim.training.precision import precision
+from costsim.training.software import software
+from costsim.training.strategy import Strategies, Strategy
+from planning.scenarios import written
+
+MIXTURE = costsim.load_model("mixtral-8x7b")
+EIGHT_WAY = Strategy(tp=1, dp=64, ep=8, zero=1, recompute="full")
+
+
+def mixture(ratio: float) -> Job:
+    return Job(
+        model=MIXTURE,
+        system=load_hardware("dgx-h100").with_count(64),
+        global_batch=256,
+        sequence=4096,
+        precision=precision("bf16"),
+        optimizer="adam",
+        software=software("megatron-core"),
+        imbalance_ratio=ratio,
+    )
+
+
+def evaluated(job: Job, strategy: Strategy) -> Evaluation:
+    return evaluate(job, Strategies.of([strategy]))
+
+
+def test_uneven_experts_compute_and_exchange_as_those_of_more_tokens() -> None:
+    """The busiest rank of eight sees the experts of 1.5 times the batch, and nothing else of it."""
+    even, uneven = (evaluated(mixture(ratio), EIGHT_WAY) for ratio in (1.0, 1.5))
+    more = evaluated(mixture(1.0), replace(EIGHT_WAY, micro_batch=2))
+    for part in ("attention", "optimizer"):
+        assert uneven.time_parts_s[part] == pytest.approx(even.time_parts_s[part])
+    exchanged = uneven.sent_bytes["ep"] / even.sent_bytes["ep"]
+    assert exchanged == pytest.approx(1.5)
+    assert even.time_parts_s["matrix"] < uneven.time_parts_s["matrix"]
+    assert even.memory_bytes < uneven.memory_bytes < more.memory_bytes
+    assert uneven.model_flops == even.model_flops  # useful work is that of the model
+
+
+def test_products_of_experts_grow_with_the_load() -> None:
+    """Large grouped products take their FLOPs' time: what is added is their share."""
+    even, uneven = (evaluated(mixture(ratio), EIGHT_WAY) for ratio in (1.0, 2.0))
+    hidden, width, top_k, projections = 4096, 14336, 2, 3
+    of_experts = top_k * projections * hidden * width
+    of_attention = 2 * hidden * hidden + 2 * hidden * 1024
+    share = of_experts / (of_experts + of_attention + hidden * 32000 / 32)
+    grown = float(uneven.time_parts_s["matrix"][0] / even.time_parts_s["matrix"][0])
+    assert grown == pytest.approx(1 + share, rel=0.1)
+
+
+@settings(max_examples=20)
+@given(st.floats(1, 4), st.floats(1, 4))
+def test_more_imbalance_is_never_faster(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    times = [float(evaluated(mixture(r), EIGHT_WAY).step_time_s[0]) for r in (low, high)]
+    assert times[0] <= times[1] * (1 + 1e-12)
+
+
+def test_one_rank_has_all_experts() -> None:
+    whole = Strategy(tp=1, dp=64, zero=3, recompute="full")
+    even, uneven = (evaluated(mixture(ratio), whole) for ratio in (1.0, 3.0))
+    np.testing.assert_array_equal(even.step_time_s, uneven.step_time_s)
+
+
+def test_oversubscription_of_a_scenario_slows_what_leaves_the_node(tmp_path: Path) -> None:
+    strategy = "strategy: {tp: 1, pp: 1, zero: 0, micro_batch: 4, recompute: none}\n"
+    plain = plan(written(tmp_path, extra=strategy))
+    narrow = plan(written(tmp_path, ("16\n", "16\n  oversubscription: 4\n"), extra=strategy))
+    assert narrow.best.value("step_time_s") > plain.best.value("step_time_s")
+    assert narrow.system.tiers[-1].oversubscription_ratio == 4
