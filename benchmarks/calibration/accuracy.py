@@ -39,16 +39,17 @@ PLAIN_RESERVE_RATIO = 0.03
 MISSES = {
     "bloom-prequel": "Micro-batches of one, and two or six stages, run slower than estimated: "
     "DeepSpeed's pipeline engine of 2022. Rows that repeat one configuration differ by 40 %.",
-    "gcp-gpu-recipes": "One log line a row; which activations XLA recomputes is not stated.",
-    "jax-toolbox": "PAX of 2023 does not say what it recomputes; its small models are far slower "
-    "than their kernels.",
+    "gcp-gpu-recipes": "One log line a row; MaxText's own recomputation is assumed.",
+    "jax-toolbox": "PAX of 2023 is taken to recompute as its recipes do; on H100 it is far slower "
+    "than its kernels.",
     "llm-foundry": "65,536 tokens of the smallest model run faster than estimated; runs that fill "
     "memory to the last gigabyte (30B on 8 devices) are slower.",
     "maxtext-readme": "Only TFLOP/s are published; traffic between 32 slices is underestimated.",
     "megatron-bridge": "Recomputation is not stated; a model of 126 layers on 64 chunks is uneven.",
     "megatron-recompute": "Within a few percent; without this source nothing tells how "
     "near its framework's products come to the library's.",
-    "mlperf-v3.1": "Precision is not stated for Gaudi 2, whose constants are of no measurement.",
+    "mlperf-v3.1": "Precision is not stated for Gaudi 2, whose constants are of no measurement; "
+    "gathers in fp8 came to NVIDIA's entries only later.",
     "mlperf-v4.0": "Adapters on DeepSpeed run four times slower than the same work elsewhere; "
     "L40S over PCIe is slower and faster by system.",
     "nemo-2407": "Adapters are charged the backward pass of every layer; one run of 16 devices "

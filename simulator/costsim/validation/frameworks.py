@@ -17,6 +17,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"nemo|megatron-bridge|megascale|nvidia|ngc", "nemo"),
     (r"megatron|transformer ?engine", "megatron-core"),
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
+    (r"hugging ?face|transformers\b|accelerate\b|unsloth|nanogpt|lightning|torchtune", "fsdp"),
 )
 _EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
 _FULL = re.compile(r"maxtext|levanter", re.I)
