@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 Recompute: TypeAlias = Literal[
     "none",
@@ -16,16 +16,7 @@ Recompute: TypeAlias = Literal[
     "full",
 ]
 
-RECOMPUTE: tuple[Recompute, ...] = (
-    "none",
-    "elementwise",
-    "selective",
-    "save_products",
-    "save_weight_products",
-    "feed_forward",
-    "save_qkv",
-    "full",
-)
+RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
 """Modes in the order of the numbers that stand for them in columns.
 
 none: all is kept.
