@@ -25,6 +25,7 @@ ROW = {
     "framework": "megatron-core", "precision": "bf16", "pp": 1, "vp": 1, "cp": 1,
     "zero_or_fsdp": "distributed optimizer", "recompute": "none",
 }  # fmt: skip
+STEP = "step_time_s"
 SHAPES = [(8192, 2), (4096, 1), (2048, 2), (16384, 1), (32768, 1), (4096, 4)]
 
 
@@ -72,7 +73,24 @@ def test_slower_cluster_is_found(tmp_path: Path) -> None:
 def test_rows_that_agree_change_nothing(tmp_path: Path) -> None:
     found = calibrate(cluster(tmp_path, overlay({})))
     assert found.before == found.after == pytest.approx(0, abs=1e-9)
-    assert found.overlay == Overlay({}, {})
+    assert (found.overlay.losses, found.overlay.software) == ({}, {})
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.1, 0.3])
+def test_intervals_are_as_wide_as_rows_left_out_ask_for(tmp_path: Path, scatter: float) -> None:
+    """The least that holds ⌈0.8 · 7⌉ = 6 of six groups, and no less than repeated runs differ."""
+    found = calibrate(cluster(tmp_path, overlay({}), scatter=scatter))
+    low, high = found.overlay.within["hopper"]
+    assert low * high == pytest.approx(1, abs=1e-3)
+    assert high >= 1.06
+    assert high > 1 + 0.7 * scatter
+    entries = [e for e in validate(tmp_path / "runs.csv", found.overlay).entries if e.low]
+    ratios = [(e.low / e.predicted, e.high / e.predicted) for e in entries if e.quantity == STEP]
+    assert ratios == [pytest.approx((low, high))] * 6
+
+
+def test_few_rows_keep_the_packaged_interval(tmp_path: Path) -> None:
+    assert calibrate(cluster(tmp_path, overlay({}), rows=3)).overlay.within == {}
 
 
 def test_one_row_is_believed_in_part(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def train(model: Architecture, system: System, workload: Training, devices: int)
     steps = math.ceil(workload.tokens / evaluation.tokens_per_step)
     strategy = evaluation.strategies.row(row)
     host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
-    low, high = step_time_interval(1.0, job.system, devices, host_ratio, mixture=job.routes)
+    low, high = step_time_interval(
+        1.0, job.system, devices, host_ratio, mixture=job.routes, within=job.within
+    )
     return Service(
         fleet=f"{devices} x {division(strategy)}" if devices > 1 else "one device",
         devices=devices,

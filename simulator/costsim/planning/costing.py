@@ -68,7 +68,12 @@ class Costing:
         else:
             host_ratio = float(evaluation.time_parts_s["host"][row]) / step_s
             fast, slow = step_time_interval(
-                step_s, job.system, devices, host_ratio, mixture=job.routes
+                step_s,
+                job.system,
+                devices,
+                host_ratio,
+                mixture=job.routes,
+                within=job.within,
             )
 
         def run(seconds: float) -> dict[str, float]:

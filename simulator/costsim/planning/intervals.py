@@ -44,11 +44,16 @@ def step_time_interval(
     *,
     mixture: bool = False,
     guessed: bool = False,
+    within: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
     """Return the seconds between which the measured step time falls in 8 of 10 cases.
 
-    Where what is trained is `guessed` in part, the interval is as wide as that of any regime.
+    Where what is trained is `guessed` in part, the interval is as wide as that of any regime. Where
+    a calibration measured `within` what multipliers of an estimate steps of a cluster fall, it is
+    that.
     """
+    if within is not None and not guessed:
+        return step_time_s * within[0], step_time_s * within[1]
     regimes: dict[str, dict[str, float]] = _residuals()["step_time_s"]["regimes"]
     if guessed:
         low = min(row["low_ratio"] for row in regimes.values())

@@ -17,6 +17,13 @@ from costsim.training.software import software_names
 _Table = dict[str, dict[str, Annotated[float, Field(gt=0)]]]
 
 
+class Within(Spec):
+    """Multipliers of an estimate between which 8 of 10 measured steps fall."""
+
+    low_ratio: Annotated[float, Field(gt=0, le=1)]
+    high_ratio: Annotated[float, Field(ge=1)]
+
+
 class OverlayFile(Spec):
     """Constants of training steps as measured on a cluster, as `costsim calibrate` writes them."""
 
@@ -24,6 +31,8 @@ class OverlayFile(Spec):
     """By class of accelerator: what a whole step loses against its kernels and transfers."""
     software: _Table = Field(default_factory=dict)
     """By profile of the software: passes over memory, launches, work once a step."""
+    within: dict[str, Within] = Field(default_factory=dict)
+    """By class of accelerator: how far its measured steps lay from estimates, left out in turn."""
     fit: dict[str, float] = Field(default_factory=dict)
     """How well they fit the rows that they come from; not read."""
 
@@ -52,6 +61,16 @@ def read_overlay(path: str | Path) -> Overlay:
                 )
                 for place, name, known in wrong
             ]
+    problems += [
+        Problem(
+            f"`within` knows no `{name}`",
+            document.locate(("within", name), key=True),
+            suggestion(name, class_names()),
+        )
+        for name in spec.within
+        if name not in class_names()
+    ]
     if problems:
         raise SpecError(problems)
-    return Overlay(spec.losses, spec.software)
+    within = {name: (one.low_ratio, one.high_ratio) for name, one in spec.within.items()}
+    return Overlay(spec.losses, spec.software, within)

@@ -41,6 +41,7 @@ class Job:
     software: Software
     frozen: bool = False
     losses: Losses | None = None  # where they differ from those of the accelerator's class
+    within: tuple[float, float] | None = None  # of a step's time, as a calibration measured
     imbalance_ratio: float = 1.0
     counts: Literal["tokens", "samples"] = "tokens"
     input: InputPipeline | None = None

@@ -7,7 +7,7 @@ constants by profile of the software.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from costsim.hardware.calibration import class_of
 from costsim.training.job import Job
@@ -27,13 +27,25 @@ SOFTWARE_REFINED = ("passes_ratio", "launch_s", "step_s")
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Constants by class of accelerator and by software profile, each a few named fields."""
+    """Constants by class of accelerator and by software profile, each a few named fields.
+
+    `within` says, by class of accelerator, between which multipliers of an estimate 8 of 10
+    measured steps fall.
+    """
 
     losses: Mapping[str, Mapping[str, float]]
     software: Mapping[str, Mapping[str, float]]
+    within: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
     def apply(self, job: Job) -> Job:
         """Return `job` with the constants of its accelerator's class and of its software."""
-        lost = self.losses.get(class_of(job.system.accelerator.architecture), {})
+        name = class_of(job.system.accelerator.architecture)
         own = self.software.get(job.software.name, {})
-        return replace(job, losses=replace(job.lost, **lost), software=replace(job.software, **own))
+        return replace(
+            job,
+            losses=replace(job.lost, **self.losses.get(name, {})),
+            software=replace(job.software, **own),
+            within=self.within.get(name),
+        )

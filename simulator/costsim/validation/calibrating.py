@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp
+from math import ceil, exp
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,6 +49,8 @@ SPREADS = {
 published runs of different sources need different ones (benchmarks/calibration/fit_training.py)."""
 _ITERATIONS = 4
 _STEP = 1e-3  # of a logarithm, for gradients
+_COVERED = 0.8  # share of measurements that an interval holds
+_REPEATED = 1.28 * ROW_SPREAD  # of a logarithm: holds as many of what constants cannot explain
 
 
 _Row: TypeAlias = tuple[str, float, Strategy, float]
@@ -96,6 +98,10 @@ class Calibration:
         return {
             "losses": {k: dict(v) for k, v in self.overlay.losses.items()},
             "software": {k: dict(v) for k, v in self.overlay.software.items()},
+            "within": {
+                name: {"low_ratio": low, "high_ratio": high}
+                for name, (low, high) in self.overlay.within.items()
+            },
             "fit": fit,
         }
 
@@ -176,8 +182,14 @@ def calibrate(path: str | Path) -> Calibration:
         slopes = _slopes(measured, constants, x, error + target)
         x = x + _towards(slopes, error, x, spreads)
         error = predicted(x) - target
+    left_out = _left_out(slopes, error, x, spreads, groups)
+    owners = {class_of(job.system.accelerator.architecture) for job in rows}
+    within = _within(left_out) if left_out else None
     return Calibration(
-        _overlay(constants, x, rounded=True),
+        replace(
+            _overlay(constants, x, rounded=True),
+            within=dict.fromkeys(sorted(owners), within) if within else {},
+        ),
         tuple(
             Refined(table, owner, field, value, value * exp(step))
             for (table, owner, field, value), step in zip(constants, x, strict=True)
@@ -186,7 +198,7 @@ def calibrate(path: str | Path) -> Calibration:
         groups=len(set(groups)),
         before=_median_error(before, groups),
         after=_median_error(error, groups),
-        left_out=_left_out(slopes, error, x, spreads, groups),
+        left_out=float(np.median(np.abs(np.expm1(left_out)))) if left_out else None,
     )
 
 
@@ -255,23 +267,42 @@ def _towards(
     return step
 
 
-def _median_error(error: np.ndarray, groups: Sequence[str]) -> float:
+def _by_group(error: np.ndarray, groups: Sequence[str]) -> list[float]:
+    """Return the median logarithm of predicted over measured of each group."""
     by: dict[str, list[float]] = defaultdict(list)
     for group, one in zip(groups, error, strict=True):
-        by[group].append(abs(exp(one) - 1))
-    return float(np.median([np.median(ones) for ones in by.values()]))
+        by[group].append(float(one))
+    return [float(np.median(ones)) for ones in by.values()]
+
+
+def _median_error(error: np.ndarray, groups: Sequence[str]) -> float:
+    return float(np.median(np.abs(np.expm1(_by_group(error, groups)))))
 
 
 def _left_out(
     slopes: np.ndarray, error: np.ndarray, x: np.ndarray, spreads: np.ndarray, groups: Sequence[str]
-) -> float | None:
-    """Return the median error of groups, each predicted without itself; None where there is one."""
+) -> list[float]:
+    """Return the error of each group, predicted without itself; none where there is but one."""
     names = np.array(groups)
     if len(set(groups)) < 2:
-        return None
+        return []
     found = error.copy()
     for name in set(groups):
         mine = names == name
         step = _towards(slopes[~mine], error[~mine], x, spreads)
         found[mine] = error[mine] + slopes[mine] @ step
-    return _median_error(found, groups)
+    return _by_group(found, groups)
+
+
+def _within(left_out: Sequence[float]) -> tuple[float, float] | None:
+    """Return the multipliers that hold 8 of 10 measurements, by errors of groups left out.
+
+    The least of n errors that a new one exceeds no more than 2 times in 10 is the ⌈0.8(n + 1)⌉-th
+    (Vovk et al. 2005): fewer than four groups have none. Rows that happen to agree promise no more
+    than repeated runs keep.
+    """
+    number = ceil(_COVERED * (len(left_out) + 1))
+    if number > len(left_out):
+        return None
+    widest = max(sorted(map(abs, left_out))[number - 1], _REPEATED)
+    return float(f"{exp(-widest):.4f}"), float(f"{exp(widest):.4f}")

@@ -128,6 +128,7 @@ def _interval(prediction: Prediction) -> tuple[float, float]:
         prediction.host_ratio,
         mixture=job.routes,
         guessed=configuration.guessed,
+        within=job.within,
     )
     if configuration.plain:
         # Of examples, no language model has been measured: as far off as what has been.
