@@ -89,6 +89,13 @@ def test_intervals_are_as_wide_as_rows_left_out_ask_for(tmp_path: Path, scatter:
     assert ratios == [pytest.approx((low, high))] * 6
 
 
+def test_hidden_transfers_cost_no_more_than_exposed_ones(tmp_path: Path) -> None:
+    found = calibrate(cluster(tmp_path, overlay({"contention_ratio": 0.9, "sustained_ratio": 0.5})))
+    refined = next(c.refined for c in found.constants if c.field == "contention_ratio")
+    assert 0 < refined <= 1
+    assert found.overlay.losses["hopper"].get("contention_ratio", 0.0) <= 1
+
+
 def test_few_rows_keep_the_packaged_interval(tmp_path: Path) -> None:
     assert calibrate(cluster(tmp_path, overlay({}), rows=3)).overlay.within == {}
 

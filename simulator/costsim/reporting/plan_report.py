@@ -56,7 +56,7 @@ def plan_report(plan: Plan) -> Report:
             Section("Time", _time_intro(best), (time_bars(plan), roofline(plan))),
             Section("Memory", _memory_intro(plan), (memory_bars(plan),)),
             Section("Alternatives", _searched(plan), (space(plan), _map(plan), _candidates(plan))),
-            Section("Model and traffic", blocks=(_model(plan), _traffic(best))),
+            Section("Model and traffic", blocks=(_model(plan), *_traffic(best))),
         ),
         provenance=_provenance(plan),
         notes=_notes(plan),
@@ -273,17 +273,17 @@ def _model(plan: Plan) -> KeyFigures:
     return KeyFigures(tuple(figures))
 
 
-def _traffic(best: Candidate) -> Table:
+def _traffic(best: Candidate) -> tuple[Table, ...]:
+    """Return the table of axes over which devices send anything, if there are any."""
     rows = tuple(
         (axis.upper(), sent, Quantity(sent / best.value("step_time_s"), "bytes_per_s"))
         for axis, sent in best.sent_bytes.items()
-        if sent or best.job.counts == "tokens"
+        if sent
     )
-    return Table(
-        "What a device sends in a step, by axis",
-        (Column("Axis"), Column("Bytes", "bytes"), Column("Average rate", "bytes_per_s")),
-        rows,
-    )
+    if not rows:
+        return ()
+    columns = Column("Axis"), Column("Bytes", "bytes"), Column("Average rate", "bytes_per_s")
+    return (Table("What a device sends in a step, by axis", columns, rows),)
 
 
 def _notes(plan: Plan) -> tuple[Note, ...]:

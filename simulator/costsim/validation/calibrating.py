@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, exp
+from math import ceil, exp, inf, log
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,6 +47,8 @@ SPREADS = {
 }
 """Standard deviations of the logarithms of constants between clusters of one kind, as far as
 published runs of different sources need different ones (benchmarks/calibration/fit_training.py)."""
+_MOST = {"contention_ratio": 1.0}
+"""Largest values: a hidden transfer costs no more than one that nothing hides."""
 _ITERATIONS = 4
 _STEP = 1e-3  # of a logarithm, for gradients
 _COVERED = 0.8  # share of measurements that an interval holds
@@ -171,6 +173,8 @@ def calibrate(path: str | Path) -> Calibration:
     constants = _constants(list(rows))
     spreads = np.array([SPREADS[field] for _, _, field, _ in constants])
 
+    most = np.array([log(_MOST.get(field, inf) / value) for _, _, field, value in constants])
+
     def predicted(x: np.ndarray) -> np.ndarray:
         overlay = _overlay(constants, x)
         return np.log(np.concatenate([one.step_s(overlay) for one in measured]))
@@ -180,7 +184,7 @@ def calibrate(path: str | Path) -> Calibration:
     slopes = np.zeros((len(error), len(x)))
     for _ in range(_ITERATIONS):
         slopes = _slopes(measured, constants, x, error + target)
-        x = x + _towards(slopes, error, x, spreads)
+        x = np.minimum(x + _towards(slopes, error, x, spreads), most)
         error = predicted(x) - target
     left_out = _left_out(slopes, error, x, spreads, groups)
     owners = {class_of(job.system.accelerator.architecture) for job in rows}
