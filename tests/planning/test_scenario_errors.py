@@ -82,6 +82,13 @@ BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
         "no experts",
         "leave `expert_imbalance` out",
     ),
+    "documents padded and packed": (
+        [("512\n", "512\n  padded_document: 600\n  masked_document: 600\n")],
+        "",
+        (9, 3),
+        "not both",
+        "masked_document",
+    ),
     "imbalance below one": (
         [("512\n", "512\n  expert_imbalance: 0.9\n")],
         "",

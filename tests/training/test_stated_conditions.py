@@ -85,3 +85,46 @@ def test_oversubscription_of_a_scenario_slows_what_leaves_the_node(tmp_path: Pat
     narrow = plan(written(tmp_path, ("16\n", "16\n  oversubscription: 4\n"), extra=strategy))
     assert narrow.best.value("step_time_s") > plain.best.value("step_time_s")
     assert narrow.system.tiers[-1].oversubscription_ratio == 4
+
+
+def documents_of(number: float, strategy: Strategy, name: str = "megatron-core") -> Evaluation:
+    job = Job(
+        model=costsim.load_model("llama-2-7b"),
+        system=load_hardware("dgx-h100").with_count(8),
+        global_batch=64,
+        sequence=32768,
+        precision=precision("bf16"),
+        optimizer="adam",
+        software=software(name),
+        documents=number,
+    )
+    return evaluated(job, strategy)
+
+
+@pytest.mark.parametrize("cp", [1, 4])
+def test_attention_stops_at_the_ends_of_documents(cp: int) -> None:
+    """Long documents attend to 1/n as many pairs; nothing else of the step changes."""
+    strategy = Strategy(dp=8 // cp, cp=cp, zero=3, recompute="full")
+    whole, packed = documents_of(1.0, strategy), documents_of(4.0, strategy)
+    pairs = 32768 * 32769 / 2
+    of_documents = 4 * 8192 * 8193 / 2
+    expected = of_documents / pairs
+    found = float(packed.time_parts_s["attention"][0] / whole.time_parts_s["attention"][0])
+    assert found == pytest.approx(expected, rel=0.25 if cp == 1 else 0.5)
+    assert found > expected  # shorter rows fill the units less
+    assert packed.time_parts_s["matrix"] == whole.time_parts_s["matrix"]
+    assert packed.memory_bytes == whole.memory_bytes
+
+
+def test_scores_in_memory_are_computed_whole() -> None:
+    strategy = Strategy(tp=8, recompute="selective", sp=True)
+    times = [documents_of(n, strategy, "megatron-2022").time_parts_s["attention"] for n in (1, 8)]
+    np.testing.assert_array_equal(*times)
+
+
+def test_masked_documents_of_a_scenario(tmp_path: Path) -> None:
+    strategy = "strategy: {tp: 1, pp: 1, zero: 1, micro_batch: 4, recompute: none}\n"
+    plain = plan(written(tmp_path, extra=strategy))
+    masked = plan(written(tmp_path, ("512\n", "512\n  masked_document: 128\n"), extra=strategy))
+    assert masked.job.documents == 8
+    assert masked.best.value("step_time_s") < plain.best.value("step_time_s")

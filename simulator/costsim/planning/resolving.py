@@ -113,6 +113,14 @@ def resolve(read: Read) -> Resolved:
                 if adapter is not None:
                     make = partial(adapted, found["model"], adapter, workload.precision)
                     attempt("model", ("workload", "adapter"), make)
+                if workload.padded_document and workload.masked_document:
+                    problems.append(
+                        Problem(
+                            "documents are padded to a sequence or packed into it, not both",
+                            read.document.locate(("workload", "masked_document"), key=True),
+                            "state `padded_document` or `masked_document`",
+                        )
+                    )
                 balance = partial(check_imbalance, found["model"], workload.expert_imbalance)
                 attempt("imbalance", ("workload", "expert_imbalance"), balance)
                 context = partial(within_context, found["model"], workload.sequence)
@@ -153,6 +161,7 @@ def resolve(read: Read) -> Resolved:
         optimizer=workload.optimizer,
         software=found["software"],
         frozen=isinstance(workload, Training) and workload.adapter is not None,
+        documents=_documents(workload),
         imbalance_ratio=workload.expert_imbalance if isinstance(workload, Training) else 1.0,
         counts=workload.counts,
         input=(
@@ -170,6 +179,13 @@ def resolve(read: Read) -> Resolved:
 def overlaid(job: Job, overlay: Overlay | None) -> Job:
     """Return `job` with the constants of a calibration, if there is one."""
     return job if overlay is None else overlay.apply(job)
+
+
+def _documents(workload: Training | SampleTraining) -> float:
+    """Return the documents of a sequence that attention does not cross; 1 where it may."""
+    if isinstance(workload, SampleTraining) or workload.masked_document is None:
+        return 1.0
+    return max(workload.sequence / workload.masked_document, 1.0)
 
 
 def check_imbalance(model: Architecture, ratio: float) -> None:

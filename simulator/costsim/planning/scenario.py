@@ -112,6 +112,9 @@ class Training(Spec):
     padded_document: PositiveInt | None = None
     """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
     end to end and fill it."""
+    masked_document: PositiveInt | None = None
+    """Mean tokens of packed documents where attention stops at their ends; left out, it crosses
+    them."""
     expert_imbalance: Annotated[float, Field(ge=1)] = 1.0
     """Tokens of the busiest rank of experts over the mean; 1 where the router shares them out."""
 

@@ -43,6 +43,7 @@ class Job:
     losses: Losses | None = None  # where they differ from those of the accelerator's class
     within: tuple[float, float] | None = None  # of a step's time, as a calibration measured
     imbalance_ratio: float = 1.0
+    documents: float = 1.0  # packed in a sequence, where attention stops at their ends
     counts: Literal["tokens", "samples"] = "tokens"
     input: InputPipeline | None = None
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Experts
-from costsim.architectures.operators.wrapping import unwrapped
+from costsim.architectures.operators import Attention, Experts, Operator
+from costsim.architectures.operators.wrapping import rewrapped, unwrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Shard, Workload
 from costsim.hardware.blocks import Formats, block_times
@@ -91,6 +91,8 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     if job.imbalance_ratio > 1:
         shard = replace(shard, imbalance=np.where(few.ep > 1, job.imbalance_ratio, 1.0))
     local = [block.shard(shard) for block in kinds]
+    if job.documents > 1:
+        local = [_packed(block, job.documents) for block in local]
 
     software, recipe = job.software, job.recipe
     execution = job.execution
@@ -127,6 +129,17 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
         ),
         kinds,
     )
+
+
+def _packed(block: Block, documents: float) -> Block:
+    """Return the block where attention stops at the ends of so many documents a sequence."""
+
+    def stops(operator: Operator) -> Operator:
+        if isinstance(operator, Attention):
+            return replace(operator, documents=documents)
+        return operator
+
+    return replace(block, operators=tuple(rewrapped(one, stops) for one in block.operators))
 
 
 def _mode_of(strategies: Strategies, modes: Sequence[Recompute]) -> np.ndarray:

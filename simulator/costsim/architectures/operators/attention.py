@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from costsim.algebra import Number, exact_div, maximum, where
+from costsim.algebra import Number, exact_div, maximum, minimum, where
 from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Operator, Role
 from costsim.architectures.tensors import Activation, Weight
@@ -33,6 +33,7 @@ class Attention(Operator):
     float32_softmax: bool = True
     pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
     gathered: Number = 1  # ranks whose positions are here, in exchange for heads
+    documents: Number = 1  # packed in a sequence, whose ends a fused kernel does not attend across
     sinks: bool = False
     passes: int = 1  # times that scores are computed, where values come in as many parts
 
@@ -56,16 +57,21 @@ class Attention(Operator):
             # A rank meets every piece of keys and values once. Positions are dealt so that each
             # rank sees half of a causal mask, as it would of so many short sequences.
             batch, context = batch * self.pieces, exact_div(context, self.pieces)
+        tokens, window = self.tokens, self.window
+        if execution.attention != "unfused" and not _is_one(self.documents):
+            batch, tokens = batch * self.documents, tokens / self.documents
+            context = context / self.documents
+            window = None if window is None else minimum(window, context)
         work = ScaledDotProduct(
             batch=batch,
             query_heads=self.query_heads,
             kv_heads=self.kv_heads,
-            query_tokens=self.tokens,
+            query_tokens=tokens,
             kv_tokens=context,
             head_dim=self.head_dim,
             value_dim=self.value_dim,
             causal=self.causal,
-            window=self.window,
+            window=window,
             direction=direction,
         )
         added = (
@@ -94,7 +100,7 @@ class Attention(Operator):
         """The context; where ranks exchange heads for positions, also as attention made it."""
         elements = self.batch * self.tokens * self.query_heads * self.value_dim
         context = Activation(self.name, elements)
-        if type(self.gathered) is int and self.gathered == 1:
+        if _is_one(self.gathered):
             return (context,)
         return context, Activation(f"{self.name}.heads", where(self.gathered > 1, elements, 0))
 
@@ -128,3 +134,7 @@ class Attention(Operator):
             pieces=shard.cp,
             gathered=shard.cp_heads,
         )
+
+
+def _is_one(number: Number) -> bool:
+    return type(number) is int and number == 1

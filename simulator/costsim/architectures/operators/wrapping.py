@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -50,6 +51,13 @@ def unwrapped(operator: Operator) -> Operator:
     while isinstance(operator, Wrapped):
         operator = operator.inner
     return operator
+
+
+def rewrapped(operator: Operator, change: Callable[[Operator], Operator]) -> Operator:
+    """Return `operator` with what works inside its wrapping changed."""
+    if isinstance(operator, Wrapped):
+        return replace(operator, inner=rewrapped(operator.inner, change))
+    return change(operator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
