@@ -73,9 +73,8 @@ def data_parallel(
         each * (recipe.reduced_bytes + 2.0 * recipe.gathered_bytes),
     )
     sent = few.ring_elements[which] * widths
-    copies = strategies.copies[
-        :, None
-    ]  # of the stages that a device holds, one is passed at a time
+    # Of the stages that a device holds, one is passed at a time.
+    copies = strategies.copies[:, None]
     micro_gather = np.where(zero == 3, gathered / copies, nothing)
     if job.frozen:
         return DataTraffic(nothing, nothing, micro_gather, nothing, sent)
