@@ -19,6 +19,7 @@ from costsim.errors import Location, Problem, SpecError
 MAX_DEPTH = 64  # deeper than any spec; yaml's own C composer overflows the stack on deep nesting
 MAX_NODES = 500_000  # counted after aliases: a few anchors can stand for billions of values
 
+_TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
 _TAG = "tag:yaml.org,2002:"
 
 # The core schema of YAML 1.2 (section 10.3.2); PyYAML follows version 1.1.
@@ -95,7 +96,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self.aliased(event)
         if depth > MAX_DEPTH:
-            raise self.error(event, f"is nested more than {MAX_DEPTH} levels deep")
+            raise self.error(event, _TOO_DEEP)
         anchor, node = event.anchor, Node(None, *_place(event), {})
         if anchor:
             self.anchors[anchor] = None
@@ -171,6 +172,8 @@ class _Composer:
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
             mark = error.problem_mark
             location = Location(self.file, mark.line + 1, mark.column + 1)
+            if "nesting depth" in str(error.problem):  # libyaml reads ahead to a limit of its own
+                return SpecError(_TOO_DEEP, location=location)
             begun = error.context_mark
             context = f" {error.context}" if error.context else ""
             if begun and begun.line != mark.line:
