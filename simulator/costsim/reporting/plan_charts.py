@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from costsim.architectures.workload import Shard, Workload
@@ -9,7 +11,7 @@ from costsim.hardware.blocks import Formats
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.roofline import operator_figures
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.search import details, division, pareto
+from costsim.planning.search import describe, details, division, pareto
 from costsim.reporting.model import (
     Axis,
     Bar,
@@ -137,9 +139,13 @@ def space(plan: Plan) -> Scatter:
         len({evaluation.strategies.row(int(i)).division for i in order[front]}) == 1 < len(order)
     )
     points = [Point("", float(wall_s[i]), float(second[i])) for i in cloud]
-    for i in np.flatnonzero(front & (wall_s < slowest)):
+    steps = np.flatnonzero(front & (wall_s < slowest))
+    divided = Counter(division(evaluation.strategies.row(int(order[i]))) for i in steps)
+    for i in steps:
         strategy = evaluation.strategies.row(int(order[i]))
         label = details(strategy) if alike else division(strategy)
+        if not alike and divided[label] > 1:  # the rest tells them apart
+            label = describe(strategy)
         if several:
             label = f"{int(devices[i]):,} devices, {label}"
         chosen = int(i) == 0
