@@ -7,7 +7,7 @@ does, in the same order and formats; the meter counts unique storages, parameter
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,23 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.layers import FeedForward, HeadNorm, Layer, NormStyle, SelfAttention
 from costsim.architectures.transformer import Transformer
 from costsim.architectures.workload import Execution, Workload
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "swish": F.silu,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "leaky_relu": F.leaky_relu,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gelu_fast": lambda x: 0.5 * x * (1 + torch.tanh(x * 0.79788456 * (1 + 0.044715 * x * x))),
+}
+"""Activation functions as the reference code of transformers writes them, without powers."""
 
 
 @dataclass(frozen=True)

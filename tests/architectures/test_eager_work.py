@@ -35,7 +35,7 @@ from architectures.eager_comparison import (
     measured,
     weights,
 )
-from architectures.eager_reference import RmsNorm
+from architectures.eager_reference import ACTIVATIONS, RmsNorm
 from costsim.architectures.operators import (
     Attention,
     Columns,
@@ -93,23 +93,8 @@ def gelu_new(execution: Execution, x: Tensor) -> Tensor:
 
 
 def reference(function: str) -> Callable[[Execution, Tensor], Tensor]:
-    one_kernel: dict[str, Callable[[Tensor], Tensor]] = {
-        "gelu": F.gelu,
-        "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-        "silu": F.silu,
-        "swish": F.silu,
-        "relu": F.relu,
-        "relu6": F.relu6,
-        "leaky_relu": F.leaky_relu,
-        "hardswish": F.hardswish,
-        "hardsigmoid": F.hardsigmoid,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-        "gelu_fast": lambda x: 0.5 * x * (1 + torch.tanh(x * 0.79788456 * (1 + 0.044715 * x * x))),
-    }
-    if function in one_kernel:
-        return lambda execution, x: one_kernel[function](x)
+    if function in ACTIVATIONS:
+        return lambda execution, x: ACTIVATIONS[function](x)
     return {
         "gelu_new": gelu_new,
         "relu2": lambda execution, x: torch.square(_powered(execution, F.relu(x))),

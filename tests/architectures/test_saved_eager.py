@@ -11,7 +11,7 @@ import sympy
 import torch
 import torch.nn.functional as F
 
-from architectures.eager_reference import Case, Meter, measured_bytes, model
+from architectures.eager_reference import ACTIVATIONS, Case, Meter, measured_bytes, model
 from costsim.architectures.activations import activation_bytes, kept_bytes
 from costsim.architectures.operators import Elementwise, Held
 from costsim.architectures.operators.eager import FUNCTIONS
@@ -58,26 +58,8 @@ def _torch_function(name: str):
     def gelu_new(x):
         return 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))
 
-    def gelu_fast(x):
-        return 0.5 * x * (1 + torch.tanh(x * 0.79788456 * (1 + 0.044715 * x * x)))
-
-    return {
-        "gelu": F.gelu,
-        "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-        "silu": F.silu,
-        "swish": F.silu,
-        "relu": F.relu,
-        "relu6": F.relu6,
-        "leaky_relu": F.leaky_relu,
-        "hardswish": F.hardswish,
-        "hardsigmoid": F.hardsigmoid,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "relu2": lambda x: F.relu(x).square(),
-        "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-        "gelu_new": gelu_new,
-        "gelu_fast": gelu_fast,
-    }[name]
+    powers = {"relu2": lambda x: F.relu(x).square(), "gelu_new": gelu_new}
+    return powers.get(name) or ACTIVATIONS[name]
 
 
 @pytest.mark.parametrize("gated", [False, True])

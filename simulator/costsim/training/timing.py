@@ -334,7 +334,7 @@ def optimizer_s(job: Job, strategies: Strategies, held: Stages, profiled: Profil
     share = _updated_elements(strategies, held, profiled)
     if job.software.style == "eager" and job.optimizer in UPDATE_PASSES:
         each = _WIDE_BYTES * (UPDATE_PASSES[job.optimizer] + _SCALED_PASSES)
-    else:
+    else:  # fused; so are counted those of plain PyTorch whose operations have no count
         # Gradients are read twice (norm, update); states and master weights read and written.
         each = (
             2 * recipe.gradient_bytes

@@ -48,7 +48,8 @@ def usual_recompute(framework: str, precision: str) -> tuple[Recompute, ...]:
 
 def lacks_fused_attention(framework: str, precision: str, vendor: str) -> bool:
     """Return whether scores pass through memory: PAX on GPUs without Transformer Engine."""
-    return bool(_PAX.search(framework)) and "te" not in precision and vendor == "NVIDIA"
+    fused = re.search(r"\bte\b", precision) is not None
+    return bool(_PAX.search(framework)) and not fused and vendor == "NVIDIA"
 
 
 def is_plain(framework: str) -> bool:
