@@ -97,9 +97,7 @@ def main(path: Path) -> None:
         f"    {json.dumps(name)}: {json.dumps(found)}" for name in types if (found := aliases(name))
     ]
     separator = ",\n"
-    tables = {
-        "model_types": lines, "parts": composed, "fixed_parts": settled, "aliases": called
-    }
+    tables = {"model_types": lines, "parts": composed, "fixed_parts": settled, "aliases": called}
     written = (f'  "{name}": {{\n{separator.join(rows)}\n  }}' for name, rows in tables.items())
     path.write_text(f'{{\n  "transformers": {version},\n{separator.join(written)}\n}}\n')
 

@@ -2,8 +2,8 @@
 
     python benchmarks/wild_configs.py ../shared/validation/wild_configs [WORD…]
 
-`cases.csv` of the folder names each file, the class and its parameters (empty where there is nothing
-to compare with). A WORD keeps the rows that contain it.
+`cases.csv` of the folder names each file, the class and its parameters (empty where there is
+nothing to compare with). A WORD keeps the rows that contain it.
 """
 
 from __future__ import annotations

@@ -158,7 +158,6 @@ def test_notes_tell_what_was_taken_for_granted() -> None:
     )
     notes = "\n".join(model.notes)
     assert "not understood, taken to change nothing that is counted: num_thoughts" in notes
-    assert "LlamaForSequenceClassification" in notes
     assert "quantized (fp8: floats of 8 bits" in notes
     assert "code of its own" in notes
 

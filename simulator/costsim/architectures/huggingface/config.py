@@ -48,8 +48,7 @@ final_logit_softcapping scale_embedding qk_norm_eps
 WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
 """Keys of any model type that change nothing that is counted here."""
 
-SIZES = frozenset(
-    """
+_SIZES = """
 hidden_size n_embd n_embed d_model dim embed_dim num_hidden_layers n_layer n_layers num_layers
 intermediate_size n_inner ffn_dim d_ff ffn_hidden_size inter_dim moe_inter_dim
 moe_intermediate_size shared_expert_intermediate_size num_attention_heads n_head n_heads num_heads
@@ -57,8 +56,8 @@ num_key_value_heads num_kv_heads n_kv_heads head_dim kv_channels v_head_dim qk_n
 qk_rope_head_dim q_lora_rank kv_lora_rank o_lora_rank vocab_size padded_vocab_size draft_vocab_size
 num_experts n_routed_experts num_local_experts moe_num_experts n_shared_experts num_shared_experts
 num_experts_per_tok num_experts_per_token n_activated_experts moe_topk state_size ssm_state_size
-""".split()
-)
+"""
+SIZES = frozenset(_SIZES.split())
 """Keys of sizes: whoever writes one means it, so that a reader must not pass over it."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -340,9 +339,7 @@ class Config:
 
     def _own_unknown(self) -> list[str]:
         known = self.known | _NOTED
-        return [
-            key for key in self.values if key not in known and not str(key).endswith(_TOKENS)
-        ]
+        return [key for key in self.values if key not in known and not str(key).endswith(_TOKENS)]
 
     def _find(self, keys: tuple[str, ...], default: Any, listed: bool = True) -> tuple[str, Any]:
         self.known.update(keys)
@@ -357,7 +354,8 @@ class Config:
         if default is _FROM_TABLE:
             table = library_defaults().get(str(self.values.get("model_type")), {})
             other = library_aliases().get(str(self.values.get("model_type")), {})
-            name = next((key for key in keys if key in table and key not in other), name)
+            known = [key for key in keys if key in table]
+            name = next((key for key in known if key not in other), (known or [name])[0])
             default = table.get(name)
         if listed and default is not None:
             self.defaults[name] = default

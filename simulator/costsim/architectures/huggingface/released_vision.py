@@ -5,11 +5,10 @@ Parts stand under keys of their own; text models are read as what they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from costsim.architectures.huggingface.config import Config, Reader
-from costsim.architectures.huggingface.towers import TOWERS, Seen, clip_large, siglip_large
+from costsim.architectures.huggingface.towers import TOWERS, clip_large, siglip_large
 from costsim.architectures.huggingface.vision_language import text_model
 from costsim.architectures.multimodal import (
     Activated,
@@ -34,8 +33,12 @@ def _two(inputs: int, hidden: int, *, middle: int | None = None) -> tuple[Step, 
 def _internvl_chat(config: Config) -> Multimodal:
     """Read InternVL 1.5 to 3.5: InternViT, four patches to one, two layers after a norm."""
     config.ignore("image_fold", "ps_version", "select_layer", "template", "use_llm_lora")
-    config.ignore("dynamic_image_size", "force_image_size", "max_dynamic_patch", "min_dynamic_patch")
-    config.ignore("use_backbone_lora", "use_thumbnail", "pad2square", "system_message", "hidden_size")
+    config.ignore(
+        "dynamic_image_size", "force_image_size", "max_dynamic_patch", "min_dynamic_patch"
+    )
+    config.ignore(
+        "use_backbone_lora", "use_thumbnail", "pad2square", "system_message", "hidden_size"
+    )
     config.ignore("tie_word_embeddings", "output_attentions")
     text, hidden = text_model(config, "llm_config")
     vision = config.nested("vision_config")

@@ -570,9 +570,7 @@ def siglip_large(
     inner = int(width * ratio) if isinstance(ratio, int | float) else width
     tokens = patches_of((image, image), (patch, patch))
     stem = PatchStem(image=(image, image), patch=(patch, patch), positions=tokens, added=True)
-    seen = tower(
-        stem, hidden=width, layers=layers, heads=heads, feed_forward=inner, fused=True
-    )
+    seen = tower(stem, hidden=width, layers=layers, heads=heads, feed_forward=inner, fused=True)
     parts = (seen, *pooled(width, tokens, inner))
     return Seen(parts=parts, width=width, tokens=tokens)
 
@@ -588,9 +586,7 @@ def clip_large() -> Seen:
         positions=tokens + 1,
         norm=LAYER_NORM,
     )
-    seen = tower(
-        stem, hidden=1024, layers=24, heads=16, feed_forward=4096, activation="quick_gelu"
-    )
+    seen = tower(stem, hidden=1024, layers=24, heads=16, feed_forward=4096, activation="quick_gelu")
     return Seen(parts=(seen,), width=1024, tokens=tokens)
 
 

@@ -78,7 +78,9 @@ _BAICHUAN_ALIBI = 5120  # the width of 13B; both sizes bear one model type
 
 def _qwen(config: Config) -> Transformer:
     """Read the first Qwen, whose `intermediate_size` counts both halves of the gated network."""
-    config.ignore("bf16", "fp16", "fp32", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "seq_length")
+    config.ignore(
+        "bf16", "fp16", "fp32", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "seq_length"
+    )
     config.ignore("use_flash_attn", "softmax_in_fp32", "use_cache_quantization", "use_cache_kernel")
     config.ignore("scale_attn_weights", "emb_dropout_prob", "attn_dropout_prob", "rotary_emb_base")
     bare = config.flag("no_bias", default=True)
