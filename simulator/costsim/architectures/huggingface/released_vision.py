@@ -89,12 +89,12 @@ def _phi3_v(config: Config) -> Multimodal:
     """Read Phi-3-vision and Phi-3.5-vision: CLIP's large tower, four patches to one, two layers."""
     config.ignore("vision_config", "img_processor")
     text, hidden = text_model(config, "text_config")
-    inner = config.values.get("embd_layer")
-    given: dict[str, Any] = inner if isinstance(inner, dict) else {}
-    config.ignore("embd_layer")
+    layer = config.nested("embd_layer")
+    layer.ignore(*layer.values)
+    joined = layer.flag("use_hd_transform", default=True)
+    marked = layer.flag("with_learnable_separator", default=True)
     seen = clip_large()
-    inputs = 4 * seen.width if given.get("use_hd_transform", True) else seen.width
-    marked = given.get("with_learnable_separator", True)
+    inputs = 4 * seen.width if joined else seen.width
     chain = Chain(name="projector", positions=seen.tokens // 4, steps=_two(inputs, hidden))
     marks = Chain(
         name="separators",
