@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from costsim.architectures.architecture import Architecture, forward_flops
+from costsim.architectures.architecture import DEFAULT_SEQUENCE, Architecture, forward_flops
 from costsim.architectures.block import Block
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.operators import (
@@ -67,13 +67,24 @@ class InferenceEstimate:
         return {**found, "intensity_flops_per_byte": self.intensity_flops_per_byte}
 
 
+def usual_sequence(model: Architecture, phase: str) -> int:
+    """Return tokens of a sequence where none are given: 2,048, or as many as the model takes.
+
+    A decode step adds a position to those in the cache, and needs room for it.
+    """
+    limit = model.context_limit
+    if limit is None:
+        return DEFAULT_SEQUENCE
+    return max(1, min(DEFAULT_SEQUENCE, limit - (phase == "decode")))
+
+
 def estimate_inference(
     model: Architecture,
     system: System,
     *,
     phase: Phase = "forward",
     batch: int = 1,
-    sequence: int = 2048,
+    sequence: int | None = None,
     precision: str = "bf16",
     cache_dtype: str = "bf16",
 ) -> InferenceEstimate:
@@ -84,7 +95,7 @@ def estimate_inference(
         system: its count is the degree of tensor parallelism.
         phase: "forward", "prefill", or "decode" (`sequence` is then the length of the cache).
         batch: sequences, images or other samples.
-        sequence: tokens in each; of no effect on models of images.
+        sequence: tokens in each, of no effect on models of images; left out, `usual_sequence`.
         precision: format of products and weights, such as "bf16" or "fp8".
         cache_dtype: format of keys and values.
 
@@ -92,6 +103,7 @@ def estimate_inference(
         SpecError: where heads do not divide over the devices, or the sequence is too long.
         UnknownNameError: where the device has no such format.
     """
+    sequence = usual_sequence(model, phase) if sequence is None else sequence
     _check(model, system, sequence + (phase == "decode"))
     work = _workload(phase, batch, sequence)
     blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
