@@ -8,8 +8,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from costsim.architectures.architecture import DEFAULT_SEQUENCE, Architecture, forward_flops
+from costsim.architectures.architecture import (
+    DEFAULT_SEQUENCE,
+    Architecture,
+    cached_bytes,
+    forward_flops,
+)
 from costsim.architectures.block import Block
+from costsim.architectures.division import heads_of
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.operators import (
     CrossEntropy,
@@ -28,7 +34,6 @@ from costsim.hardware.systems import System
 from costsim.hardware.timing import PARTS
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.passes import ServedModel
-from costsim.training.space import limits_of
 
 Phase: TypeAlias = Literal["forward", "prefill", "decode"]
 PHASES: tuple[Phase, ...] = ("forward", "prefill", "decode")
@@ -136,7 +141,9 @@ def estimate_inference(
         parts["attention"] += float(found[0])
     parts["tensor_parallel"] = _exchanges_s(system, blocks, float(width))
     latency_s = sum(parts.values())
-    held = _memory(model, local, batch, sequence, precision, cache_dtype, phase, float(width))
+    held = _memory(
+        model, local, batch, sequence, precision, cache_dtype, phase, float(width), system.count
+    )
     memory = sum(held.values())
     flops = int(forward_flops(blocks, _EXECUTION))
     peak = system.accelerator.peak_flops_per_s(precision) * system.count
@@ -169,12 +176,10 @@ def _check(model: Architecture, system: System, positions: int) -> None:
             f"{model.name} has positions for {limit:,} tokens, not {positions:,}",
             hint=f"use a sequence of at most {limit}",
         )
-    heads = limits_of(model, positions, 1).heads
-    if heads % system.count:
-        raise SpecError(
-            f"{heads} attention heads do not divide over {system.count} devices",
-            hint="use a number of devices that divides them",
-        )
+    heads = heads_of(model)
+    refusal = heads.refusal(system.count)
+    if refusal:
+        raise SpecError(refusal, hint=heads.hint)
 
 
 def _served(block: Block, phase: Phase, batch: int) -> Block:
@@ -235,14 +240,17 @@ def _memory(
     cache_dtype: str,
     phase: Phase,
     width: float,
+    devices: int,
 ) -> dict[str, float]:
     """Bytes of one device: weights, cache, and the largest activations alive at once."""
     held = [(float(block.count), weight) for block in local for weight in block.weights()]
-    elements = sum(count * float(weight.stored_elements) for count, weight in held)
-    devices = max(1.0, model.parameters / elements) if elements else 1.0
     element_bytes = float(bytes_for(precision))
-    cached = model.cache_bytes(batch, sequence + (phase == "decode"), cache_dtype)
-    kept = cached / devices if phase != "forward" else 0.0
+    tokens = sequence + (phase == "decode")
+    kept = sum(
+        count * cached_bytes(tensor, cache_dtype) * tensor.share(devices)
+        for tensor, count in model.description.cache(batch, tokens)
+        if phase != "forward"
+    )
     alive = max(
         sum(float(a.elements) for a in _largest(block.saved(_EXECUTION))) for block in local
     )
