@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from costsim.architectures.division import heads_of
 from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.prices import PriceChoice
 from costsim.documents import Document, load_document, parse_as
@@ -30,7 +31,7 @@ from costsim.planning.serving_mixing import best_mix, kinds_of
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
 from costsim.planning.serving_scenario import ServingScenario
-from costsim.planning.serving_search import Replica
+from costsim.planning.serving_search import Replica, layouts_of
 from costsim.planning.serving_services import Service, service_of
 from costsim.units import format_bytes, format_duration
 
@@ -196,6 +197,18 @@ def _costed(
 def _fits_nowhere(
     scenario: ServingScenario, resolved: ResolvedService, document: Document
 ) -> InfeasiblePlanError:
+    heads, hardware = heads_of(resolved.model), scenario.hardware
+    refused = [heads.refusal(size) for size in hardware.replica_devices or ()]
+    divided = (
+        layouts_of(resolved.model, system, hardware.replica_devices, hardware.cp)
+        for system in resolved.systems
+    )
+    if refused and all(refused) and not any(divided):
+        return InfeasiblePlanError(
+            f"{resolved.model.name}: {refused[0]}",
+            location=document.locate(("hardware", "replica_devices")),
+            hint=heads.hint,
+        )
     whole = Layouts.of([Layout()])
     names = scenario.hardware.precision
     least, name = min(
