@@ -65,7 +65,8 @@ def test_laws(given: list[tuple[float, float, float]], wider: float) -> None:
     wide = Factor(first.name, first.value, first.low / wider, first.high * wider)
     spread = propagate(product, [wide, *factors[1:]], samples=256)
     assert spread.p90 / spread.p10 >= found.p90 / found.p10 * (1 - 1e-9)
-    assert found.probability_within(found.p90) == pytest.approx(0.9, abs=0.01)
+    # Above 0.9 where half of the sample has no width, and so one value.
+    assert found.probability_within(found.p90 * (1 + 1e-12)) >= 0.89
     assert found.probability_within(math.inf) == 1.0
 
 
