@@ -16,6 +16,7 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment, simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import weight_bytes
+from costsim.planning.launch import Launch, checkpoint_of, launch
 from costsim.planning.reading import with_settings
 from costsim.planning.serving_capacity import (
     Pools,
@@ -29,9 +30,10 @@ from costsim.planning.serving_mix import most_carried
 from costsim.planning.serving_mixing import best_mix, kinds_of
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
-from costsim.planning.serving_scenario import ServingScenario
-from costsim.planning.serving_search import Replica
+from costsim.planning.serving_scenario import Serving, ServingScenario
+from costsim.planning.serving_search import Replica, layouts_of
 from costsim.planning.serving_services import Service, service_of
+from costsim.training.space import divisors, limits_of
 from costsim.units import format_bytes, format_duration
 
 _TRIED = 3  # layouts of a device and format that are simulated, cheapest first
@@ -88,6 +90,7 @@ def plan_serving(
     if mix is not None and enough and mix.usd_per_hour >= best.usd_per_hour * _CHEAPER:
         mix = None
     deployment, traffic = service.deployment(best.replica), resolved.traffic
+    started = _launch(scenario, resolved, best)
     return ServingPlan(
         name=scenario.name,
         scenario=scenario.model_dump(mode="json", exclude_none=True),
@@ -102,7 +105,26 @@ def plan_serving(
         generates=scenario.workload.kind == "inference",
         pools=_pools(resolved, service, best),
         mix=mix,
-        notes=_notes(scenario, resolved, best),
+        launch=started,
+        notes=(*_notes(scenario, resolved, best), *(started.remarks if started else ())),
+    )
+
+
+def _launch(
+    scenario: ServingScenario, resolved: ResolvedService, best: ServingCandidate
+) -> Launch | None:
+    """Return how a replica is started, where an engine does it."""
+    workload, traffic = scenario.workload, resolved.traffic
+    if not isinstance(workload, Serving):
+        return None
+    drafts = workload.speculation
+    return launch(
+        resolved.engine,
+        best.replica.layout,
+        best.replica.quantization,
+        checkpoint_of(resolved.model, scenario.model),
+        float((traffic.input_tokens + traffic.output_tokens).max()),
+        (None, None) if drafts is None else (drafts.method, drafts.model),
     )
 
 
@@ -196,6 +218,9 @@ def _costed(
 def _fits_nowhere(
     scenario: ServingScenario, resolved: ResolvedService, document: Document
 ) -> InfeasiblePlanError:
+    undivided = _undivided(scenario, resolved, document)
+    if undivided is not None:
+        return undivided
     whole = Layouts.of([Layout()])
     names = scenario.hardware.precision
     least, name = min(
@@ -214,6 +239,31 @@ def _fits_nowhere(
         location=document.locate(("hardware",), key=True),
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
+    )
+
+
+def _undivided(
+    scenario: ServingScenario, resolved: ResolvedService, document: Document
+) -> InfeasiblePlanError | None:
+    """Say that heads divide over none of the stated numbers of devices, where it is so."""
+    hardware, model = scenario.hardware, resolved.model
+    counts = hardware.replica_devices
+    if counts is None or scenario.workload.kind != "inference":
+        return None
+    if any(layouts_of(model, system, counts, hardware.cp) for system in resolved.systems):
+        return None
+    limits = limits_of(model, 1, 1)
+    own = f"{limits.heads} attention heads"
+    own += f", {limits.kv_heads} of keys and values," if limits.kv_heads != limits.heads else ""
+    fitting = [
+        str(one)
+        for one in divisors(limits.heads)
+        if layouts_of(model, resolved.systems[0], [one], hardware.cp)
+    ]
+    return InfeasiblePlanError(
+        f"{own} of {model.name} do not divide over {' or '.join(map(str, counts))} devices",
+        location=document.locate(("hardware", "replica_devices"), key=True),
+        hint=f"use one of {', '.join(fitting)}",
     )
 
 
