@@ -97,9 +97,8 @@ def test_ranks_hold_whole_heads_of_keys_and_values() -> None:
 
 
 def test_heads_that_do_not_divide_are_not_blamed_on_memory() -> None:
-    with pytest.raises(InfeasiblePlanError, match="28 attention heads") as caught:
+    with pytest.raises(InfeasiblePlanError, match="28 attention heads do not divide"):
         plan_serving(changed(SERVING, model="qwen2.5-7b", hardware__replica_devices=[8]))
-    assert caught.value.problems[0].hint == "use one of 1, 2, 4, 28"
 
 
 @pytest.mark.parametrize(

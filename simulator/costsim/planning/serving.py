@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from costsim.architectures.division import heads_of
 from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.prices import PriceChoice
 from costsim.documents import Document, load_document, parse_as
@@ -33,7 +34,6 @@ from costsim.planning.serving_resolving import ResolvedService, resolve_service
 from costsim.planning.serving_scenario import Serving, ServingScenario
 from costsim.planning.serving_search import Replica, layouts_of
 from costsim.planning.serving_services import Service, service_of
-from costsim.training.space import divisors, limits_of
 from costsim.units import format_bytes, format_duration
 
 _TRIED = 3  # layouts of a device and format that are simulated, cheapest first
@@ -218,9 +218,18 @@ def _costed(
 def _fits_nowhere(
     scenario: ServingScenario, resolved: ResolvedService, document: Document
 ) -> InfeasiblePlanError:
-    undivided = _undivided(scenario, resolved, document)
-    if undivided is not None:
-        return undivided
+    heads, hardware = heads_of(resolved.model), scenario.hardware
+    refused = [heads.refusal(size) for size in hardware.replica_devices or ()]
+    divided = (
+        layouts_of(resolved.model, system, hardware.replica_devices, hardware.cp)
+        for system in resolved.systems
+    )
+    if refused and all(refused) and not any(divided):
+        return InfeasiblePlanError(
+            f"{resolved.model.name}: {refused[0]}",
+            location=document.locate(("hardware", "replica_devices")),
+            hint=heads.hint,
+        )
     whole = Layouts.of([Layout()])
     names = scenario.hardware.precision
     least, name = min(
@@ -239,31 +248,6 @@ def _fits_nowhere(
         location=document.locate(("hardware",), key=True),
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
-    )
-
-
-def _undivided(
-    scenario: ServingScenario, resolved: ResolvedService, document: Document
-) -> InfeasiblePlanError | None:
-    """Say that heads divide over none of the stated numbers of devices, where it is so."""
-    hardware, model = scenario.hardware, resolved.model
-    counts = hardware.replica_devices
-    if counts is None or scenario.workload.kind != "inference":
-        return None
-    if any(layouts_of(model, system, counts, hardware.cp) for system in resolved.systems):
-        return None
-    limits = limits_of(model, 1, 1)
-    own = f"{limits.heads} attention heads"
-    own += f", {limits.kv_heads} of keys and values," if limits.kv_heads != limits.heads else ""
-    fitting = [
-        str(one)
-        for one in divisors(limits.heads)
-        if layouts_of(model, resolved.systems[0], [one], hardware.cp)
-    ]
-    return InfeasiblePlanError(
-        f"{own} of {model.name} do not divide over {' or '.join(map(str, counts))} devices",
-        location=document.locate(("hardware", "replica_devices"), key=True),
-        hint=f"use one of {', '.join(fitting)}",
     )
 
 
