@@ -11,7 +11,7 @@ from costsim.planning.intervals import (
     sample_step_time_interval,
     step_time_interval,
 )
-from costsim.training.goodput import goodput, reliability
+from costsim.training.goodput import checkpoint_bytes, goodput, reliability
 from costsim.training.overlay import Overlay
 from costsim.units import format_bytes
 from costsim.validation.configuration import Configuration, configuration_of
@@ -144,9 +144,8 @@ def _totals(
 def _hours(prediction: Prediction, tokens: float) -> Callable[[float], float]:
     """Return what makes device-hours of a whole run of so many tokens from seconds of its step."""
     job = prediction.configuration.job
-    devices, recipe = job.system.count, job.recipe
-    held = recipe.weight_bytes + recipe.master_bytes + job.moment_bytes
-    kept = goodput(devices, reliability(job.model.parameters * held / devices))
+    devices = job.system.count
+    kept = goodput(devices, reliability(checkpoint_bytes(job) / devices))
     steps = tokens / prediction.tokens_per_step
     return lambda step_s: steps * step_s / kept.ratio * devices / _HOUR_S
 
