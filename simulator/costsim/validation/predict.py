@@ -9,10 +9,11 @@ from itertools import product
 
 import numpy as np
 
+from costsim.architectures.division import divisors
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
-from costsim.training.space import Choices, divisors, legal_strategies, limits_of
+from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.configuration import Axes, Configuration
 
