@@ -19,6 +19,7 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment, simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import weight_bytes
+from costsim.planning.launch import Launch, checkpoint_of, launch
 from costsim.planning.reading import with_settings
 from costsim.planning.serving_capacity import (
     Pools,
@@ -32,7 +33,7 @@ from costsim.planning.serving_mix import most_carried
 from costsim.planning.serving_mixing import best_mix, kinds_of
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
-from costsim.planning.serving_scenario import ServingScenario
+from costsim.planning.serving_scenario import Serving, ServingScenario
 from costsim.planning.serving_search import Replica, layouts_of
 from costsim.planning.serving_services import Service, service_of
 from costsim.units import format_bytes, format_duration
@@ -91,6 +92,7 @@ def plan_serving(
     if mix is not None and enough and mix.usd_per_hour >= best.usd_per_hour * _CHEAPER:
         mix = None
     deployment, traffic = service.deployment(best.replica), resolved.traffic
+    started = _launch(scenario, resolved, best)
     return ServingPlan(
         name=scenario.name,
         scenario=scenario.model_dump(mode="json", exclude_none=True),
@@ -105,7 +107,26 @@ def plan_serving(
         generates=scenario.workload.kind == "inference",
         pools=_pools(resolved, service, best),
         mix=mix,
-        notes=_notes(scenario, resolved, best),
+        launch=started,
+        notes=(*_notes(scenario, resolved, best), *(started.remarks if started else ())),
+    )
+
+
+def _launch(
+    scenario: ServingScenario, resolved: ResolvedService, best: ServingCandidate
+) -> Launch | None:
+    """Return how a replica is started, where an engine does it."""
+    workload, traffic = scenario.workload, resolved.traffic
+    if not isinstance(workload, Serving):
+        return None
+    drafts = workload.speculation
+    return launch(
+        resolved.engine,
+        best.replica.layout,
+        best.replica.quantization,
+        checkpoint_of(resolved.model, scenario.model),
+        float((traffic.input_tokens + traffic.output_tokens).max()),
+        (None, None) if drafts is None else (drafts.method, drafts.model),
     )
 
 

@@ -15,6 +15,8 @@ from statistics import NormalDist
 from typing import Any
 
 from costsim.resources import packaged_yaml
+from costsim.training.job import Job
+from costsim.training.optimizers import optimizer
 
 _MOST_EXPONENT = 300.0
 """Times between interruptions from which a stretch of work never ends: e^300 attempts."""
@@ -75,8 +77,27 @@ def published_reliability() -> dict[str, Any]:
     return packaged_yaml("hardware_specs", "calibration/reliability.yaml")
 
 
+def checkpoint_bytes(job: Job) -> float:
+    """Return bytes of a checkpoint of `job`: weights, master weights and moments, each once.
+
+    However they are divided or repeated while training; frozen weights are not written again.
+    """
+    recipe, kind = (job.precision if job.frozen else job.recipe), optimizer(job.optimizer)
+    total = 0.0
+    for block in job.model.blocks():
+        for weight in block.weights():
+            if job.frozen and (weight.frozen or not job.adapted):
+                continue
+            copies = recipe.weight_bytes + recipe.master_bytes
+            held = copies * float(weight.stored_elements)
+            inner = block.part == "layer" and not weight.lookup
+            held += sum(float(kind.state_bytes(s, 4, inner=inner)) for s in weight.tensors)
+            total += float(block.count) * held
+    return total
+
+
 def reliability(
-    state_bytes_per_device: float,
+    checkpoint_bytes_per_device: float,
     *,
     device_mtbf_s: float | None = None,
     restart_s: float | None = None,
@@ -84,13 +105,13 @@ def reliability(
 ) -> Reliability:
     """Return the stated figures, filled up with published ones.
 
-    A checkpoint stalls the devices for as long as each takes to write its share of the states.
+    A checkpoint stalls the devices for as long as each takes to write its share.
     """
     known = published_reliability()
     stated = [x is not None for x in (device_mtbf_s, restart_s, checkpoint_s)]
     if checkpoint_s is None:
         rate = float(known["checkpoint_bytes_per_s_per_device"]["value"])
-        checkpoint_s = state_bytes_per_device / rate
+        checkpoint_s = checkpoint_bytes_per_device / rate
     source = "stated in the scenario" if all(stated) else known["device_mtbf_s"]["source"]
     return Reliability(
         known["device_mtbf_s"]["value"] if device_mtbf_s is None else device_mtbf_s,
