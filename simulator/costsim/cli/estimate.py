@@ -71,12 +71,12 @@ def command(
     """Estimate MODEL (a name, config.json or YAML) on one device, or on a group of them."""
     from costsim.architectures import load_model
     from costsim.hardware import load_hardware
+    from costsim.inference.phases import usual_sequence
 
     form = choose_format(asked, output, FORMATS)
     described = load_model(model)
     system = load_hardware(hardware, count=devices)
-    limit = described.description.context_limit
-    tokens = sequence or min(2048, int(limit) if limit is not None else 2048)
+    tokens = sequence or usual_sequence(described, phase)
     rows = [
         _training(described, system, batch, tokens, precision, optimizer)
         if phase == "training"

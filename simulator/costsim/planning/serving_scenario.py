@@ -44,6 +44,10 @@ class Drafts(Spec):
     """Mean tokens that a step yields, its own included (the acceptance length)."""
     draft: Ratio = 0.05
     """Time of drafting one token over that of a step of the model, such as `5 %`."""
+    method: Literal["draft_model", "eagle", "eagle3", "medusa", "mtp", "ngram"] | None = None
+    """How tokens are drafted, for the command that starts a replica; left out, it has no drafts."""
+    model: str | None = None
+    """Checkpoint that drafts, for the same command."""
 
 
 class Serving(Spec):

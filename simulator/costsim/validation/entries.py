@@ -12,7 +12,7 @@ from costsim.planning.intervals import (
     sample_step_time_interval,
     step_time_interval,
 )
-from costsim.training.goodput import goodput, reliability
+from costsim.training.goodput import checkpoint_bytes, goodput, reliability
 from costsim.units import format_bytes
 from costsim.validation.predict import Prediction
 from costsim.validation.quantities import measured_step_time_s
@@ -142,13 +142,7 @@ def _totals(run: Run, prediction: Prediction, reason: str) -> list[Entry]:
     job = prediction.configuration.job
     devices = job.system.count
     steps = run.number["total_tokens"] / prediction.tokens_per_step
-    recipe = job.recipe
-    state_bytes = (
-        job.model.parameters
-        * (recipe.weight_bytes + recipe.master_bytes + job.moment_bytes)
-        / devices
-    )
-    kept = goodput(devices, reliability(state_bytes))
+    kept = goodput(devices, reliability(checkpoint_bytes(job) / devices))
 
     def hours(step_s: float) -> float:
         return steps * step_s / kept.ratio * devices / _HOUR_S
