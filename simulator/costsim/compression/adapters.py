@@ -135,7 +135,6 @@ class Magnitude(Operator):
     def shard(self, shard: Shard) -> Magnitude:
         return self
 
-
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         if execution.style != "eager":
             return ()

@@ -1,4 +1,4 @@
-"""Training stacks: what a framework keeps of states, layers and logits, and how it manages memory."""
+"""Training stacks: what a framework keeps of states, layers and logits."""
 
 from costsim.stacks.catalog import load_stack, stack_for, stack_names
 from costsim.stacks.stack import Stack

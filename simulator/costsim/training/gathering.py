@@ -18,8 +18,11 @@ from costsim.training.strategy import Strategies
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Bytes by moment: while the loss is made, while the last layer is differentiated (`first`), a
-    layer further down, and while the embedding is."""
+    """Bytes by moment.
+
+    While the loss is made, while the last layer is differentiated (`first`), a layer further down,
+    and while the embedding is.
+    """
 
     loss: np.ndarray
     first: np.ndarray

@@ -174,9 +174,7 @@ STORED = {"float32": 4.0, "mask": 1.0, "index": 8.0}
 
 
 @lru_cache(maxsize=64)
-def _recipe(
-    recipe: Precision, software: Software, stack: Stack | None, frozen: bool
-) -> Precision:
+def _recipe(recipe: Precision, software: Software, stack: Stack | None, frozen: bool) -> Precision:
     if recipe.activation_bytes <= 2:
         states = software.states_of(recipe.name) if stack is None else _states(stack)
         recipe = replace(recipe, **states)

@@ -20,8 +20,11 @@ _FLOAT = 4.0
 
 @dataclass(frozen=True, slots=True)
 class LossMemory:
-    """Bytes: `forward` while the loss is made, `backward` at the worst until the head's input has
-    its gradient, and `kept` between the two; the gradient of the head's weight is in them."""
+    """Bytes by moment; the gradient of the head's weight is in them.
+
+    `forward` while the loss is made, `backward` at the worst until the head's input has its
+    gradient, and `kept` between the two.
+    """
 
     forward: np.ndarray
     kept: np.ndarray

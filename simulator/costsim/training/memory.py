@@ -367,7 +367,9 @@ def _last_gradients(
     found = gradients - held.divided(own, np.zeros_like(own), 2) - one
     if job.stack is not None and job.stack.units == "fsdp":
         nothing = np.zeros_like(own)
-        shard = held.divided(_less_tied(job, profile, held, layer, head, nothing + headed), nothing, 2)
+        shard = held.divided(
+            _less_tied(job, profile, held, layer, head, nothing + headed), nothing, 2
+        )
         found = np.where(held.zero == 3, found - shard + headed, found)
     return np.maximum(found, 0.0)
 
