@@ -61,18 +61,19 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
 def stack_for(words: str) -> Stack:
     """Return the stack that a framework's name, as people write it, means.
 
-    The longest part of `words` that a stack's patterns match decides. Words that no pattern
-    matches give plain PyTorch, marked as not known.
+    The first part of `words` that a stack's patterns match decides, the longest if several do.
+    Words that no pattern matches give plain PyTorch, marked as not known.
     """
-    lowered, best, length = words.lower(), None, 0
-    for name in stack_names():
-        for pattern in _file(name)["matches"]:
-            found = re.search(pattern, lowered)
-            if found and len(found[0]) > length:
-                best, length = name, len(found[0])
-    if best is None:
+    lowered = words.lower()
+    hits = [
+        (found.start(), -len(found[0]), name)
+        for name in stack_names()
+        for pattern in _file(name)["matches"]
+        if (found := re.search(pattern, lowered))
+    ]
+    if not hits:
         return replace(load_stack(PLAIN), known=False)
-    return load_stack(best)
+    return load_stack(min(hits)[2])
 
 
 def _near(key: str, known: set[str]) -> str:

@@ -1,7 +1,7 @@
 """Gathered weights: what sharded training holds whole while it works.
 
 FSDP gathers a layer and prefetches the next one; embedding, last norm and head are a unit that
-stays gathered. DeepSpeed keeps so many parameters live, beside the buckets that gradients go through.
+stays gathered. DeepSpeed keeps so many parameters live, beside the buckets of gradients.
 """
 
 from __future__ import annotations
