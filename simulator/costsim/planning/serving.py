@@ -8,7 +8,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from costsim.architectures.architecture import Architecture
 from costsim.architectures.division import heads_of
+from costsim.compression.published import as_published
 from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.prices import PriceChoice
 from costsim.documents import Document, load_document, parse_as
@@ -231,11 +233,8 @@ def _fits_nowhere(
             hint=heads.hint,
         )
     whole = Layouts.of([Layout()])
-    names = scenario.hardware.precision
-    least, name = min(
-        (float(weight_bytes(resolved.model, whole, Quantization(name, name))[0]), name)
-        for name in names
-    )
+    names = resolved.precisions
+    least, name = min((_weights(resolved.model, whole, name), name) for name in names)
     passes = scenario.workload.kind == "forward"  # of a model on each device
     rooms = ", ".join(
         f"{1 if passes else system.devices_per_node} x "
@@ -249,6 +248,12 @@ def _fits_nowhere(
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
     )
+
+
+def _weights(model: Architecture, whole: Layouts, precision: str) -> float:
+    """Return bytes of weights that are held in `precision`."""
+    held = Quantization(precision, precision)
+    return float(weight_bytes(as_published(model, precision), whole, held)[0])
 
 
 def _too_few(
