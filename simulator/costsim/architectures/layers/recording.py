@@ -164,10 +164,12 @@ class Tensor:
     ) -> Tensor:
         """Multiply with a matrix of `outputs`, one run of columns or several."""
         columns = tuple([run if isinstance(run, Columns) else Columns(run, run) for run in outputs])
-        return self.make(
-            Linear,
-            name,
-            sum([run.outputs for run in columns]),
+        scope, recorder = self.scope, self.recorder
+        if scope:
+            name = f"{scope}.{name}"
+        made = Linear(
+            name=name,
+            reads=(self.maker,),
             source=self.name,
             rows=self.rows,
             inputs=self.width,
@@ -179,6 +181,8 @@ class Tensor:
             use=use,
             leaf=leaf,
         )
+        recorder.operators.append(made)
+        return Tensor(recorder, name, self.rows, made.outputs, scope)
 
     def norm(
         self,
