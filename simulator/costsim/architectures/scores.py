@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import CrossEntropy, Elementwise, Held, Linear, Operator
+from costsim.architectures.layers.recording import Tensor, recorded
+from costsim.architectures.operators import Operator
 from costsim.architectures.workload import Workload
 
 
@@ -26,35 +27,19 @@ class Scores:
     everywhere: bool = True
     projected: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str = "input"
-    ) -> tuple[Operator, ...]:
-        """Return dense layer, scores and loss."""
+    def build(self, x: Tensor) -> Tensor:
+        """Record dense layer, scores and loss."""
         if self.outputs == 0:
-            return ()
-        rows, width = workload.rows if self.everywhere else workload.batch, hidden
-        found: list[Operator] = []
+            return x
+        x = x.within("head")
+        if not self.everywhere:
+            x = x.beside(x.name, x.workload.batch, x.width)
         if self.inner is not None:
-            dense, width = "head.dense", self.inner
-            found.append(Linear.of(dense, source, rows, hidden, width, bias=self.inner_bias))
-            held = (Held(dense, width),)
-            found.append(
-                Elementwise(
-                    name="head.activation",
-                    rows=rows,
-                    read=width,
-                    written=width,
-                    holds=held,
-                    function=self.activation,
-                )
-            )
-            source = "head.activation"
-        found.append(
-            Linear.of("head.scores", source, rows, width, self.outputs, bias=self.bias, use="head")
-        )
-        if not self.projected:
-            loss = CrossEntropy(
-                name="head.loss", source="head.scores", rows=rows, classes=self.outputs
-            )
-            found.append(loss)
-        return tuple(found)
+            x = x.linear("dense", self.inner, bias=self.inner_bias)
+            x = x.elementwise("activation", function=self.activation)
+        x = x.linear("scores", self.outputs, bias=self.bias, use="head")
+        return x if self.projected else x.loss()
+
+    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
+        """Return dense layer, scores and loss."""
+        return recorded(self, workload, hidden)

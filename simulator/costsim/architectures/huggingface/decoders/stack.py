@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, TypeAlias
 
 from costsim.architectures.huggingface.config import Config
@@ -23,6 +22,7 @@ from costsim.architectures.layers import (
     SelfAttention,
     SubLayer,
 )
+from costsim.architectures.layers.recording import in_runs
 from costsim.architectures.transformer import Transformer
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -277,11 +277,10 @@ def compose(
         Layer(mixer=mixer, feed_forward=fed, norm=norm, dropout=dropout, **switches)
         for mixer, fed in zip(mixing, feeding, strict=False)
     ]
-    runs = tuple((layer, sum(1 for _ in run)) for layer, run in groupby(stacked))
     return Transformer(
         vocabulary=config.size("vocab_size") if vocabulary is None else vocabulary,
         hidden=config.size(*HIDDEN),
-        layers=runs,
+        layers=in_runs(stacked),
         positions=positions,
         embedding_norm=embedding_norm,
         final_norm=norm if final_norm is True else final_norm or None,
