@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.layers.recording import started
 from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
-from costsim.architectures.scores import Scores
-from costsim.architectures.stacks import Head, Stack
+from costsim.architectures.stacks import Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -35,12 +35,20 @@ class Pooler:
         return tuple(x.recorder.operators)
 
 
+class Reading(Protocol):
+    """What reads the last hidden states: scores of the vocabulary, of labels, of a draft."""
+
+    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
+        """Return the operators that read `input`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Head | Scores | None = None
+    head: Reading | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 

@@ -20,7 +20,7 @@ from costsim.architectures.huggingface import (
     gpt_neox,
     hybrids,
     llama,
-    native,
+    mllama,
     opt,
     released_vision,
     rotary_encoders,
@@ -59,7 +59,7 @@ _FAMILIES = (
     vision_language,
     released_vision,
     sound_language,
-    native,
+    mllama,
 )
 
 READERS: dict[str, Reader] = {
