@@ -84,7 +84,7 @@ def test_serving_makes_models_smaller_and_training_longer() -> None:
 
 
 def test_four_epochs_are_nearly_as_good_as_fresh_data_and_forty_are_not() -> None:
-    """Muennighoff et al. 2023: up to 4 epochs hardly change the loss; value is gone after some 40."""
+    """Muennighoff et al. 2023: 4 epochs hardly change the loss; after some 40 value is gone."""
     assert effective_tokens(4e9, 1e9) == pytest.approx(4e9, rel=0.1)
     assert effective_tokens(44e9, 1e9) < 0.4 * 44e9
     assert effective_tokens(1e9, 2e9) == 1e9

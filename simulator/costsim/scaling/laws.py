@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.resources import packaged_yaml
@@ -133,9 +134,8 @@ class ScalingLaw:
         return Division(parameters, tokens, self.loss(parameters, tokens))
 
     def _tokens_for(self, loss: float, parameters: float) -> float:
-        left = (
-            loss - self.irreducible - self.parameters_factor / parameters**self.parameters_exponent
-        )
+        of_parameters = self.parameters_factor / parameters**self.parameters_exponent
+        left = loss - self.irreducible - of_parameters
         if left <= 0:
             return math.inf
         return (self.tokens_factor / left) ** (1 / self.tokens_exponent)
@@ -204,5 +204,5 @@ def scaling_law(name: str = DEFAULT_LAW) -> ScalingLaw:
     return ScalingLaw(name=name, low_flops=low_flops, high_flops=high_flops, **fields)
 
 
-def _file() -> dict[str, dict[str, dict[str, float | str]]]:
+def _file() -> dict[str, dict[str, Any]]:
     return packaged_yaml("hardware_specs", "scaling_laws.yaml")
