@@ -13,14 +13,9 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.huggingface import (
     bart,
     bert,
-    bloom,
     deberta,
     decoders,
-    gpt2,
-    gpt_neox,
     hybrids,
-    llama,
-    opt,
     rotary_encoders,
     sound_language,
     speech,
@@ -36,11 +31,6 @@ from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
 _FAMILIES = (
-    gpt2,
-    opt,
-    bloom,
-    gpt_neox,
-    llama,
     decoders,
     hybrids,
     bert,
