@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.layers.recording import started
+from costsim.architectures.layers.recording import recorded, started
 from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
+from costsim.architectures.scores import Scores
 from costsim.architectures.stacks import Head, Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
@@ -36,10 +37,10 @@ class Pooler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """A stack with a head over the vocabulary, a pooler, both, or neither."""
+    """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Head | None = None
+    head: Head | Scores | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 
@@ -52,7 +53,7 @@ class Encoder:
         if self.pooler is not None:
             operators = (*operators, *self.pooler.operators(inside, hidden))
         if self.head is not None:
-            operators = (*operators, *self.head.operators(inside, hidden))
+            operators = (*operators, *recorded(self.head, inside, hidden))
         blocks = self.stack.blocks(workload)
         if not operators:
             return blocks

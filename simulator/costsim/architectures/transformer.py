@@ -10,6 +10,7 @@ from costsim.architectures.block import Block
 from costsim.architectures.layers import NormStyle, SubLayer
 from costsim.architectures.layers.recording import Part, started, unrolled
 from costsim.architectures.operators import Operator
+from costsim.architectures.scores import Scores
 from costsim.architectures.stacks import dropped, scored
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
@@ -29,7 +30,8 @@ class Transformer:
 
     `positions` counts learned position embeddings (0 for rotary or ALiBi). `embedding_width` is
     that of a narrower embedding that is projected to `hidden` and back (OPT-350M). `beside` is made
-    of the tokens beside their embedding, for all layers; `before_head` stands before the logits.
+    of the tokens beside their embedding, for all layers; `before_head` stands before the logits,
+    `scores` in the place of those of the vocabulary.
     """
 
     vocabulary: Number
@@ -43,6 +45,7 @@ class Transformer:
     before_head: SubLayer | None = None
     tied: bool = False
     head_bias: bool = False
+    scores: Scores | None = None
     dropout: bool = False
     context_limit: Number | None = None  # longest sequence the model is made for
 
@@ -95,6 +98,9 @@ class Transformer:
             x = self.before_head.build(x).within("head")
         if self.embedding_width is not None:
             x = x.linear("project", self.embedding_width)
-        tied_to = "embedding.tokens.weight" if self.tied else None
-        scored(x, self.vocabulary, bias=self.head_bias, tied_to=tied_to)
+        if self.scores is not None:
+            self.scores.build(x)
+        else:
+            tied_to = "embedding.tokens.weight" if self.tied else None
+            scored(x, self.vocabulary, bias=self.head_bias, tied_to=tied_to)
         return tuple(entry.recorder.operators)
