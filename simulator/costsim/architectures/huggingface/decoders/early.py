@@ -12,6 +12,8 @@ from costsim.architectures.huggingface.decoders.stack import (
     attention,
     compose,
     dropped,
+    every,
+    kinds,
     network,
     windowed,
     windows,
@@ -106,7 +108,7 @@ def _gpt_neox(config: Config) -> Transformer:
 
 def _llama(config: Config) -> Transformer:
     """Read Llama: rotary positions, RMS norms, gated networks, grouped keys and values."""
-    config.ignore("layer_types")
+    kinds(config, "layer_types", (FULL, SLIDING), every(1))  # of which all see all
     return compose(config, _whole(config, attention(config)), network(config))
 
 
