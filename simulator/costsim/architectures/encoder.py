@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.layers.recording import started
+from costsim.architectures.layers.recording import Part, recorded, started
 from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
 from costsim.architectures.stacks import Stack
@@ -35,20 +34,12 @@ class Pooler:
         return tuple(x.recorder.operators)
 
 
-class Reading(Protocol):
-    """What reads the last hidden states: scores of the vocabulary, of labels, of a draft."""
-
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators that read `input`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Reading | None = None
+    head: Part | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 
@@ -61,7 +52,7 @@ class Encoder:
         if self.pooler is not None:
             operators = (*operators, *self.pooler.operators(inside, hidden))
         if self.head is not None:
-            operators = (*operators, *self.head.operators(inside, hidden))
+            operators = (*operators, *recorded(self.head, inside, hidden))
         blocks = self.stack.blocks(workload)
         if not operators:
             return blocks

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.layers.recording import Tensor, recorded
-from costsim.architectures.operators import Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +29,11 @@ class Scores:
         """Record dense layer, scores and loss."""
         if self.outputs == 0:
             return x
-        x = x.within("head")
         if not self.everywhere:
             x = x.beside(x.name, x.workload.batch, x.width)
+        x = x.within("head")
         if self.inner is not None:
-            x = x.linear("dense", self.inner, bias=self.inner_bias)
-            x = x.elementwise("activation", function=self.activation)
-        x = x.linear("scores", self.outputs, bias=self.bias, use="head")
-        return x if self.projected else x.loss()
-
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return dense layer, scores and loss."""
-        return recorded(self, workload, hidden)
+            dense = x.linear("dense", self.inner, bias=self.inner_bias)
+            x = dense.elementwise("activation", function=self.activation)
+        scores = x.linear("scores", self.outputs, bias=self.bias, use="head")
+        return scores if self.projected else scores.loss()

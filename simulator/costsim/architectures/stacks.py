@@ -16,12 +16,10 @@ from costsim.architectures.layers.recording import (
     Part,
     Recorder,
     Tensor,
-    recorded,
     started,
     unrolled,
 )
 from costsim.architectures.layers.tables import Table
-from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Reused
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Workload
@@ -142,10 +140,6 @@ class Head:
         if self.rank is not None:
             x = x.linear("project", self.rank, tied_to=self.rank_tied_to, use="head")
         return scored(x, self.vocabulary, bias=self.bias, tied_to=self.tied_to)
-
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return norm, transform, logits and loss."""
-        return recorded(self, workload, hidden)
 
 
 def scored(x: Tensor, vocabulary: Number, *, bias: bool, tied_to: str | None) -> Tensor:

@@ -13,9 +13,8 @@ from costsim.algebra import Number
 from costsim.architectures.layers.feed_forward import FeedForward
 from costsim.architectures.layers.layer import added
 from costsim.architectures.layers.norm import RMS
-from costsim.architectures.layers.recording import Tensor, recorded
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.self_attention import SelfAttention
-from costsim.architectures.operators import Operator
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -101,7 +100,3 @@ class Correction:
             width = x.width + (self.rank if self.joined else 0)
             at = at.beside("draft.joined", rows, width).linear("confidence", 1, bias=True)
         return at
-
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the correction's operators."""
-        return recorded(self, workload, hidden)

@@ -76,7 +76,8 @@ def dropped(config: Config, *keys: str) -> bool:
 
 def attention(config: Config, **switches: Any) -> SelfAttention:
     """Return the attention of a layer; biases are those of `attention_bias` unless given."""
-    hidden, heads = config.size(*HIDDEN), config.size(*HEADS)
+    hidden = switches.pop("hidden", None) or config.size(*HIDDEN)
+    heads = config.size(*HEADS)
     bias = switches.pop("bias", None)
     bias = switch(config, "attention_bias") if bias is None else bias
     width = switches.pop("head_dim", None) or config.optional_size("head_dim")
@@ -264,6 +265,8 @@ def compose(
     before_head: SubLayer | None = None,
     dropout: bool = False,
     vocabulary: int | None = None,
+    hidden: int | None = None,
+    embedding_width: int | None = None,
     **switches: Any,
 ) -> Transformer:
     """Return the decoder of one mixer and one network a layer; `switches` are those of layers.
@@ -280,9 +283,10 @@ def compose(
     ]
     return Transformer(
         vocabulary=config.size("vocab_size") if vocabulary is None else vocabulary,
-        hidden=config.size(*HIDDEN),
+        hidden=config.size(*HIDDEN) if hidden is None else hidden,
         layers=in_runs(stacked),
         positions=positions,
+        embedding_width=embedding_width,
         embedding_norm=embedding_norm,
         final_norm=norm if final_norm is True else final_norm or None,
         tied=config.flag("tie_word_embeddings") if tied is None else tied,
