@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,7 @@ def test_training_shows_what_adapters_save() -> None:
                     "global_batch": 64,
                 }
             },
-            "hardware.devices",
+            "replica_devices",
         ),
     ],
 )

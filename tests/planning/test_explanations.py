@@ -82,7 +82,8 @@ def test_formulas_hold_of_their_own_terms(source: str, plan: Plan) -> None:
             continue
         expression = re.sub(r" x ", " * ", figure.formula)
         found = float(sympy.sympify(expression, locals=values))  # pyright: ignore
-        assert found == pytest.approx(figure.value, rel=1e-9), figure.formula
+        rounded = 1e-3 if figure.unit == "usd" else 1e-9  # budgets are kept in whole dollars
+        assert found == pytest.approx(figure.value, rel=rounded), figure.formula
         checked += 1
     assert checked >= 4
 

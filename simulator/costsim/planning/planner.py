@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from costsim.errors import InfeasiblePlanError, Problem
+from costsim.errors import CostsimError, InfeasiblePlanError, Problem
 from costsim.planning.compare import Comparison, compare
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
@@ -55,11 +55,19 @@ def plan(
                 errors.append(error)
                 refused.append((label, error.problems[0].message))
                 continue
+            except CostsimError as error:  # such as a format that one of several devices lacks
+                if not study.several:
+                    raise
+                errors.append(InfeasiblePlanError(error.problems))
+                refused.append((label, error.problems[0].message))
+                continue
             if ways.ways:
                 found.append(_Found(option, place, ways))
             else:
                 refused.append((label, "nothing keeps what is promised"))
     if not found:
+        if len(study.options) > 1:
+            raise InfeasiblePlanError([Problem(f"{label}: {why}") for label, why in refused])
         raise workload.refusal(study.options[0], errors)
     found.sort(key=lambda one: _preference(one, study, workload))
     limit = study.scenario.limits.quality_loss
@@ -147,7 +155,7 @@ def _comparison(
             return known[0]
         try:
             ways = workload.candidates(option, by_label[of.label]).ways
-        except InfeasiblePlanError:
+        except CostsimError:
             return None
         return ways[0] if ways else None
 

@@ -11,7 +11,7 @@ from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour, Watts
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
     """Let a single value stand for a list of one."""
     if isinstance(value, (list, tuple)):
         return cast("list[object]", value)
@@ -22,7 +22,7 @@ def one_or_more(item: dict[str, Any]) -> tuple[Any, ...]:
     """Return the annotations of an axis: one value, or the list to search."""
     listed = {"type": "array", "items": item, "minItems": 1}
     return (
-        BeforeValidator(_as_tuple),
+        BeforeValidator(as_tuple),
         Field(min_length=1),
         WithJsonSchema({"anyOf": [item, listed]}),
     )

@@ -168,7 +168,7 @@ def study_of(
     options = () if model is None else options_of(model, scenario.compression, folder, lookup)
     # What is missing here is among the problems, so that nobody sees it once they are raised.
     found: Any = (scenario, document, folder, model, options, tuple(places), maker, grid, pue)
-    return Study(*found, overlay), lookup
+    return Study(*found, overlay=overlay), lookup  # pyright: ignore[reportCallIssue]
 
 
 def _place(named: str, index: int | None, scenario: Scenario, lookup: Lookup, count: int) -> Place:

@@ -39,7 +39,7 @@ class JobScenario(Scenario):
 
     workload: Job
     """The requests, and how long they may take."""
-    hardware: ServedOn
+    hardware: ServedOn  # pyright: ignore[reportIncompatibleVariableOverride]
     """What it may run on; no replica is spare, and none is switched off."""
 
 

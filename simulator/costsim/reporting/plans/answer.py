@@ -103,10 +103,6 @@ def _size(plan: Plan[Any, Any]) -> tuple[str, ...]:
     return (*pixels, f"sequence {stated:,}{computed}")
 
 
-def _days(days: float) -> str:
-    return format_duration(days * _DAY_S)
-
-
 def _training_answer(plan: Plan[Any, Any]) -> Answer:
     best = plan.best
     text = (
@@ -167,7 +163,7 @@ def _training_reasons(plan: Plan[Any, Any]) -> tuple[str, ...]:
     said = ("matrix", "attention", "memory_bound", name)
     name, seconds = next((n, s) for n, s in ranked if n not in said)
     reasons.append(
-        f"{TIME_NAMES.get(name, name).capitalize()} adds {seconds / total:.0%}; interruptions "
+        f"{str(TIME_NAMES.get(name, name)).capitalize()} adds {seconds / total:.0%}; interruptions "
         f"and checkpoints {1 - best.run.goodput.ratio:.1%} ({best.run.goodput.note})."
     )
     return tuple(reasons)

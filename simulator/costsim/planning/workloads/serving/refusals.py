@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from costsim.architectures.division import heads_of
 from costsim.errors import InfeasiblePlanError
 from costsim.inference.deployment import simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
@@ -16,7 +17,6 @@ from costsim.planning.study import Place
 from costsim.planning.workloads.serving.mix import most_carried
 from costsim.planning.workloads.serving.mixing import kinds_of
 from costsim.planning.workloads.serving.replicas import layouts_of
-from costsim.training.space import heads_of
 from costsim.units import format_bytes, format_duration
 
 if TYPE_CHECKING:

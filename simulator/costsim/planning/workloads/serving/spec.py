@@ -131,7 +131,7 @@ class ServiceScenario(Scenario):
 
     workload: Annotated[Serving | Passing, Field(discriminator="kind")]
     """The traffic and what is promised."""
-    hardware: ServedOn
+    hardware: ServedOn  # pyright: ignore[reportIncompatibleVariableOverride]
     """What it may run on."""
     months: Annotated[float, Field(gt=0)] = 12.0
     """How long the service is held: what totals are of."""

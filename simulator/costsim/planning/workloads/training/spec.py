@@ -15,6 +15,7 @@ from costsim.planning.scenario import (
     Scenario,
     Spec,
     Switch,
+    as_tuple,
     one_or_more,
 )
 from costsim.quantities import Ratio, Samples, Seconds, Tokens
@@ -33,7 +34,7 @@ Recomputes = Annotated[tuple[Recompute, ...], *one_or_more({"enum": list(RECOMPU
 
 ImageSize = Annotated[
     tuple[PositiveInt, ...],
-    BeforeValidator(lambda value: value if isinstance(value, (list, tuple)) else (value,)),
+    BeforeValidator(as_tuple),
     Field(min_length=1, max_length=3),
     WithJsonSchema(
         {
@@ -257,7 +258,7 @@ class TrainingScenario(Scenario):
 
     workload: AnyTraining
     """What is done with the model: trained on tokens, or on samples."""
-    hardware: TrainedOn
+    hardware: TrainedOn  # pyright: ignore[reportIncompatibleVariableOverride]
     """What it may run on."""
     strategy: StrategyChoices = StrategyChoices()
     """Restrictions on parallelism."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
+from costsim.architectures.division import divisors
 from costsim.architectures.pictures import with_image
 from costsim.compression.making import in_training
 from costsim.compression.steps import AdaptStep, QuantizeStep
@@ -49,7 +50,7 @@ from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import Precision, precision
 from costsim.training.software import Software
-from costsim.training.space import Choices, divisors, limits_of_job
+from costsim.training.space import Choices, limits_of_job
 from costsim.units import format_bytes, format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
