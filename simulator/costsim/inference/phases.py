@@ -26,6 +26,7 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
+from costsim.compression.published import as_published, format_of, is_published, published_wide
 from costsim.errors import SpecError
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.collectives import collective_time_s
@@ -90,7 +91,7 @@ def estimate_inference(
     phase: Phase = "forward",
     batch: int = 1,
     sequence: int | None = None,
-    precision: str = "bf16",
+    precision: str | None = None,
     cache_dtype: str = "bf16",
 ) -> InferenceEstimate:
     """Estimate one pass, the layers divided over all devices of `system` (tensor parallelism).
@@ -101,7 +102,8 @@ def estimate_inference(
         phase: "forward", "prefill", or "decode" (`sequence` is then the length of the cache).
         batch: sequences, images or other samples.
         sequence: tokens in each, of no effect on models of images; left out, `usual_sequence`.
-        precision: format of products and weights, such as "bf16" or "fp8".
+        precision: format of products and weights, such as "bf16" or "fp8"; left out, as the model
+            is published.
         cache_dtype: format of keys and values.
 
     Raises:
@@ -110,6 +112,11 @@ def estimate_inference(
     """
     sequence = usual_sequence(model, phase) if sequence is None else sequence
     _check(model, system, sequence + (phase == "decode"))
+    stored = as_published(model, precision)
+    peak_flops_per_s = _peak_flops_per_s(system, stored, precision)
+    if is_published(stored):  # what it does not pack is as wide as what it keeps
+        precision = published_wide(model)
+    model, precision = stored, precision or "bf16"
     work = _workload(phase, batch, sequence)
     blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
     local = [block.shard(Shard(tp=system.count, etp=system.count)) for block in blocks]
@@ -146,7 +153,6 @@ def estimate_inference(
     )
     memory = sum(held.values())
     flops = int(forward_flops(blocks, _EXECUTION))
-    peak = system.accelerator.peak_flops_per_s(precision) * system.count
     return InferenceEstimate(
         phase=phase,
         batch=batch,
@@ -155,12 +161,23 @@ def estimate_inference(
         items_per_s=_items(model, phase, batch, sequence) / latency_s,
         flops=flops,
         moved_bytes=_moved_bytes(blocks, float(width)),
-        mfu_ratio=flops / latency_s / peak,
+        mfu_ratio=flops / latency_s / (peak_flops_per_s * system.count),
         memory_bytes_per_device=memory,
         memory_by_part_bytes=held,
         time_by_part_s=parts,
         fits=memory <= system.accelerator.memory_usable_bytes,
     )
+
+
+def _peak_flops_per_s(system: System, stored: Architecture, precision: str | None) -> float:
+    """Return a device's peak in the format that most products of a pass run in."""
+    if stored.quantization is None or not is_published(stored):
+        return system.accelerator.peak_flops_per_s(precision or "bf16")
+    kernels = load_kernel_model(system.accelerator)
+    form = format_of(stored.quantization)
+    run = kernels.format(kernels.runs(form.kernels if form is not None else ("bf16",)))
+    peaks = system.accelerator.peaks_flops_per_s
+    return next(peaks[name] for name in run.peaks if name in peaks)
 
 
 def _workload(phase: Phase, batch: int, sequence: int) -> Workload:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from costsim.architectures.architecture import Architecture
 from costsim.architectures.division import heads_of
+from costsim.compression.published import as_published
 from costsim.errors import InfeasiblePlanError
 from costsim.inference.deployment import simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
@@ -40,10 +42,7 @@ def fits_nowhere(
             hint=heads.hint,
         )
     whole = Layouts.of([Layout()])
-    least, name = min(
-        (float(weight_bytes(model, whole, Quantization(name, name))[0]), name)
-        for name in hardware.precision
-    )
+    least, name = min((_weights(model, whole, n), n) for n in workload.precisions(option))
     passes = not workload.generates  # of a model on each device
     rooms = ", ".join(
         f"{1 if passes else system.devices_per_node} x "
@@ -57,6 +56,12 @@ def fits_nowhere(
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
     )
+
+
+def _weights(model: Architecture, whole: Layouts, precision: str) -> float:
+    """Return bytes of weights that are held in `precision`."""
+    held = Quantization(precision, precision)
+    return float(weight_bytes(as_published(model, precision), whole, held)[0])
 
 
 def too_few(

@@ -10,6 +10,7 @@ import numpy as np
 
 from costsim.architectures.architecture import Architecture
 from costsim.compression.cache import cached_in
+from costsim.compression.published import as_published
 from costsim.hardware import System
 from costsim.inference.deployment import Deployed, Deployment
 from costsim.inference.engines import Engine
@@ -35,6 +36,7 @@ class Served:
     model: Architecture
     engine: Engine
     traffic: Traffic
+    precisions: tuple[str, ...]
 
 
 class Service(Protocol):
@@ -84,9 +86,9 @@ class TokenService:
         served, hardware = self.served, self.hardware
         layouts = layouts_of(served.model, system, hardware.replica_devices, hardware.cp)
         found: list[Replica] = []
-        for name in hardware.precision if layouts else ():
+        for name in served.precisions if layouts else ():
             found += search_replicas(
-                served.model,
+                as_published(served.model, name),
                 system,
                 layouts,
                 self._quantization(name),
@@ -99,7 +101,8 @@ class TokenService:
     def deployment(self, kind: Replica) -> Deployment:
         """Return what a simulation runs."""
         served = self.served
-        return Deployment(served.model, kind.system, kind.layout, kind.quantization, served.engine)
+        model = as_published(served.model, kind.quantization.dense)
+        return Deployment(model, kind.system, kind.layout, kind.quantization, served.engine)
 
     def prompt_share(self, kind: Replica, replicas: int) -> float:
         """Return the share of a replica's working time that prompts take."""
@@ -144,7 +147,7 @@ class PassService:
     def replicas(self, system: System) -> Sequence[Replica]:
         """Return one device in each format that the model fits on."""
         found: list[Replica] = []
-        for name in self.hardware.precision:
+        for name in self.served.precisions:
             batches, seconds = self._passes(system, name)
             if not batches:
                 continue

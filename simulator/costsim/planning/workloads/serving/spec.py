@@ -104,8 +104,9 @@ class ServedOn(Machines):
 
     available: dict[str, PositiveInt] | None = None
     """Devices of a `system` that there are at most, by its id; one left out has no limit."""
-    precision: Names = ("bf16",)
-    """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …"""
+    precision: Names | None = None
+    """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …; left out, as the model is
+    published."""
     cache: Literal["bf16", "fp8"] | None = None
     """Format of keys and values; left out, as the engine has it beside such weights."""
     replica_devices: Axis | None = None

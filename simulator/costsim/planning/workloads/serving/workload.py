@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, cast
 
 from costsim.architectures.architecture import Architecture
+from costsim.compression.published import published_precision
 from costsim.documents import Document
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.hardware.kernels import load_kernel_model
@@ -72,7 +73,7 @@ class ServingWorkload:
             )
             if drafts and self.engine:
                 self.engine = replace(self.engine, speculation=drafts)
-        for index, name in enumerate(self.hardware.precision):
+        for index, name in enumerate(self.hardware.precision or ()):
             lookup.attempt(("hardware", "precision", index), partial(format_named, name))
         if study.scenario.limits.deadline is not None and self.verb == "serving":
             lookup.note(
@@ -113,9 +114,13 @@ class ServingWorkload:
             one.system.id: limits[one.named] for one in self.study.places if one.named in limits
         }
 
+    def precisions(self, option: Option) -> tuple[str, ...]:
+        """Return the formats to compare: those stated, or that the model is published in."""
+        return self.hardware.precision or (published_precision(option.model),)
+
     def service(self, option: Option) -> Service:
         """Return the service of an option's model."""
-        served = Served(option.model, self.engine, self.traffic)
+        served = Served(option.model, self.engine, self.traffic, self.precisions(option))
         return service_of(self.work, self.hardware, served)
 
     def kinds(self, option: Option, place: Place) -> list[Replica]:
