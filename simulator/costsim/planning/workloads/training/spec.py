@@ -154,7 +154,7 @@ class SampleTraining(Spec):
 
     @property
     def total_samples(self) -> float:
-        """Samples of the whole run; `costsim.planning.counting` sees that they are stated."""
+        """Samples of the whole run; `counting` sees that they are stated."""
         return self.samples or (self.epochs or 0.0) * (self.dataset_samples or 0.0)
 
     @property
