@@ -5,7 +5,7 @@ One in a hundred in the fast suite; `pytest -m slow` plans the rest, in chunks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ import pytest
 from costsim import estimate_inference, load_hardware, plan
 from costsim.architectures import Architecture, load_model, model_names
 from costsim.errors import CostsimError
-from costsim.planning import plan_serving
 
 _CHUNKS = 50
 _SAMPLED = 25  # a chunk of the fast suite
@@ -47,18 +46,18 @@ def _forward(model: Architecture, tokens: int) -> dict[str, Any]:
 def _planned(name: str) -> None:
     model = load_model(name)
     tokens = min(1024, model.context_limit or 1024)
-    for make, planner in ((_training, plan), (_service, plan_serving), (_forward, plan_serving)):
+    for make in (_training, _service, _forward):
         scenario = make(model, tokens)
         if scenario is None:
             continue
-        problems = _problems(planner, {"name": name, "model": name, **scenario})
+        problems = _problems({"name": name, "model": name, **scenario})
         assert all(problem.message for problem in problems)
 
 
-def _problems(planner: Callable[[dict[str, Any]], Any], scenario: dict[str, Any]) -> Sequence[Any]:
+def _problems(scenario: dict[str, Any]) -> Sequence[Any]:
     """Return what is wrong with a scenario: nothing where there is a plan."""
     try:
-        made = planner(scenario)
+        made = plan(scenario)
     except CostsimError as error:
         return error.problems or ["an error without a problem"]
     assert made.to_dict()["best"]
