@@ -14,13 +14,12 @@ from costsim.architectures.operators import Attention
 from costsim.architectures.workload import FUSED, Shard, Workload
 from costsim.errors import SpecError
 from costsim.planning.planner import plan
-from costsim.planning.search import describe
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.software import software
 from costsim.training.space import Choices, legal_strategies, limits_of
-from costsim.training.strategy import Strategies, Strategy
+from costsim.training.strategy import Strategies, Strategy, describe
 from costsim.training.timeline import timeline
 
 

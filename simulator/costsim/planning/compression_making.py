@@ -11,11 +11,12 @@ from costsim.compression.timing import pass_time_s
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.hardware import System
 from costsim.planning.compression_scenario import MadeOn
-from costsim.planning.search import describe, search
+from costsim.planning.search import search
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.software import software
 from costsim.training.space import Choices
+from costsim.training.strategy import describe
 from costsim.units import format_si
 
 _HOUR_S = 3600

@@ -11,11 +11,12 @@ from costsim.hardware import System
 from costsim.planning.compression_service import Service
 from costsim.planning.intervals import step_time_interval
 from costsim.planning.scenario import Training
-from costsim.planning.search import division, search
+from costsim.planning.search import search
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.software import software
 from costsim.training.space import Choices
+from costsim.training.strategy import division
 
 _HOUR_S = 3600
 

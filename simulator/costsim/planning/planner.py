@@ -71,7 +71,6 @@ def _choices(stated: StrategyChoices, unfused: bool) -> Choices:
     if axes["recompute"] is None and not unfused:
         # Fused attention keeps no scores, which is all that selective recomputation drops.
         axes["recompute"] = ("none", "full")
-    axes["cp_exchange"] = axes["cp_exchange"] or ("ring",)
     return Choices(**axes)
 
 

@@ -11,7 +11,7 @@ from costsim.hardware.blocks import Formats
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.roofline import operator_figures
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.search import describe, details, division, pareto
+from costsim.planning.search import pareto
 from costsim.reporting.model import (
     Axis,
     Bar,
@@ -25,6 +25,7 @@ from costsim.reporting.model import (
 )
 from costsim.training.evaluate import TIME_PARTS
 from costsim.training.memory import MEMORY_PARTS
+from costsim.training.strategy import describe, details, division
 
 _DAY_S = 86_400
 _CLOUD = 300  # points of the scatter besides the frontier

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from costsim.architectures.pictures import native_image
 from costsim.costs.budget import Line
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.search import describe, details, division
 from costsim.reporting.model import (
     Answer,
     Column,
@@ -37,6 +36,7 @@ from costsim.reporting.plan_charts import (
     space,
     time_bars,
 )
+from costsim.training.strategy import describe, details, division
 from costsim.units import format_bytes, format_duration, format_usd
 
 _DAY_S = 86_400
