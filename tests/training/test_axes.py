@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costsim.planning.scenario import StrategyChoices
+from costsim.planning.workloads.training.spec import StrategyChoices
 from costsim.training.space import Choices, Limits, legal_strategies
 from costsim.training.strategy import AXES, Strategies, Strategy, describe
 
@@ -30,7 +30,7 @@ LINE = """    weights_on_air: str = axis(
 
 """
 PROBE = """
-from costsim.planning.scenario import StrategyChoices
+from costsim.planning.workloads.training.spec import StrategyChoices
 from costsim.training.space import Choices, Limits, legal_strategies
 from costsim.training.strategy import Strategies, Strategy, describe
 

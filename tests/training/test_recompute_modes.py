@@ -15,6 +15,7 @@ from costsim.architectures.block import Block
 from costsim.architectures.operators import Linear
 from costsim.architectures.work import GroupedGemm, ScaledDotProduct
 from costsim.architectures.workload import FUSED, Execution, Shard, Workload
+from costsim.planning.strategies import describe
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
@@ -23,7 +24,7 @@ from costsim.training.recompute import RECOMPUTE, RECOMPUTE_NAMES, SEARCHED, Rec
 from costsim.training.remaking import remade
 from costsim.training.software import software
 from costsim.training.space import Choices, legal_strategies, limits_of
-from costsim.training.strategy import Strategies, Strategy, describe
+from costsim.training.strategy import Strategies, Strategy
 
 EXECUTIONS = (
     FUSED,
