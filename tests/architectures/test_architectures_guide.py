@@ -18,7 +18,7 @@ def test_python_examples_run(capsys) -> None:
     examples = _blocks("python")
     assert examples
     for example in examples:
-        exec(example, {"__name__": "guide"})
+        exec(example, {"__name__": __name__})
     shown = re.search(r"print\(.*\)  # (.*)", examples[0])
     assert shown is not None
     assert capsys.readouterr().out.strip() == shown[1]
