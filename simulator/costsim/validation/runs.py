@@ -40,6 +40,9 @@ NUMBERS = frozenset(
         *("input_tokens", "output_tokens", "concurrency", "attention_dp", "moe_tp", "ttft_ms"),
         *("tpot_ms", "output_tokens_per_s", "batch", "img_size", "samples_per_s", "step_time_ms"),
         *("params_M", "gmacs", "macts"),
+        *("num_prompts", "request_rate", "max_num_batched_tokens", "max_num_seqs"),
+        *("gpu_memory_utilization", "max_model_len", "prefix_cache_hit_ratio", "spec_tokens"),
+        *("acceptance_length", "prefill_workers", "decode_workers"),
     )
 )
 WHOLE = frozenset(
@@ -54,6 +57,8 @@ TEXTS = frozenset(
         *("framework", "zero_or_fsdp", "recompute", "task", "source_id", "source", "verified"),
         *("flop_check", "group", "notes", "config", "serving", "load", "gemm_quant", "moe_quant"),
         *("measured_on", "mode", "layout", "dynamo", "torch", "cuda", "source_file"),
+        *("engine_version", "kv_dtype", "prefix_caching", "spec_method", "prefill_layout"),
+        *("decode_layout", "dataset", "flags"),
     )
 )
 _LARGEST = 1e15  # beyond any count or measurement of a run

@@ -1,22 +1,15 @@
-"""Predictions of inference runs: rows of one model, device and engine are evaluated together."""
+"""Predictions of inference runs: rows of one model and device are evaluated together."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from costsim.errors import CostsimError
-from costsim.inference.engines import load_benchmark
 from costsim.inference.intervals import Quantity, serving_interval
-from costsim.inference.layout import Array, Layouts
-from costsim.inference.memory import request_slots
-from costsim.inference.passes import ServedModel
-from costsim.inference.steady import Requests, Steady, closed_loop
-from costsim.inference.tables import Tables
+from costsim.inference.outcomes import Outcome, outcomes
 from costsim.validation.entries import Entry
 from costsim.validation.runs import Run
 from costsim.validation.serving import ServedRun, served_run
@@ -31,84 +24,10 @@ _QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ServingPrediction:
-    """What is predicted for a row of its deployment; `slots` are requests that a replica holds."""
+    """What is predicted for a row of its deployment."""
 
     configuration: ServedRun
-    ttft_s: float
-    tpot_s: float
-    output_tokens_per_s: float
-    slots: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows of one model, device, formats and engine, ready to be evaluated.
-
-    Attributes:
-        index: of the rows in the file.
-        members: their configurations.
-        tables: of their layouts.
-        rows: of `tables`, one a member.
-        slots: requests that the cache of a replica holds at once.
-        users: requests in a replica.
-        requests: lengths.
-    """
-
-    index: tuple[int, ...]
-    members: tuple[ServedRun, ...]
-    tables: Tables
-    rows: np.ndarray[tuple[int], np.dtype[np.intp]]
-    slots: Array
-    users: Array
-    requests: Requests
-
-
-def groups(configurations: Sequence[ServedRun | str]) -> list[Group]:
-    """Return the rows that can be predicted, by what they have in common.
-
-    Raises:
-        UnknownNameError: if a device cannot multiply in any format of a row.
-    """
-    return [_group(members) for members in _alike(configurations)]
-
-
-def _alike(configurations: Sequence[ServedRun | str]) -> list[list[tuple[int, ServedRun]]]:
-    alike: dict[object, list[tuple[int, ServedRun]]] = defaultdict(list)
-    for index, one in enumerate(configurations):
-        if isinstance(one, ServedRun):
-            key = (id(one.model), one.system.id, one.quantization, one.engine, one.load)
-            alike[key].append((index, one))
-    return list(alike.values())
-
-
-def _group(members: list[tuple[int, ServedRun]]) -> Group:
-    first = members[0][1]
-    runs = tuple(run for _, run in members)
-    layouts = sorted({run.layout for run in runs}, key=str)
-    system = max((run.system for run in runs), key=lambda system: system.count)
-    tables = Tables.build(ServedModel(first.model, system, first.quantization), Layouts.of(layouts))
-    rows = np.array([layouts.index(run.layout) for run in runs])
-    inputs = np.array([run.input_tokens for run in runs])
-    outputs = np.array([run.output_tokens for run in runs])
-    slots = request_slots(
-        system,
-        first.model,
-        tables.layouts.take(rows),
-        first.quantization,
-        first.engine,
-        inputs + outputs * first.engine.reserved_ratio,
-    )
-    stated = [np.inf if run.users is None else run.users / run.replicas for run in runs]
-    users = np.maximum(np.minimum(np.array(stated), np.maximum(slots, 1.0)), 1e-3)
-    burst = load_benchmark().burst_ratio if first.load == "closed-loop" else 0.0
-    requests = Requests(inputs, outputs, burst_ratio=burst)
-    return Group(tuple(i for i, _ in members), runs, tables, rows, slots, users, requests)
-
-
-def evaluate(group: Group) -> Steady:
-    """Return the steady state of each row's replica."""
-    engine = group.members[0].engine
-    return closed_loop(group.tables, engine, group.rows, group.users, group.requests)
+    outcome: Outcome
 
 
 def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction | str]:
@@ -118,31 +37,16 @@ def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction
         runs: rows of a file.
         folder: where paths in the column `config` start.
     """
-    configurations = [run.fault or served_run(run, folder) for run in runs]
-    found: list[ServingPrediction | str] = [
-        one if isinstance(one, str) else "" for one in configurations
-    ]
-    for members in _alike(configurations):
-        try:
-            group = _group(members)
-        except CostsimError as error:
-            for index, _ in members:
-                found[index] = "; ".join(problem.message for problem in error.problems)
-            continue
-        steady = evaluate(group)
-        for row, (index, member) in enumerate(zip(group.index, group.members, strict=True)):
-            waiting = 0.0
-            if member.users is not None and group.slots[row] >= 1:
-                # Those beyond the cache wait for one to leave.
-                beyond = member.users / member.replicas - group.users[row]
-                waiting = max(beyond, 0.0) / float(steady.requests_per_s[row])
-            found[index] = ServingPrediction(
-                member,
-                float(steady.ttft_s[row]) + waiting,
-                float(steady.tpot_s[row]),
-                float(steady.output_tokens_per_s[row]) * member.replicas,
-                float(group.slots[row]),
-            )
+    rows = [run.fault or served_run(run, folder) for run in runs]
+    known = [index for index, row in enumerate(rows) if isinstance(row, ServedRun)]
+    cases = [row.case for row in rows if isinstance(row, ServedRun)]
+    found: list[ServingPrediction | str] = [row if isinstance(row, str) else "" for row in rows]
+    for index, outcome in zip(known, outcomes(cases), strict=True):
+        row = rows[index]
+        if isinstance(outcome, CostsimError):
+            found[index] = "; ".join(problem.message for problem in outcome.problems)
+        elif isinstance(row, ServedRun):
+            found[index] = ServingPrediction(row, outcome)
     return found
 
 
@@ -164,10 +68,10 @@ def serving_entries(
 
 
 def _entries(run: Run, prediction: ServingPrediction) -> list[Entry]:
-    configuration = prediction.configuration
-    offline = configuration.load == "max-throughput"
+    configuration, outcome = prediction.configuration, prediction.outcome
+    offline = configuration.case.load.kind == "max-throughput"
     parts: list[str] = []
-    if prediction.slots < 1:
+    if outcome.slots < 1:
         parts.append("out of memory: weights leave no room for a request")
     if configuration.assumed:
         parts.append("assumed: " + ", ".join(configuration.assumed))
@@ -175,9 +79,13 @@ def _entries(run: Run, prediction: ServingPrediction) -> list[Entry]:
     for name, quantity, scale in _QUANTITIES:
         if offline and quantity != "output_tokens_per_s":
             continue
-        value = float(getattr(prediction, quantity))
-        low, high = serving_interval(quantity, value, routed=configuration.routed)
+        value = float(getattr(outcome, quantity))
         measured = run.number.get(name)
+        if not math.isfinite(value):
+            reason = "the queue grows without end at this rate"
+            found.append(Entry(run, name, None, None, None, measured, reason))
+            continue
+        low, high = serving_interval(quantity, value, routed=configuration.routed)
         reason = "; ".join(parts)
         found.append(Entry(run, name, value * scale, low * scale, high * scale, measured, reason))
     return found
