@@ -33,8 +33,8 @@ from costsim.training.software import software
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
 from costsim.training.traffic import data_parallel, pipeline_transfer
-from costsim.validation.predict import Prediction, predict
-from costsim.validation.quantities import measured_step_time_s
+from costsim.validation.kinds.language import measured_step_time_s, predict
+from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
 
 CLASSES = ("ampere", "hopper", "blackwell", "tpu")

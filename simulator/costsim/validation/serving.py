@@ -5,7 +5,6 @@ Only configuration columns are read here; what a row says in words (`notes`, `da
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.catalog import load_model
 from costsim.architectures.operators import Experts
 from costsim.errors import CostsimError, SpecError
 from costsim.hardware.catalog import load_hardware
@@ -28,6 +26,7 @@ from costsim.inference.engines import (
 from costsim.inference.formats import format_named, runnable
 from costsim.inference.layout import Layout, Quantization
 from costsim.inference.outcomes import Case, Load, LoadKind, Pools
+from costsim.validation.configs import described_model
 from costsim.validation.runs import Run
 
 LOADS: tuple[LoadKind, ...] = (
@@ -68,6 +67,9 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
     Args:
         run: the row.
         folder: where paths in its column `config` start.
+
+    Raises:
+        CostsimError: if its model, device or formats are not known.
     """
     lengths = [run.number.get(name, 0.0) for name in ("input_tokens", "output_tokens")]
     if min(lengths) < 1:
@@ -86,20 +88,18 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
     if load in needed and not (needed[load] or 0.0) > 0:
         column = "request_rate" if load == "open-loop" else "concurrency"
         return f"{column} must be above 0 where the load is {load}"
-    try:
-        model, packed = _model(run.text.get("config") or run.text.get("model", ""), folder)
-        system = _machine(run, load_hardware(run.text.get("accelerator_id", "")), assumed)
-        engine = _engine(run, load, system, model, assumed)
-        quantization = runnable(_quantization(run, packed, engine), system)
-        pools = _pools(run)
-        layout, replicas = _layout(run, model, load, assumed)
-        if pools is not None:
-            layout, replicas = pools.decode, pools.decode_workers
-        widest = max(layout.devices, pools.prefill.devices if pools else 1)
-        if widest > 1:
-            system = system.with_count(max(system.count, widest))
-    except CostsimError as error:
-        return "; ".join(problem.message for problem in error.problems)
+    name = run.text.get("config") or run.text.get("model", "")
+    model, packed = described_model(name, folder)
+    system = _machine(run, load_hardware(run.text.get("accelerator_id", "")), assumed)
+    engine = _engine(run, load, system, model, assumed)
+    quantization = runnable(_quantization(run, packed, engine), system)
+    pools = _pools(run)
+    layout, replicas = _layout(run, model, load, assumed)
+    if pools is not None:
+        layout, replicas = pools.decode, pools.decode_workers
+    widest = max(layout.devices, pools.prefill.devices if pools else 1)
+    if widest > 1:
+        system = system.with_count(max(system.count, widest))
     drawn = _drawn(run.text.get("notes", ""))
     dataset = run.text.get("dataset", "").lower()
     varied = any(word in dataset for word in _VARIED)
@@ -317,19 +317,6 @@ def _layout(run: Run, model: Architecture, load: str, assumed: list[str]) -> tup
         Layout(tp, pp, ranks, ep, max(1, tp * ranks // ep)),
         max(1, devices // (tp * pp * ranks)),
     )
-
-
-@lru_cache(maxsize=64)
-def _model(name: str, folder: Path) -> tuple[Architecture, str]:
-    """Return the model of a config's path or a name, and by what method its config is quantized."""
-    path = folder / name
-    if path.suffix == ".json" and not path.is_file():
-        raise SpecError(f"no such config beside the runs file: `{name}`")
-    model = load_model(str(path) if path.exists() else name)
-    if path.suffix != ".json":
-        return model, ""
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return model, str(config.get("quantization_config", {}).get("quant_method", ""))
 
 
 @lru_cache(maxsize=64)

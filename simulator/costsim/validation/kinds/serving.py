@@ -1,0 +1,88 @@
+"""Rows of inference engines: time to first token, time per output token, tokens a second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from costsim.errors import CostsimError
+from costsim.inference import outcomes as loads
+from costsim.inference.intervals import Quantity, serving_interval
+from costsim.validation.kind import Context, Figure, Kind, each, outcomes
+from costsim.validation.runs import Run
+from costsim.validation.serving import ServedRun, served_run
+
+# A quantity of the runs file, that of the estimate, and how many of the former make one.
+_QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
+    ("ttft_ms", "ttft_s", 1e3),
+    ("tpot_ms", "tpot_s", 1e3),
+    ("output_tokens_per_s", "output_tokens_per_s", 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPrediction:
+    """What is predicted of a row."""
+
+    configuration: ServedRun
+    outcome: loads.Outcome
+
+
+def _predict(rows: Sequence[ServedRun], _: Context) -> list[ServingPrediction | str]:
+    found: list[ServingPrediction | str] = []
+    for row, outcome in zip(rows, loads.outcomes([row.case for row in rows]), strict=True):
+        if isinstance(outcome, CostsimError):
+            found.append("; ".join(problem.message for problem in outcome.problems))
+        else:
+            found.append(ServingPrediction(row, outcome))
+    return found
+
+
+def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction | str]:
+    """Return for every row its prediction, or why there is none.
+
+    Args:
+        runs: rows of a file.
+        folder: where paths in the column `config` start.
+    """
+    return outcomes(SERVING, runs, Context(folder))
+
+
+def _measured(run: Run) -> dict[str, float]:
+    return {name: run.number[name] for name, *_ in _QUANTITIES if run.number.get(name)}
+
+
+def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
+    configuration, outcome = prediction.configuration, prediction.outcome
+    offline = configuration.case.load.kind == "max-throughput"
+    parts: list[str] = []
+    if outcome.slots < 1:
+        parts.append("out of memory: weights leave no room for a request")
+    if configuration.assumed:
+        parts.append("assumed: " + ", ".join(configuration.assumed))
+    found: list[Figure] = []
+    for name, quantity, scale in _QUANTITIES:
+        if offline and quantity != "output_tokens_per_s":
+            continue
+        value, measured = float(getattr(outcome, quantity)), run.number.get(name)
+        if not math.isfinite(value):
+            reason = "the queue grows without end at this rate"
+            found.append(Figure(name, None, measured=measured, reason=reason))
+            continue
+        limits = serving_interval(quantity, value, routed=configuration.routed)
+        figure = Figure(name, value, *limits, measured, "; ".join(parts))
+        found.append(figure.scaled(scale))
+    return found
+
+
+SERVING: Kind[ServedRun, ServingPrediction] = Kind(
+    "serving",
+    "inference",
+    each(lambda run, context: served_run(run, context.folder)),
+    _predict,
+    _figures,
+    _measured,
+    "tpot_ms",
+)
