@@ -5,8 +5,8 @@
 A few constants are common to all engines; the others belong to a profile (an engine of some years'
 releases), but only as far as its runs insist: a penalty draws them to the common value. The fit
 minimizes a smooth mean of absolute logarithms of predicted over measured, a group of near-identical
-rows counting once. It is repeated without each model, each device and each source; the rows left out
-give the honest errors and the intervals.
+rows counting once. It is repeated without each model, each device and each source; the rows left
+out give the honest errors and the intervals.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from costsim.inference.outcomes import (
 from costsim.inference.steady import Steady, open_loop, static_batch
 from costsim.inference.tables import Tables
 from costsim.resources import data_folder
+from costsim.validation.kind import Context, each
 from costsim.validation.runs import Run, read_runs
 from costsim.validation.serving import ServedRun, served_run
 
@@ -60,7 +61,9 @@ PROFILE: dict[str, tuple[float, float, float]] = {
     "launch_s": (2e-5, 1e-6, 1e-4),
     "prompt_s": (6e-3, 5e-4, 1e-1),
 }
-PRIOR = 0.3  # weight of a logarithm of a profile's own value over the common one
+# Weight of a logarithm of a profile's own value over the common one: ratios differ by parts,
+# what the host does by whole factors.
+PRIOR = {name: 0.3 if name.endswith("ratio") else 0.08 for name in PROFILE}
 SOFT = 0.1  # below this logarithm errors count by their square
 WEIGHTS = (0.9, 1.5, 1.2)  # of TTFT, TPOT and tokens a second
 QUANTITIES: tuple[tuple[tuple[str, ...], str, float], ...] = (
@@ -96,7 +99,7 @@ class Data:
 def load(path: Path) -> Data:
     """Read the runs and time the passes of all their layouts."""
     runs = read_runs(path).runs
-    rows = [run.fault or served_run(run, path.parent) for run in runs]
+    rows = each(lambda run, context: served_run(run, context.folder))(runs, Context(path.parent))
     kept = [i for i, row in enumerate(rows) if isinstance(row, ServedRun)]
     served = [row for row in rows if isinstance(row, ServedRun)]
     runs = [runs[i] for i in kept]
@@ -192,6 +195,7 @@ def residuals(data: Data, predicted: Array, mask: Mask) -> Array:
     known = np.isfinite(data.measured) & mask
     kind = np.array([case.load.kind for case in data.group.cases])
     known[0] &= ~np.isin(kind, ("burst", "open-loop"))
+    known[1] &= kind != "burst"
     known[2] &= kind != "open-loop"
     known[:, (kind == "burst") & (data.group.slots < 1)] = False
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -234,13 +238,15 @@ def fit_profile(data: Data, values: Values, profile: str, mask: Mask) -> dict[st
     centre = np.clip(centre, low + 1e-6, high - 1e-6)
     start = np.clip(np.log([values[profile][name] for name in PROFILE]), low + 1e-6, high - 1e-6)
 
+    prior = np.array([PRIOR[name] for name in PROFILE])
+
     def spread(x: Array) -> Values:
         row = {**values[profile], **dict(zip(PROFILE, np.exp(x).tolist(), strict=True))}
         return {**values, profile: row}
 
     def loss(x: Array) -> Array:
         return np.concatenate(
-            [residuals(data, predict(data, spread(x), own), own), PRIOR * (x - centre)]
+            [residuals(data, predict(data, spread(x), own), own), prior * (x - centre)]
         )
 
     found = least_squares(loss, start, bounds=(low, high), diff_step=2e-2, max_nfev=25)

@@ -48,7 +48,7 @@ _LARGEST_OF = (0.0, 0.564, 1.029, 1.423, 1.766, 2.070, 2.343, 2.590, 2.815)
 
 
 def largest_of(draws: Number) -> Array:
-    """Return how many standard deviations the largest of `draws` normal values lies over the mean."""
+    """Return how far over the mean the largest of `draws` normal values lies, in deviations."""
     doublings = np.log2(np.maximum(column(draws), 1.0))
     return np.interp(doublings, np.arange(len(_LARGEST_OF)), _LARGEST_OF)
 

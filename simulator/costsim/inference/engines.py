@@ -188,7 +188,9 @@ def _constants() -> dict[str, Any]:
 def _files() -> dict[str, dict[str, Any]]:
     folder = data_folder("hardware_specs") / "engines"
     found = [
-        packaged_yaml("hardware_specs", f"engines/{p.name}") for p in sorted(folder.glob("*.yaml"))
+        packaged_yaml("hardware_specs", f"engines/{p.name}")
+        for p in sorted(folder.glob("*.yaml"))
+        if p.name != "launch.yaml"
     ]
     return {row["id"]: row for row in found}
 

@@ -19,7 +19,7 @@ from costsim.inference.memory import cache_bytes, request_slots
 from costsim.inference.metrics import Measured
 from costsim.inference.passes import ServedModel
 from costsim.inference.pools import Pool, disaggregated_loop
-from costsim.inference.steady import Requests, Steady, closed_loop, static_batch
+from costsim.inference.steady import Requests, Steady, closed_loop, open_loop, static_batch
 from costsim.inference.tables import Tables
 from costsim.inference.traffic import Traffic, burst_traffic, random_traffic
 
@@ -66,6 +66,13 @@ class Load:
     prompts: float | None = None
     equal: bool = True
     varied: bool = False
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is simulated from its first request to its last."""
+        if self.kind == "burst":
+            return True
+        return self.kind == "open-loop" and self.prompts is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +212,7 @@ def _evaluate(cases: Sequence[Case]) -> list[Outcome | CostsimError]:
     found: list[Outcome | CostsimError | None] = [None] * len(cases)
     together: dict[object, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
-        if case.load.kind in ("burst", "open-loop") and case.pools is None:
+        if case.load.finite and case.pools is None:
             found[index] = _simulated(group, index)
         else:
             kind = case.load.kind
@@ -215,7 +222,11 @@ def _evaluate(cases: Sequence[Case]) -> list[Outcome | CostsimError]:
         at = np.array(members)
         steady = steady_of(group, at, engine_columns([cases[i].engine for i in members]))
         for row, index in enumerate(members):
-            found[index] = _outcome(group, index, steady, row)
+            apart = cases[index].pools is not None
+            if np.isfinite(steady.ttft_s[row]) or apart:
+                found[index] = _outcome(group, index, steady, row)
+            else:  # more comes than is served: what some minutes of that measure
+                found[index] = _simulated(group, index)
     return [one for one in found if one is not None]
 
 
@@ -257,6 +268,9 @@ def steady_of(
         return _apart(group, at, engine, requests)
     users = np.array([np.inf if one.users is None else one.users for one in loads]) / replicas
     held = np.maximum(np.minimum(users, slots), 1e-3)
+    if kind == "open-loop":
+        rate = np.array([one.rate_per_s or 0.0 for one in loads]) / replicas
+        return open_loop(group.tables, engine, rows, rate, slots, requests)
     if kind == "static-batch":
         return static_batch(group.tables, engine, rows, held, requests)
     return closed_loop(group.tables, engine, rows, held, requests)
@@ -279,7 +293,8 @@ def requests_of(loads: Sequence[Load], burst_ratio: float | None = None) -> Requ
         ]
     )
     equal = np.array([float(one.equal) for one in loads])
-    return Requests(inputs - cached, outputs, cached, burst, 0.0, equal)
+    variation = np.array([_VARIED**2 if one.varied else 0.0 for one in loads])
+    return Requests(inputs - cached, outputs, cached, burst, variation, equal)
 
 
 def _outcome(group: Group, index: int, steady: Steady, row: int) -> Outcome:
