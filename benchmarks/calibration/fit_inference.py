@@ -20,20 +20,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from costsim.inference.engines import profile_names
+from costsim.inference.intervals import serving_kind
 from costsim.inference.outcomes import (
     Group,
     engine_columns,
     groups,
+    outcomes,
     requests_of,
     steady_of,
 )
 from costsim.inference.steady import Steady, open_loop, static_batch
 from costsim.inference.tables import Tables
-from costsim.resources import data_folder
+from costsim.resources import data_folder, packaged_yaml
 from costsim.validation.kind import Context, each
 from costsim.validation.runs import Run, read_runs
 from costsim.validation.serving import ServedRun, served_run
@@ -64,6 +67,8 @@ PROFILE: dict[str, tuple[float, float, float]] = {
 # Weight of a logarithm of a profile's own value over the common one: ratios differ by parts,
 # what the host does by whole factors.
 PRIOR = {name: 0.3 if name.endswith("ratio") else 0.08 for name in PROFILE}
+WIDENED = 1.2  # logarithm of errors of rows left out over that of rows that were fitted
+FEWEST = 12  # groups of a kind that has an interval of its own
 SOFT = 0.1  # below this logarithm errors count by their square
 WEIGHTS = (0.9, 1.5, 1.2)  # of TTFT, TPOT and tokens a second
 QUANTITIES: tuple[tuple[tuple[str, ...], str, float], ...] = (
@@ -212,6 +217,16 @@ def initial() -> Values:
     return {name: dict(common) for name in ("common", *profile_names())}
 
 
+def current() -> Values:
+    """Return the constants as they are written."""
+    table = packaged_yaml("hardware_specs", "calibration/engines.yaml")
+    common = {**table["common"], **table["benchmark"]}
+    return {
+        "common": common,
+        **{p: {**common, **table["profiles"].get(p, {})} for p in profile_names()},
+    }
+
+
 def fit_common(data: Data, values: Values, mask: Mask) -> Values:
     """Return `values` with the constants that all profiles share fitted."""
     low, high = (np.log([COMMON[name][k] for name in COMMON]) for k in (1, 2))
@@ -303,6 +318,80 @@ def score(data: Data, predicted: Array, mask: Mask | None = None) -> str:
     return ", ".join(parts)
 
 
+def measured_by(data: Data, quantity: str) -> Array:
+    """Return what rows measured of a quantity of intervals, in its unit."""
+    if quantity == "ttft_p99_s":
+        return np.array([run.number.get("ttft_p99_ms", np.nan) * 1e-3 for run in data.runs])
+    return data.measured[[q[1] for q in QUANTITIES].index(quantity)]
+
+
+def intervals(data: Data, left: Sequence[Array]) -> dict[str, Any]:
+    """Return multipliers between which 80 % of measurements fall, by quantity and kind of run.
+
+    Args:
+        data: rows.
+        left: predictions of rows that were left out, by quantity (3, rows). Simulated rows, and
+            waits of one in a hundred, are taken from the constants as written, widened by as much
+            as errors of the others grow when left out.
+    """
+    cases = data.group.cases
+    kinds = [
+        serving_kind(c.engine.profile, "apart" if c.pools else c.load.kind, routed=one.routed)
+        for c, one in zip(cases, data.served, strict=True)
+    ]
+    routed = np.array([one.routed for one in data.served])
+    final: dict[str, list[float]] = defaultdict(list)
+    for found in outcomes(cases):
+        for name in ("ttft_s", "ttft_p99_s", "tpot_s", "output_tokens_per_s"):
+            final[name].append(float(getattr(found, name, np.nan)))
+    result: dict[str, Any] = {}
+    for name, column in final.items():
+        measured, written = measured_by(data, name), np.array(column)
+        ratios = [np.log(measured / written) * WIDENED]
+        if name != "ttft_p99_s":
+            at = [q[1] for q in QUANTITIES].index(name)
+            for one in left:
+                ratios.append(np.where(data.whole, np.log(measured / one[at]), ratios[0]))
+            ratios = ratios[1:] or ratios
+        result[name] = {}
+        masks = {"dense": ~routed, "routed": routed}
+        masks |= {kind: np.array([k == kind for k in kinds]) for kind in sorted(set(kinds))}
+        for kind, mask in masks.items():
+            flat = np.concatenate([one[mask] for one in ratios])
+            weight = np.concatenate([data.weight[mask]] * len(ratios))
+            kept = np.isfinite(flat)
+            groups_there = len(
+                {data.runs[i].group for i in np.flatnonzero(mask & np.isfinite(measured))}
+            )
+            if groups_there < FEWEST and kind not in ("dense", "routed"):
+                continue
+            low, high = np.exp(_quantiles(flat[kept], weight[kept], (0.1, 0.9)))
+            result[name][kind] = {
+                "low_ratio": round(min(float(low), 0.97), 3),
+                "high_ratio": round(max(float(high), 1.03), 3),
+                "runs": int(groups_there),
+            }
+    return result
+
+
+def _quantiles(values: Array, weights: Array, at: Sequence[float]) -> Array:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return np.interp(at, share, values[order])
+
+
+def write_intervals(spread: dict[str, Any]) -> None:
+    """Write the intervals of services, those of media as they are."""
+    path = data_folder("hardware_specs") / "calibration" / "serving_intervals.yaml"
+    text = path.read_text(encoding="utf-8")
+    table = yaml.safe_load(text)
+    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    body = yaml.safe_dump(
+        {**spread, "media": table["media"]}, sort_keys=False, default_flow_style=None, width=120
+    )
+    path.write_text(header + body, encoding="utf-8")
+
+
 def write(values: Values) -> None:
     """Write the constants to engines.yaml."""
     path = data_folder("hardware_specs") / "calibration" / "engines.yaml"
@@ -332,15 +421,20 @@ def _number(value: float) -> str:
     return text if "e" not in text or "." in text else text.replace("e", ".0e")
 
 
+def _age(profile: str) -> str:
+    return serving_kind(profile, "", routed=False).split()[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true", help="change hardware_specs/calibration")
+    parser.add_argument("--keep", action="store_true", help="keep constants, renew intervals")
     parser.add_argument("--in-sample", action="store_true", help="leave nothing out")
     options = parser.parse_args()
     data = load(options.runs)
     everything = np.ones(len(data.runs), dtype=bool)
-    values = fit(data, everything)
+    values = current() if options.keep else fit(data, everything)
     for name, row in values.items():
         print(name, {key: float(f"{value:.3g}") for key, value in row.items()})
     inside = predict(data, values, everything)
@@ -349,10 +443,16 @@ def main() -> None:
         print(f"  {profile}:", score(data, inside, data.profile == profile), flush=True)
     if options.write:
         write(values)
-    if options.in_sample:
-        return
-    for key in data.keys:
-        print(f"without its {key}:", score(data, left_out(data, values, key)), flush=True)
+    left: list[Array] = []
+    if not options.in_sample:
+        for key in ("model", "device"):
+            left.append(left_out(data, values, key))
+            print(f"without its {key}:", score(data, left[-1]), flush=True)
+            for kind in ("new", "old", "generic"):
+                mask = np.array([_age(one) == kind for one in data.profile])
+                print(f"  {kind}:", score(data, left[-1], mask), flush=True)
+    if options.write:
+        write_intervals(intervals(data, left))
 
 
 if __name__ == "__main__":

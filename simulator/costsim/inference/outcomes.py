@@ -312,7 +312,7 @@ def _outcome(group: Group, index: int, steady: Steady, row: int) -> Outcome:
         rate * replicas,
         float(steady.output_tokens_per_s[row]) * replicas,
         float("nan"),
-        float("nan"),
+        float(steady.ttft_p99_s[row]) + first_s - float(steady.ttft_s[row]),
         float(steady.decoding[row]) * replicas,
         float(steady.prompt_share[row]),
         slots,

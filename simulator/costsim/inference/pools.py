@@ -68,7 +68,7 @@ def disaggregated_loop(
     turns: Turns = prompts.turns(idle, sharing)
     decoding = np.ones_like(output) if users is None else users / decode.workers
     found = np.zeros_like(output) if rate is None else rate
-    first_s = tpot_s = np.zeros_like(output)
+    first_s = tpot_s = wait_s = np.zeros_like(output)
     load = np.zeros_like(output)
     for _ in range(_ROUNDS):
         step_s, _ = steps.step_s(np.minimum(decoding, slots))
@@ -98,4 +98,5 @@ def disaggregated_loop(
         )
     if rate is not None:
         first_s = np.where(rate > most, np.inf, first_s)
-    return Steady(first_s, tpot_s, found, found * output, decoding * decode.workers, load)
+    decoded = decoding * decode.workers
+    return Steady(first_s, tpot_s, found, found * output, decoded, load, first_s + 3.6 * wait_s)

@@ -21,6 +21,7 @@ from costsim.inference.tables import BATCHES, TOKENS, Rows, Tables, along, betwe
 
 _ROUNDS = 16  # of the fixed point, which halves its error in each
 _FULL = 0.999  # share of the time that prompts can take at most
+_TAIL = 4.6  # of an exponential time over its mean that one in a hundred exceeds: ln 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Steady:
         output_tokens_per_s: of a replica.
         decoding: requests being generated at once, in a replica.
         prompt_share: share of the time that prompts take.
+        ttft_p99_s: time to the first token that one request in a hundred exceeds, about.
     """
 
     ttft_s: Array
@@ -65,6 +67,7 @@ class Steady:
     output_tokens_per_s: Array
     decoding: Array
     prompt_share: Array
+    ttft_p99_s: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +257,7 @@ def closed_loop(
     waiting, share = np.zeros_like(users), np.zeros_like(users)
     server = Server(tables, engine, rows, requests)
     turns = server.turns(decoding, sharing)
-    first_s = tpot_s = rate = np.zeros_like(users)
+    first_s = tpot_s = rate = ahead = np.zeros_like(users)
     for _ in range(_ROUNDS):
         tpot_s = turns.tpot_s(share)
         ahead = np.maximum(waiting * others - (sharing - 1.0), 0.0)
@@ -270,8 +273,13 @@ def closed_loop(
     together = np.clip(server.together, 1.0, np.maximum(users, 1.0))
     wave_s = engine.prompt_s + turns.late_s + turns.step_s
     wave_s = wave_s + 0.5 * turns.busy_s * (users + together)
+    # The last of those are the slowest of all, where they are one in a hundred or more; of the
+    # others the tail is that of an exponential wait: 4.6 times its mean.
+    tail_s = first_s + (_TAIL - 1.0) * engine.queue_ratio * ahead * turns.turn_s
+    last_s = np.where(np.asarray(requests.burst_ratio) >= 0.01, 2.0 * wave_s, 0.0)
+    tail_s = np.maximum(tail_s, last_s)
     first_s = first_s + requests.burst_ratio * np.maximum(wave_s - first_s, 0.0)
-    return Steady(first_s, tpot_s, rate, rate * output, decoding, share)
+    return Steady(first_s, tpot_s, rate, rate * output, decoding, share, tail_s)
 
 
 def static_batch(
@@ -304,7 +312,8 @@ def static_batch(
     whole_s = engine.prompt_s + prompts_s + (requests.output_tokens - 1.0) * tpot_s
     rate = batch / whole_s
     share_of = prompts_s / whole_s
-    return Steady(first_s, tpot_s, rate, rate * requests.output_tokens, batch, share_of)
+    all_s = engine.prompt_s + prompts_s
+    return Steady(first_s, tpot_s, rate, rate * requests.output_tokens, batch, share_of, all_s)
 
 
 def open_loop(
@@ -339,5 +348,7 @@ def open_loop(
     load = rate * turns.turn_s
     wait_s = 0.5 * (1.0 + requests.variation) * load * turns.turn_s / np.maximum(1.0 - load, 1e-9)
     full = (load >= 1.0) | (wanted >= slots)
-    first_s = np.where(full, np.inf, turns.alone_s(engine, share) + wait_s)
-    return Steady(first_s, tpot_s, rate, rate * output, decoding, share)
+    alone_s = turns.alone_s(engine, share)
+    first_s = np.where(full, np.inf, alone_s + wait_s)
+    tail_s = np.where(full, np.inf, alone_s + _TAIL * wait_s)
+    return Steady(first_s, tpot_s, rate, rate * output, decoding, share, tail_s)

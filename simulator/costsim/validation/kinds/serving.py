@@ -9,7 +9,7 @@ from pathlib import Path
 
 from costsim.errors import CostsimError
 from costsim.inference import outcomes as loads
-from costsim.inference.intervals import Quantity, serving_interval
+from costsim.inference.intervals import Quantity, serving_interval, serving_kind
 from costsim.validation.kind import Context, Figure, Kind, each, outcomes
 from costsim.validation.runs import Run
 from costsim.validation.serving import ServedRun, served_run
@@ -17,6 +17,7 @@ from costsim.validation.serving import ServedRun, served_run
 # A quantity of the runs file, that of the estimate, and how many of the former make one.
 _QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
     ("ttft_ms", "ttft_s", 1e3),
+    ("ttft_p99_ms", "ttft_p99_s", 1e3),
     ("tpot_ms", "tpot_s", 1e3),
     ("output_tokens_per_s", "output_tokens_per_s", 1.0),
 )
@@ -71,7 +72,12 @@ def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
             reason = "the queue grows without end at this rate"
             found.append(Figure(name, None, measured=measured, reason=reason))
             continue
-        limits = serving_interval(quantity, value, routed=configuration.routed)
+        kind = serving_kind(
+            configuration.case.engine.profile,
+            "apart" if configuration.case.pools else configuration.case.load.kind,
+            routed=configuration.routed,
+        )
+        limits = serving_interval(quantity, value, routed=configuration.routed, kind=kind)
         figure = Figure(name, value, *limits, measured, "; ".join(parts))
         found.append(figure.scaled(scale))
     return found
