@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costsim.cli._console import UsageError
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
@@ -87,6 +88,7 @@ def command(
     from costsim.hardware import load_hardware
 
     compression = compress(model, list(recipes), dtype)
+    say_notes(compression.before)
     system = load_hardware(hardware) if hardware else None
     accelerator = system.accelerator if system else None
     found = effects(compression, batch=batch, sequence=sequence, accelerator=accelerator)

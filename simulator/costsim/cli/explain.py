@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costsim.cli._console import UsageError
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_json
 
@@ -64,12 +65,15 @@ def command(
     from costsim.architectures.formulas import QUANTITIES, formula
 
     described = load_model(subject)
+    say_notes(described)
     names = [quantity] if quantity else list(QUANTITIES)
     found = [
         formula(described, name, batch=batch, sequence=sequence, dtype=dtype) for name in names
     ]
     if form == "json":
-        text = to_json({"model": described.name, "quantities": [_entry(item) for item in found]})
+        entries = [_entry(item) for item in found]
+        notes = list(described.notes)
+        text = to_json({"model": described.name, "quantities": entries, "notes": notes})
     elif form == "latex":
         text = "\n".join(_latex(item) for item in found)
     elif quantity:

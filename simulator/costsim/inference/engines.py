@@ -267,7 +267,7 @@ def load_engine(
             settings |= release.get("small", {})
         last = release
     constants = {**_constants()["common"], **_constants()["profiles"].get(last["profile"], {})}
-    values = {
+    values: dict[str, Any] = {
         "name": row["id"],
         "version": version,
         "profile": last["profile"],

@@ -20,7 +20,7 @@ from costsim.inference.metrics import Measured
 from costsim.inference.passes import ServedModel
 from costsim.inference.pools import Pool, disaggregated_loop
 from costsim.inference.steady import Requests, Steady, closed_loop, open_loop, static_batch
-from costsim.inference.tables import Tables
+from costsim.inference.tables import Rows, Tables
 from costsim.inference.traffic import Traffic, burst_traffic, random_traffic
 
 LoadKind: TypeAlias = Literal["closed-loop", "max-throughput", "static-batch", "burst", "open-loop"]
@@ -160,9 +160,13 @@ class Group:
 
     cases: Sequence[Case]
     tables: Tables
-    rows: np.ndarray[tuple[int], np.dtype[np.intp]]
-    prompts: np.ndarray[tuple[int], np.dtype[np.intp]]
+    rows: Rows
+    prompts: Rows
     slots: Array
+
+    def at(self, rows: Rows) -> list[Case]:
+        """Return the cases of `rows`."""
+        return [self.cases[int(row)] for row in rows]
 
 
 def groups(cases: Sequence[Case]) -> list[tuple[list[int], Group]]:
@@ -246,7 +250,7 @@ def engine_columns(engines: Sequence[Engine]) -> Engine:
 
 def steady_of(
     group: Group,
-    at: np.ndarray[tuple[int], np.dtype[np.intp]],
+    at: Rows,
     engine: Engine,
     burst_ratio: float | None = None,
 ) -> Steady:
@@ -258,7 +262,7 @@ def steady_of(
         engine: columns of their constants.
         burst_ratio: of benchmarks that state no number of requests; calibrated if not given.
     """
-    cases = [group.cases[i] for i in at]
+    cases = group.at(at)
     loads = [case.load for case in cases]
     kind = loads[0].kind
     replicas = np.array([float(case.replicas) for case in cases])
@@ -321,11 +325,11 @@ def _outcome(group: Group, index: int, steady: Steady, row: int) -> Outcome:
 
 def _apart(
     group: Group,
-    at: np.ndarray[tuple[int], np.dtype[np.intp]],
+    at: Rows,
     engine: Engine,
     requests: Requests,
 ) -> Steady:
-    cases = [group.cases[i] for i in at]
+    cases = group.at(at)
     pools = [case.pools for case in cases if case.pools is not None]
     workers = [
         np.array([float(p.prefill_workers) for p in pools]),

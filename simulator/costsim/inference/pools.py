@@ -68,7 +68,7 @@ def disaggregated_loop(
     turns: Turns = prompts.turns(idle, sharing)
     decoding = np.ones_like(output) if users is None else users / decode.workers
     found = np.zeros_like(output) if rate is None else rate
-    first_s = tpot_s = wait_s = np.zeros_like(output)
+    first_s = tpot_s = wait_s = most = np.zeros_like(output)
     load = np.zeros_like(output)
     for _ in range(_ROUNDS):
         step_s, _ = steps.step_s(np.minimum(decoding, slots))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.operators import Experts
@@ -88,7 +88,8 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
     if load in needed and not (needed[load] or 0.0) > 0:
         column = "request_rate" if load == "open-loop" else "concurrency"
         return f"{column} must be above 0 where the load is {load}"
-    name = run.text.get("config") or run.text.get("model", "")
+    model_name = run.text.get("model", "")
+    name = run.text.get("config") or model_name
     model, packed = described_model(name, folder)
     system = _machine(run, load_hardware(run.text.get("accelerator_id", "")), assumed)
     engine = _engine(run, load, system, model, assumed)
@@ -104,7 +105,7 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
     dataset = run.text.get("dataset", "").lower()
     varied = any(word in dataset for word in _VARIED)
     traffic = Load(
-        cast("LoadKind", load),
+        load,
         max(lengths[0] * drawn, 1.0),
         max(lengths[1] * drawn, 1.0),
         _cached(run, lengths[0]),
