@@ -17,9 +17,9 @@ from costsim.validation.serving import ServedRun, served_run
 # A quantity of the runs file, that of the estimate, and how many of the former make one.
 _QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
     ("ttft_ms", "ttft_s", 1e3),
-    ("ttft_p99_ms", "ttft_p99_s", 1e3),
     ("tpot_ms", "tpot_s", 1e3),
     ("output_tokens_per_s", "output_tokens_per_s", 1.0),
+    ("ttft_p99_ms", "ttft_p99_s", 1e3),
 )
 
 
