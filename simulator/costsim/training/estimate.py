@@ -95,7 +95,7 @@ def estimate_training(
         optimizer=optimizer,
         software=profile_of(software),
     )
-    peak = system.accelerator.peak_flops_per_s(job.precision.matrix_dtype) * system.count
+    peak = system.accelerator.peak_flops_per_s(job.precision.peak_dtype) * system.count
     return _first(evaluate(job, Strategies.of([strategy])), strategy, job, peak)
 
 

@@ -10,6 +10,7 @@ benchmarks/calibration/fit_training.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from costsim.hardware.accelerators import Accelerator
@@ -20,6 +21,7 @@ from costsim.resources import packaged_yaml
 
 _FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0}
 """Products that a joule pays for, over those in 16 bits: half the bits, half the work."""
+_SUSTAINED = ("sustained_ratio", "sustained_narrow_ratio", "sustained_attention_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Losses:
             and whose operands other kernels quantize on their way.
         sustained_attention_ratio: the same of attention.
         routing_ratio: time of the products and passes of a layer of experts over that of its
-            kernels with equal shares: padding, permutation, experts in demand.
+            kernels with equal shares, where routing is even: padding, permutation.
+        natural_ratio: time of products, passes and exchanges of experts that are chosen as it
+            comes over that with equal shares: all wait for the rank in demand.
         contention_ratio: time that a hidden transfer adds to the computation it hides behind.
         straggler_ratio: k of 1 + k·(L/(L + 1))·√L, what L = log₂(nodes) doublings of the machine
             add by waiting for the slowest.
@@ -42,6 +46,7 @@ class Losses:
     sustained_narrow_ratio: float
     sustained_attention_ratio: float
     routing_ratio: float
+    natural_ratio: float
     contention_ratio: float
     straggler_ratio: float
 
@@ -50,25 +55,53 @@ def _table() -> dict[str, Any]:
     return packaged_yaml("hardware_specs", "calibration/losses.yaml")
 
 
+@lru_cache(maxsize=256)
 def losses(system: System) -> Losses:
-    """Return the losses of the class of `system`'s accelerator.
+    """Return the losses of `system`'s accelerator: of its class, or of the nearest that has any.
 
-    A class on which no step was measured has those of all classes.
+    A device that is given more watts for each FLOP/s of its peak than the devices of its class
+    that were measured keeps a higher clock under load, one that is given fewer a lower.
+    """
+    table, accelerator = _table(), system.accelerator
+    name = measured_class(class_of(accelerator.architecture))
+    if name is None:
+        return Losses(**table["generic"])
+    found, power = Losses(**table["classes"][name]), table["power"]
+    reference_w = power["reference_w_per_tflops"].get(name)
+    peak = accelerator.peaks_flops_per_s.get("bf16")
+    if reference_w is None or peak is None or accelerator.tdp_w is None:
+        return found
+    share = accelerator.tdp_w / (peak / 1e12) / reference_w
+    clock = share ** power["clock_exponent"]
+    return replace(
+        found,
+        **{field: min(getattr(found, field) * clock, max(1.0, getattr(found, field)))
+           for field in _SUSTAINED},
+    )
+
+
+def measured_class(name: str) -> str | None:
+    """Return the class whose measured steps tell of class `name`: itself or its nearest sibling.
+
+    None where neither was measured.
     """
     table = _table()
-    own = table["classes"].get(class_of(system.accelerator.architecture))
-    return Losses(**(own or table["generic"]))
+    while name not in table["classes"]:
+        if name not in table["siblings"]:
+            return None
+        name = table["siblings"][name]
+    return name
 
 
 def powered(accelerator: Accelerator) -> Accelerator:
     """Return the device with no higher peaks than its rated power pays for in a whole step.
 
-    Where steps of its class were measured, their sustained rates say so already. A higher peak then
-    helps as far as the power goes, and no further.
+    Where steps of its class or of a sibling were measured, their sustained rates say so already. A
+    higher peak then helps as far as the power goes, and no further.
     """
-    table = _table()
-    if accelerator.tdp_w is None or class_of(accelerator.architecture) in table["classes"]:
+    if measured_class(class_of(accelerator.architecture)) or accelerator.tdp_w is None:
         return accelerator
+    table = _table()
     kernels, generic = load_kernel_model(accelerator), Losses(**table["generic"])
     peaks = dict(accelerator.peaks_flops_per_s)
     for dtype, peak in peaks.items():

@@ -13,6 +13,8 @@ from math import gcd
 from costsim.architectures.architecture import Architecture
 from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
+from costsim.hardware.kernels import FORMATS
+from costsim.hardware.systems import System
 from costsim.training.job import Job
 from costsim.training.precision import precision
 from costsim.training.recompute import Recompute
@@ -27,9 +29,16 @@ from costsim.validation.frameworks import (
 from costsim.validation.interconnect import joined, laid_over, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
+from costsim.validation.stack_facts import stated_software
 
 # Precision as runs files write it -> a recipe; the first match counts.
 _RECIPES = (
+    ("nvfp4", "nvfp4"),
+    ("mxfp8", "mxfp8"),
+    ("fp8-block", "fp8_block"),
+    ("fp8_block", "fp8_block"),
+    ("nf4", "bf16"),
+    ("gptq 4-bit base + fp16", "fp16"),
     ("fp8", "fp8"),
     ("int8", "int8"),
     ("bf16", "bf16"),
@@ -155,7 +164,7 @@ def configuration_of(run: Run) -> Configuration | str:
     if not recipe:
         # Who states none trains in the fewest bits that the device multiplies in floating point.
         recipe = "fp8" if "fp8" in system.accelerator.peaks_flops_per_s else "bf16"
-    if recipe not in system.accelerator.peaks_flops_per_s and recipe in ("fp8", "int8"):
+    if not recipe_runs(recipe, system):
         recipe = "bf16"
     if recipe == "bf16" and "bf16" not in system.accelerator.peaks_flops_per_s:
         recipe = "fp16" if "fp16" in system.accelerator.peaks_flops_per_s else "fp32"
@@ -164,6 +173,7 @@ def configuration_of(run: Run) -> Configuration | str:
     words = run.text.get("precision", "").lower()
     if lacks_fused_attention(framework, words, system.accelerator.vendor):
         kind = replace(kind, attention="unfused")
+    kind = stated_software(run, kind, system)
     job = Job(
         model=model,
         system=system,
@@ -191,6 +201,14 @@ def configuration_of(run: Run) -> Configuration | str:
         frozenset(given),
         guessed=bool(shaped.assumed or network or "seq_len" not in number),
         plain=plain,
+    )
+
+
+def recipe_runs(name: str, system: System) -> bool:
+    """Return whether a recipe's products run on the device, 16-bit ones always."""
+    narrow = FORMATS[precision(name).matrix_dtype]
+    return narrow.weight_bytes >= 2 or any(
+        peak in system.accelerator.peaks_flops_per_s for peak in narrow.peaks
     )
 
 

@@ -42,7 +42,7 @@ def usual_recompute(framework: str, precision: str) -> tuple[Recompute, ...]:
     if _FULL.search(framework):
         return ("full",)
     if _PAX.search(framework):
-        return ("full",) if "fp8" in precision else ("save_weight_products", "full")
+        return ("save_weight_products", "full")
     return ()
 
 

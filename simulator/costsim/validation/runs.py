@@ -54,6 +54,7 @@ TEXTS = frozenset(
         *("framework", "zero_or_fsdp", "recompute", "task", "source_id", "source", "verified"),
         *("flop_check", "group", "notes", "config", "serving", "load", "gemm_quant", "moe_quant"),
         *("measured_on", "mode", "layout", "dynamo", "torch", "cuda", "source_file"),
+        *("routing", "graphs", "attention_kernel", "overlap", "dispatcher"),
     )
 )
 _LARGEST = 1e15  # beyond any count or measurement of a run
