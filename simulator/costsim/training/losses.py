@@ -21,7 +21,6 @@ from costsim.resources import packaged_yaml
 
 _FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0}
 """Products that a joule pays for, over those in 16 bits: half the bits, half the work."""
-_SUSTAINED = ("sustained_ratio", "sustained_narrow_ratio", "sustained_attention_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +56,34 @@ def _table() -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def losses(system: System) -> Losses:
-    """Return the losses of `system`'s accelerator: of its class, or of the nearest that has any.
+    """Return the losses of `system`'s accelerator: of its class, or of the nearest that has any."""
+    table = _table()
+    name = measured_class(class_of(system.accelerator.architecture))
+    return clocked(Losses(**(table["classes"][name] if name else table["generic"])), system)
 
-    A device that is given more watts for each FLOP/s of its peak than the devices of its class
-    that were measured keeps a higher clock under load, one that is given fewer a lower.
+
+def clocked(found: Losses, system: System) -> Losses:
+    """Return the losses of a class at the clock that `system`'s device can keep.
+
+    A device with more watts for each FLOP/s of its peak than the one that its class was measured
+    on keeps a higher clock under load, one with fewer a lower: none runs faster than alone.
     """
-    table, accelerator = _table(), system.accelerator
+    power, accelerator = _table()["power"], system.accelerator
     name = measured_class(class_of(accelerator.architecture))
-    if name is None:
-        return Losses(**table["generic"])
-    found, power = Losses(**table["classes"][name]), table["power"]
     reference_w = power["reference_w_per_tflops"].get(name)
     peak = accelerator.peaks_flops_per_s.get("bf16")
     if reference_w is None or peak is None or accelerator.tdp_w is None:
         return found
-    share = accelerator.tdp_w / (peak / 1e12) / reference_w
-    clock = share ** power["clock_exponent"]
+    clock = (accelerator.tdp_w / (peak / 1e12) / reference_w) ** power["clock_exponent"]
+
+    def at_clock(ratio: float) -> float:
+        return min(ratio * clock, max(ratio, 1.0))
+
     return replace(
         found,
-        **{field: min(getattr(found, field) * clock, max(1.0, getattr(found, field)))
-           for field in _SUSTAINED},
+        sustained_ratio=at_clock(found.sustained_ratio),
+        sustained_narrow_ratio=at_clock(found.sustained_narrow_ratio),
+        sustained_attention_ratio=at_clock(found.sustained_attention_ratio),
     )
 
 

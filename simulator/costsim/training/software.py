@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, TypeAlias
 
@@ -127,6 +127,19 @@ class Software:
 
 def _profiles() -> dict[str, dict[str, Any]]:
     return packaged_yaml("hardware_specs", "calibration/software.yaml")
+
+
+Effort: TypeAlias = Literal["stack", "tuned", "plain", "out_of_the_box"]
+EFFORTS: tuple[Effort, ...] = ("stack", "tuned", "plain", "out_of_the_box")
+
+
+def under_effort(stack: Software, effort: Effort) -> Software:
+    """Return `stack` as far tuned as `effort` says, by the traits of `calibration/efforts.yaml`.
+
+    "stack" leaves its own habits as they are.
+    """
+    traits = packaged_yaml("hardware_specs", "calibration/efforts.yaml")[effort]
+    return replace(stack, **traits)
 
 
 def software_names() -> tuple[str, ...]:

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from math import gcd
 
+import numpy as np
+
 from costsim.architectures.architecture import Architecture
 from costsim.errors import CostsimError
-from costsim.hardware.catalog import load_hardware
 from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
 from costsim.training.job import Job
@@ -26,7 +27,7 @@ from costsim.validation.frameworks import (
     profile_of,
     usual_recompute,
 )
-from costsim.validation.interconnect import joined, laid_over, slices
+from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 from costsim.validation.stack_facts import stated_software
@@ -91,6 +92,7 @@ class Axes:
     dp: int | None
     cp: int | None
     ep: int | None
+    etp: int | None
     micro_batch: int | None
     zero: int | None
     replicas: int
@@ -152,7 +154,8 @@ def configuration_of(run: Run) -> Configuration | str:
         if column not in number:
             assumed.append(f"{column} {value:,}")
     try:
-        system, network = joined(load_hardware(text["accelerator_id"]), devices)
+        held = node_of(text["accelerator_id"], devices / number.get("nodes", np.inf))
+        system, network = joined(held, devices)
         system = laid_over(system, text.get("interconnect", ""))
     except CostsimError as error:
         return error.problems[0].message
@@ -267,7 +270,10 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
     recompute, usual = _recompute(run), _usual(run)
     if recompute is None and len(usual) == 1:
         (recompute,) = usual
-    return Axes(tp, pp, vp, dp, cp, ep, micro_batch, zero, replicas, recompute, usual)
+    # Megatron-Core divides an expert as the rest of a layer where nothing is said; recipes of many
+    # small experts do not divide them.
+    etp = stated("etp") if "experts" in run.number and tp != 1 else 1
+    return Axes(tp, pp, vp, dp, cp, ep, etp, micro_batch, zero, replicas, recompute, usual)
 
 
 def _sharding(

@@ -33,7 +33,7 @@ NUMBERS = frozenset(
     (
         *("params_B", "active_params_B", "layers", "hidden", "ffn", "heads", "kv_heads", "vocab"),
         *("experts", "top_k", "seq_len", "n_devices", "nodes", "global_batch", "micro_batch"),
-        *("tp", "pp", "vp", "cp", "ep", "dp", "grad_accum"),
+        *("tp", "pp", "vp", "cp", "ep", "etp", "dp", "grad_accum", "network_gbps_per_device"),
         *("tokens_per_s_per_gpu", "samples_per_s_per_gpu", "tflops_per_gpu", "mfu", "hfu"),
         *("step_time_s", "memory_gb_per_gpu", "total_tokens", "gpu_hours", "wall_days"),
         *("energy_mwh", "tco2", "cost_usd", "group_size"),
@@ -45,7 +45,7 @@ NUMBERS = frozenset(
 WHOLE = frozenset(
     (
         *("layers", "hidden", "ffn", "heads", "kv_heads", "vocab", "experts", "top_k", "seq_len"),
-        *("n_devices", "global_batch", "micro_batch", "tp", "pp", "vp", "cp", "ep", "dp", "batch"),
+        *("n_devices", "global_batch", "micro_batch", "tp", "pp", "vp", "cp", "ep", "etp", "dp", "batch"),
     )
 )
 TEXTS = frozenset(
@@ -54,7 +54,7 @@ TEXTS = frozenset(
         *("framework", "zero_or_fsdp", "recompute", "task", "source_id", "source", "verified"),
         *("flop_check", "group", "notes", "config", "serving", "load", "gemm_quant", "moe_quant"),
         *("measured_on", "mode", "layout", "dynamo", "torch", "cuda", "source_file"),
-        *("routing", "graphs", "attention_kernel", "overlap", "dispatcher"),
+        *("routing", "graphs", "attention_kernel", "overlap", "dispatcher", "effort"),
     )
 )
 _LARGEST = 1e15  # beyond any count or measurement of a run
