@@ -13,10 +13,12 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"deepspeed.*megatron|megatron-deepspeed|gpt-?neox", "megatron-deepspeed"),
     (r"megatron-lm (20(19|2[0-2])|as published|\(as published)|metaseq|v1|v2", "megatron-2022"),
     (r"deepspeed|zero", "deepspeed"),
+    (r"(maxtext|pax|jax|t5x|xla).*\b(2[0-3]\.\d\d|20(19|2[0-3]))\b", "xla-2023"),
     (r"maxtext|\bpax|paxml|jax|t5x|pathways|flax|levanter|easylm|xla|tpu", "xla"),
     (r"nemo|megatron-bridge|megascale|nvidia|ngc", "nemo"),
     (r"megatron|transformer ?engine", "megatron-core"),
     (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
+    (r"torch\.compile", "compiled"),
     (r"hugging ?face|transformers\b|accelerate\b|unsloth|nanogpt|lightning|torchtune", "fsdp"),
 )
 _EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
@@ -54,4 +56,4 @@ def lacks_fused_attention(framework: str, precision: str, vendor: str) -> bool:
 
 def is_plain(framework: str) -> bool:
     """Return whether `framework` is plain PyTorch with a copy on every device, as in examples."""
-    return _EXAMPLES.search(framework) is not None
+    return _EXAMPLES.search(framework) is not None and "compile" not in framework.lower()

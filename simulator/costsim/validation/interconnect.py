@@ -18,7 +18,7 @@ _PORTS = re.compile(r"(\d+)\s*x\s*([^+]*)", re.I)
 _RATE = re.compile(r"(\d+)\s*gbps|(edr|hdr|ndr|xdr)", re.I)
 _OF_NODE = re.compile(r"(\d+)\s*gbps[^/]*/\s*node", re.I)
 _EACH = re.compile(r"(\d+)\s*gbps\s*(?:\w+\s)?per (?:gpu|device|chip)", re.I)
-_SPELLINGS = re.compile(r"g(?:b|bit)\s*(?:/|p)\s*s(?:ec)?\b|gbe\b", re.I)
+_SPELLINGS = re.compile(r"g(?:b|bit)?\s*(?:/|p)\s*s(?:ec)?\b|gb(?:e|it)?\b|g(?= ?ethernet)", re.I)
 _SLICES = re.compile(r"x(\d+) slices", re.I)
 
 
