@@ -80,7 +80,7 @@ def test_reads(text: object, dimension: str, expected: float) -> None:
         ("80 GB/s", "bytes", "`GB/s` measures data per time, not data", "`80 GB`"),
         ("80 GB", "bytes_per_s", "`GB` measures data, not data per time", "`3.35 TB/s`"),
         ("989 TFLOPs", "flops_per_s", "`TFLOPs` measures operations, not", "`989 TFLOP/s`"),
-        ("300B", "tokens", "`B` measures data, not tokens", "`300 B tokens`"),
+        ("300 GB", "tokens", "`GB` measures data, not tokens", "`300 B tokens`"),
         ("5 parsecs", "s", "unknown unit `parsecs`", "`34 days`"),
         ("lots", "bytes", "`lots` is not a quantity", "`80 GB`"),
         ("", "bytes", "`` is not a quantity", "`80 GB`"),

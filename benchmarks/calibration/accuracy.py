@@ -24,10 +24,11 @@ from costsim.resources import data_folder
 from costsim.training.evaluate import evaluate
 from costsim.training.strategy import Strategies
 from costsim.validation.entries import Entry
+from costsim.validation.kind import Context
+from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.named import FAMILIES
-from costsim.validation.predict import Prediction, predict
-from costsim.validation.quantities import measured_step_time_s
-from costsim.validation.replicated_entries import training_entries
+from costsim.validation.pipeline import entries_of
+from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
 from costsim.validation.score import summarize
 
@@ -211,7 +212,7 @@ def document(runs: list[Run], steps: list[Scored], memory: list[Scored]) -> str:
     """Return docs/accuracy.md."""
     large = [s for s in steps if s.source != "vtrain-single"]
     limits = limits_of(steps)
-    entries, fitted = training_entries(runs), {s.run.id for s in steps}
+    entries, fitted = entries_of(runs, "training", Context()), {s.run.id for s in steps}
     sources = sorted({s.source for s in steps})
     parts = [
         "# Accuracy\n",

@@ -37,14 +37,13 @@ from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
 from costsim.training.timing import step_times
 from costsim.training.traffic import data_parallel
-from costsim.validation.frameworks import is_plain
+from costsim.validation.frameworks import framework_named
+from costsim.validation.kinds.copies import measured_samples_per_s
+from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.named import FAMILIES
-from costsim.validation.predict import predict
-from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.replicated import (
     Copies,
     copies_of,
-    measured_samples_per_s,
 )
 from costsim.validation.runs import Run, read_runs
 
@@ -116,7 +115,7 @@ def _replicated(runs: list[Run]) -> Iterator[tuple[Run, Copies, float]]:
 def _plain(runs: list[Run]) -> Iterator[tuple[Run, Copies, float]]:
     """Yield language models of plain PyTorch, which no other script fits."""
     mine = [r for r in runs if r.text.get("family") == "llm-dense"]
-    mine = [r for r in mine if is_plain(r.text.get("framework", ""))]
+    mine = [r for r in mine if framework_named(r.text.get("framework", "")).plain]
     for run, prediction in zip(mine, predict(mine), strict=True):
         if isinstance(prediction, str):
             continue

@@ -33,8 +33,8 @@ from costsim.training.software import software
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies
 from costsim.training.traffic import data_parallel, pipeline_transfer
-from costsim.validation.predict import Prediction, predict
-from costsim.validation.quantities import measured_step_time_s
+from costsim.validation.kinds.language import measured_step_time_s, predict
+from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
 
 CLASSES = ("ampere", "hopper", "blackwell", "blackwell-ultra", "tpu", "cdna", "gaudi")
@@ -228,9 +228,7 @@ def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) ->
         return Losses(**generic)
     near = NEAREST.get(name, "generic")
     base = losses_of(near, values, generic)
-    return Losses(
-        **{f: getattr(base, f) * values.get(("losses", name, f), 1.0) for f in generic}
-    )
+    return Losses(**{f: getattr(base, f) * values.get(("losses", name, f), 1.0) for f in generic})
 
 
 def software_of(held: Any, values: dict[Any, float]) -> Any:

@@ -20,11 +20,11 @@ import yaml
 from scipy.optimize import least_squares
 
 from costsim.resources import data_folder
+from costsim.validation.kinds.totals import measured_samples_per_s
 from costsim.validation.runs import Run, read_runs
 from costsim.validation.totals import Rates, Typical, step_time_s
 from costsim.validation.vision import (
     VisionRun,
-    measured_samples_per_s,
     totals_of,
     typical_counts,
     vision_runs,

@@ -88,6 +88,7 @@ DIMENSIONS: dict[str, Dimension] = {
 }
 # Where a bare number leaves nothing open: tokens and samples have one unit, a ratio has none.
 BARE_DIMENSIONS = frozenset({"tokens", "samples", "ratio"})
+_COUNTED = frozenset({"tokens", "samples"})  # whose unit may be left out of "2T tokens"
 
 _QUANTITY = re.compile(
     r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
@@ -114,6 +115,8 @@ def parse_quantity(value: object, dimension: str) -> float:
         count, slash, rest = unit.partition("/")
         unit = f"{count.strip()}${slash}{rest}"
     number = Fraction(match["number"])
+    if dimension in _COUNTED and unit in _COUNT:
+        return _float(number * _COUNT[unit])
     if not unit:
         if dimension not in BARE_DIMENSIONS:
             raise UnitError(f"`{_clip(value)}` has no unit", hint=f"write {wanted.examples}")

@@ -68,7 +68,13 @@ def test_models_that_say_nothing_and_those_that_say_it_of_a_part() -> None:
     part = {"quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["a", "b"]}}
     found = read_quantization({"model_type": "llava", "text_config": part})
     assert found == Quantization(
-        method="mxfp4", bits=4, kind="float", group=32, scale_bits=8, kept=("a", "b")
+        method="mxfp4",
+        bits=4,
+        kind="float",
+        group=32,
+        scale_bits=8,
+        reach="experts",
+        kept=("a", "b"),
     )
 
 

@@ -27,7 +27,7 @@ def test_json_names_the_fleet_and_its_percentiles(capsys: pytest.CaptureFixture[
     assert best["low"]["tpot_median_s"] < best["measured"]["tpot"]["median_s"]
     assert [row["load_ratio"] for row in found["sensitivity"]] == [0.5, 0.75, 1.0, 1.1, 1.25]
     assert len(best["day"]["replicas"]) == 24
-    assert best["deploy"].startswith("vllm serve MODEL")
+    assert best["deploy"].startswith("vllm serve meta-llama/Llama-3.1-70B")
 
 
 @pytest.mark.parametrize("name", ["table", "markdown", "html", "csv"])

@@ -16,7 +16,7 @@ def test_the_list_says_provider_date_and_spread(capsys: pytest.CaptureFixture[st
     assert "aws" in row
     assert "2.40-12.29" in row
     assert "2026-09-06" in row
-    assert "180 days older" in output.err
+    assert "90 days older" in output.err
 
 
 def test_one_accelerator_ends_with_the_choice(capsys: pytest.CaptureFixture[str]):

@@ -178,7 +178,7 @@ def brute_force(limits: Limits, devices: int) -> set[tuple[int, ...]]:
     for tp, pp, cp in product(span, span, span):
         if devices % (tp * pp * cp) or limits.heads % tp or pp > limits.depth:
             continue
-        if limits.kv_heads % tp and tp % limits.kv_heads:
+        if any(group % tp and tp % group for group in limits.groups):
             continue
         if cp > 1 and (limits.sequence % (2 * cp) or limits.sequence // cp < 256):
             continue
@@ -206,7 +206,7 @@ def brute_force(limits: Limits, devices: int) -> set[tuple[int, ...]]:
 def test_space_is_every_legal_division(
     devices: int, heads: tuple[int, int], depth: int, batch: int
 ) -> None:
-    limits = Limits(*heads, depth, 1024, batch)
+    limits = Limits(heads[0], heads[1:], depth, 1024, batch)
     choices = Choices(sp=(False,), zero=(0,), recompute=("none",))
     found = legal_strategies(limits, [devices], choices)
     rows = {

@@ -18,7 +18,7 @@ from costsim.errors import CostsimError, InfeasiblePlanError, SpecError
 from costsim.planning.plans import Plan
 from costsim.planning.timelines import plan_timeline
 from costsim.resources import packaged_yaml
-from costsim.validation.replicated import CopiesPrediction, predict_copies
+from costsim.validation.kinds.copies import CopiesPrediction, predict_copies
 from costsim.validation.runs import Run
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
@@ -57,7 +57,7 @@ def planned(model: str, workload: dict[str, Any], devices: Any = 8, **more: Any)
 def predicted(**values: str | float) -> CopiesPrediction:
     text = {key: value for key, value in values.items() if isinstance(value, str)}
     number = {key: float(v) for key, v in values.items() if not isinstance(v, str)}
-    (found,) = predict_copies([Run("a", 2, {"accelerator_id": A100, **text}, number)])
+    (found,) = predict_copies([Run.of("a", 2, {"accelerator_id": A100, **text}, number)])
     assert isinstance(found, CopiesPrediction)
     return found
 

@@ -14,7 +14,8 @@ from costsim.errors import SpecError
 from costsim.planning.overlays import read_overlay
 from costsim.training.overlay import Overlay
 from costsim.validation.calibrating import SPREADS, calibrate
-from costsim.validation.predict import Prediction, predict
+from costsim.validation.kinds.language import predict
+from costsim.validation.predict import Prediction
 from costsim.validation.runs import read_runs
 from costsim.validation.score import validate
 

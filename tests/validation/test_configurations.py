@@ -6,9 +6,10 @@ import pytest
 
 from costsim.hardware.catalog import load_hardware
 from costsim.validation.configuration import Configuration, configuration_of
-from costsim.validation.frameworks import profile_of
+from costsim.validation.frameworks import framework_named
 from costsim.validation.interconnect import laid_over, scale_out_bytes_per_s, slices
-from costsim.validation.predict import Prediction, predict
+from costsim.validation.kinds.language import predict
+from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
 from validation.runs_sample import ROW, written
 
@@ -181,4 +182,4 @@ def test_slices_of_a_pod_are_tori_of_their_own() -> None:
     ],
 )
 def test_a_framework_means_a_profile(framework: str, profile: str) -> None:
-    assert profile_of(framework) == profile
+    assert framework_named(framework).profile == profile

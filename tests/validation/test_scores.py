@@ -15,7 +15,7 @@ from validation.runs_sample import ROW, written
 
 
 def entry(group: str, predicted: float | None, measured: float | None) -> Entry:
-    run = Run(f"{group}-{predicted}-{measured}", 1, {"group": group}, {})
+    run = Run.of(f"{group}-{predicted}-{measured}", 1, {"group": group}, {})
     low = None if predicted is None else predicted * 0.9
     high = None if predicted is None else predicted * 1.1
     return Entry(run, "step_time_s", predicted, low, high, measured, "")
@@ -148,45 +148,3 @@ def test_the_document_has_the_shape_that_is_promised(packaged: Validation) -> No
         *("n", "predicted", "unsupported", "median_abs_error", "p90_abs_error", "bias"),
         "interval_coverage",
     }
-
-
-def test_all_shared_runs_of_dense_models(shared: Path) -> None:
-    found = validate(shared / "validation" / "training_runs.csv")
-    dense = [e for e in found.entries if e.run.text["family"] == "llm-dense"]
-    # Batch, sequence and shape are the row's own.
-    steps = [e for e in dense if e.quantity == "step_time_s" and "assumed" not in e.reason]
-    large = summarize([e for e in steps if e.run.text["source_id"] != "vtrain-single"])
-    small = summarize([e for e in steps if e.run.text["source_id"] == "vtrain-single"])
-    memory = summarize([e for e in dense if e.quantity == "memory_gb_per_gpu"])
-    for part, median in ((large, 0.06), (small, 0.08), (memory, 0.04)):
-        assert part.median_abs_error is not None
-        assert part.median_abs_error <= median
-    assert large.p90_abs_error is not None
-    assert large.p90_abs_error <= 0.18
-
-
-def test_nearly_all_shared_runs_are_predicted(shared: Path) -> None:
-    found = validate(shared / "validation" / "training_runs.csv").entries
-    predicted = {e.run.id for e in found if e.predicted is not None}
-    assert len(predicted) >= 0.98 * len({e.run.id for e in found})
-
-
-def test_shared_runs_of_assumed_shapes(shared: Path) -> None:
-    found = validate(shared / "validation" / "training_runs.csv").entries
-    steps = [e for e in found if e.quantity == "step_time_s" and "a shape usual" in e.reason]
-    part = summarize(steps)
-    assert part.n >= 8
-    assert part.median_abs_error is not None
-    assert part.median_abs_error <= 0.25
-
-
-def test_runs_that_ran_out_of_memory_are_called_so(shared: Path) -> None:
-    found = validate(shared / "validation" / "training_runs.csv")
-    called = [
-        "out of memory" in entry.reason
-        for entry in found.entries
-        if "OUT OF MEMORY" in entry.run.text.get("notes", "")
-        and entry.quantity == "memory_gb_per_gpu"
-    ]
-    assert len(called) == 6
-    assert sum(called) >= 5  # the sixth ran with as much in the row beside it

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from costsim.planning.intervals import REGIMES, step_time_interval
 from costsim.validation.configuration import Configuration, configuration_of
+from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.mixtures import mixture
-from costsim.validation.predict import Prediction, predict
+from costsim.validation.predict import Prediction
 from costsim.validation.proportions import proportioned
-from costsim.validation.quantities import measured_step_time_s
 from costsim.validation.runs import Run, read_runs
 from costsim.validation.score import validate
 from costsim.validation.shapes import Shaped, architecture_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from costsim.algebra import Number
+from costsim.algebra import Number, exact_div, maximum
 
 Storage: TypeAlias = Literal["compute", "weight", "float32", "mask", "index", "state"]
 """In what format an element is held: the compute dtype, the weights' own (under autocast also that
@@ -84,7 +84,8 @@ class CacheTensor:
 
     The reference code of some models holds several equal `copies` of it (Falcon repeats keys and
     values for each query head); servers do not. `bits` are those of an element with its share of
-    scales, where a recipe quantizes what is cached.
+    scales, where a recipe quantizes what is cached. Tensor parallelism divides its `heads`, beyond
+    which ranks hold copies; a tensor of 1 is held by all, one of None divides over any number.
     """
 
     name: str
@@ -92,3 +93,10 @@ class CacheTensor:
     storage: Storage = "compute"
     copies: Number = 1
     bits: Number | None = None
+    heads: Number | None = None
+
+    def share(self, ranks: Number) -> Number:
+        """Return the part of it that each of `ranks` holds under tensor parallelism."""
+        if self.heads is None:
+            return exact_div(1, ranks)
+        return exact_div(maximum(exact_div(self.heads, ranks), 1), self.heads)

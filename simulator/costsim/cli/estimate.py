@@ -45,7 +45,9 @@ def _batches(context: click.Context, parameter: click.Parameter, value: str) -> 
     type=click.IntRange(min=1),
     help="Tokens of each sample; for decode, those in the cache.  [default: 2048, or the limit]",
 )
-@click.option("--precision", default="bf16", show_default=True, help="Of products and weights.")
+@click.option(
+    "--precision", help="Of products and weights.  [default: as it is published, or bf16]"
+)
 @click.option("--optimizer", default="adam", show_default=True, help="For training.")
 @click.option(
     "--devices",
@@ -62,7 +64,7 @@ def command(
     phase: str,
     batches: tuple[int, ...],
     sequence: int | None,
-    precision: str,
+    precision: str | None,
     optimizer: str,
     devices: int,
     asked: str | None,
@@ -70,19 +72,22 @@ def command(
 ) -> None:
     """Estimate MODEL (a name, config.json or YAML) on one device, or on a group of them."""
     from costsim.architectures import load_model
+    from costsim.compression.published import published_precision
     from costsim.hardware import load_hardware
+    from costsim.inference.phases import usual_sequence
 
     form = choose_format(asked, output, FORMATS)
     described = load_model(model)
     system = load_hardware(hardware, count=devices)
-    limit = described.description.context_limit
-    tokens = sequence or min(2048, int(limit) if limit is not None else 2048)
+    tokens = sequence or usual_sequence(described, phase)
     rows = [
-        _training(described, system, batch, tokens, precision, optimizer)
+        _training(described, system, batch, tokens, precision or "bf16", optimizer)
         if phase == "training"
         else _inference(described, system, phase, batch, tokens, precision)
         for batch in batches
     ]
+    if precision is None:
+        precision = "bf16" if phase == "training" else published_precision(described)
     if form == "json":
         head = {"model": described.name, "hardware": system.id, "devices": devices, "phase": phase}
         counted = {"parameters": described.parameters, "sequence": tokens, "precision": precision}
@@ -122,7 +127,7 @@ def _training(
 
 
 def _inference(
-    model: Architecture, system: System, phase: str, batch: int, tokens: int, precision: str
+    model: Architecture, system: System, phase: str, batch: int, tokens: int, precision: str | None
 ) -> dict[str, Any]:
     from costsim.inference import estimate_inference
 

@@ -48,7 +48,13 @@ def command(
 
     Prices are dated list prices per accelerator, its share of the host included. The catalogue
     never reads a clock: "stale" is against its own newest price.
+
+    `costsim prices refresh` fetches today's public lists (extra `costsim[prices]`) into a folder
+    (-o FOLDER), which COSTSIM_PRICES=FOLDER lays over the catalogue, as it does any list of yours.
     """
+    if accelerator == "refresh":
+        _refresh(output, provider)
+        return
     form = choose_format(asked, output, _FORMATS)
     if show_grids:
         if accelerator or provider or region:
@@ -58,6 +64,27 @@ def command(
         write_result(_one(_identity(accelerator), provider, region, term, form), output)
     else:
         write_result(_all(provider, region, term, form), output)
+
+
+def _refresh(output: Path | None, provider: str | None) -> None:
+    """Fetch today's lists into a folder; say what was written, kept and left out."""
+    import json
+    from datetime import date
+
+    from platformdirs import user_data_path
+
+    from costsim.costs.prices import OVERLAYS
+    from costsim.costs.prices.refresh import refresh
+
+    folder = output or user_data_path("costsim") / "prices"
+    found = refresh(folder, date.today(), [provider] if provider else [])
+    for name, reason in found.kept.items():
+        note(f"{name}: kept as it was: {reason}")
+    if found.written:
+        note(f"plan with these prices by {OVERLAYS}={folder}")
+    click.echo(json.dumps(found.to_dict(), indent=2, sort_keys=True))
+    if not found.written:
+        raise click.exceptions.Exit(1)
 
 
 def _identity(name: str) -> str:

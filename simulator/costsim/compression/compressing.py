@@ -8,6 +8,7 @@ from typing import cast
 
 from costsim.architectures import Architecture, load_model
 from costsim.compression.making import Making, making_of
+from costsim.compression.published import as_published
 from costsim.compression.recipes import Given, Measured, Recipe, load_recipes
 from costsim.compression.steps import STAGES, Step, stage_of
 from costsim.errors import CostsimError, Problem, SpecError
@@ -78,7 +79,7 @@ def compress(
         SpecError: where a recipe does not go with the model, or comes too late.
         UnknownNameError: for a recipe or format that is not known.
     """
-    before = load_model(model)
+    before = as_published(load_model(model))
     listed = load_recipes(recipes)
     check_order(listed)
     applied: list[Applied] = []

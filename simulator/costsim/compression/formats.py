@@ -19,7 +19,7 @@ from costsim.errors import UnknownNameError, suggestion
 
 Scope: TypeAlias = Literal["tensor", "channel", "group", "flat", "tile"]
 """What shares a scale: the tensor; a row; `group` columns of a row, which are padded to whole
-groups; `group` elements of the flattened tensor; a `group` x `group` tile."""
+groups; `group` elements of the flattened tensor; a tile of `group` columns and `rows`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,10 @@ class Format:
         column_bits: stored for each column, such as the order in which GPTQ took them.
         tensor_bits: stored once a tensor.
         activation_bits: that activations are quantized to; None where they stay as they are.
+        rows: of a tile, where they are not `group`.
         filters: whether tensors are filters of a convolution.
+        floats: whether elements are floats.
+        published: whether a release stores it so, and no recipe.
         source: where the layout is defined.
     """
 
@@ -55,7 +58,10 @@ class Format:
     column_bits: int = 0
     tensor_bits: int = 0
     activation_bits: int | None = None
+    rows: int | None = None
     filters: bool = False
+    floats: bool = True
+    published: bool = False
     source: str = ""
 
     def matrix(self, shape: tuple[Number, ...]) -> tuple[Number, Number]:
@@ -74,7 +80,7 @@ class Format:
         if self.scope == "flat":
             return ceil_div(rows * columns, self.group)
         if self.scope == "tile":
-            return ceil_div(rows, self.group) * ceil_div(columns, self.group)
+            return ceil_div(rows, self.rows or self.group) * ceil_div(columns, self.group)
         return rows if self.scope == "channel" else 1
 
     def element_bytes(self, shape: tuple[Number, ...]) -> Number:
@@ -105,7 +111,7 @@ class Format:
         """Bits of scales and zeros for each element, as a tensor grows and nothing is padded."""
         if self.scope in ("tensor", "channel"):
             return 0.0
-        share = self.group**2 if self.scope == "tile" else self.group
+        share = self.group * (self.rows or self.group) if self.scope == "tile" else self.group
         constants = 32 / self.scales_per_constant if self.scales_per_constant else 0.0
         return (self.scale_bits + self.zero_bits + constants) / share
 

@@ -39,7 +39,7 @@ class Quantize(BlockPass):
         held, form = cast("Packing | None", operator.packing), self.form
         if is_convolution(unwrapped(operator)):
             form = replace(form, filters=True)
-        if isinstance(held, Format) and held.scale_bits:
+        if isinstance(held, Format) and held.scale_bits and not held.published:
             raise SpecError(
                 f"`{operator.name}` is quantized to {held.name} already, and would be to "
                 f"{form.name} again",

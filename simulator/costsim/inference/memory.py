@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.operators import Attention, Experts, LatentAttention, Linear
-from costsim.architectures.workload import Shard, Workload
+from costsim.architectures.operators import Experts, Linear
+from costsim.architectures.workload import Workload
 from costsim.hardware.decode import CACHE_BYTES
 from costsim.hardware.kernels import FORMATS
 from costsim.hardware.systems import System
@@ -113,8 +113,8 @@ def cache_bytes(
 ) -> Array:
     """Return bytes that a request of `tokens` positions keeps on one device of its attention rank.
 
-    Heads of keys and values divide over tp ranks as far as there are any; a latent is held by all.
-    Positions divide over cp ranks.
+    Layer by layer: heads of keys and values divide over tp ranks as far as there are any, a latent
+    is held by all, recurrent state divides over any number. Positions divide over cp ranks.
     """
     element = CACHE_BYTES[quantization.cache]
     total = np.zeros(np.broadcast_shapes(np.shape(tokens), (len(layouts),)))
@@ -122,8 +122,8 @@ def cache_bytes(
         each = 4.0 if tensor.storage == "float32" else element
         if tensor.bits is not None:
             each = tensor.bits / 8
-        total = total + count * tensor.elements * each
-    return total * held_share(model, layouts) / (layouts.pp * layouts.cp)
+        total = total + count * tensor.elements * each * tensor.share(layouts.tp)
+    return total / (layouts.pp * layouts.cp)
 
 
 def request_slots(
@@ -143,19 +143,3 @@ def request_slots(
     budget = cache_budget(system, model, layouts, quantization, engine)
     room = np.maximum(budget, 0.0) / np.maximum(each, 1.0)
     return np.minimum(room, engine.max_sequences) * layouts.attention_dp
-
-
-def held_share(model: Architecture, layouts: Layouts) -> Array:
-    """Return the share of a request's cache that one tp rank holds."""
-    whole, held = 0.0, np.zeros(len(layouts))
-    for block in model.blocks(Workload(1.0, 1.0)):
-        for op in block.operators:
-            if isinstance(op, LatentAttention):
-                width = float(op.latent_dim + op.rotary_dim) * float(block.count)
-                whole, held = whole + width, held + width
-            elif isinstance(op, Attention):
-                local = op.shard(Shard(tp=layouts.tp))
-                width = float(op.head_dim + op.value_dim) * float(block.count)
-                whole = whole + width * float(op.kv_heads)
-                held = held + width * np.asarray(local.kv_heads, dtype=np.float64)
-    return held / whole if whole else 1.0 / layouts.tp

@@ -8,8 +8,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from costsim.architectures.architecture import Architecture, forward_flops
+from costsim.architectures.architecture import (
+    DEFAULT_SEQUENCE,
+    Architecture,
+    cached_bytes,
+    forward_flops,
+)
 from costsim.architectures.block import Block
+from costsim.architectures.division import heads_of
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.operators import (
     CrossEntropy,
@@ -20,6 +26,7 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
+from costsim.compression.published import Published, as_published, format_of, published_wide
 from costsim.errors import SpecError
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.collectives import collective_time_s
@@ -28,7 +35,6 @@ from costsim.hardware.systems import System
 from costsim.hardware.timing import PARTS
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.passes import ServedModel
-from costsim.training.space import limits_of
 
 Phase: TypeAlias = Literal["forward", "prefill", "decode"]
 PHASES: tuple[Phase, ...] = ("forward", "prefill", "decode")
@@ -67,14 +73,25 @@ class InferenceEstimate:
         return {**found, "intensity_flops_per_byte": self.intensity_flops_per_byte}
 
 
+def usual_sequence(model: Architecture, phase: str) -> int:
+    """Return tokens of a sequence where none are given: 2,048, or as many as the model takes.
+
+    A decode step adds a position to those in the cache, and needs room for it.
+    """
+    limit = model.context_limit
+    if limit is None:
+        return DEFAULT_SEQUENCE
+    return max(1, min(DEFAULT_SEQUENCE, limit - (phase == "decode")))
+
+
 def estimate_inference(
     model: Architecture,
     system: System,
     *,
     phase: Phase = "forward",
     batch: int = 1,
-    sequence: int = 2048,
-    precision: str = "bf16",
+    sequence: int | None = None,
+    precision: str | None = None,
     cache_dtype: str = "bf16",
 ) -> InferenceEstimate:
     """Estimate one pass, the layers divided over all devices of `system` (tensor parallelism).
@@ -84,15 +101,22 @@ def estimate_inference(
         system: its count is the degree of tensor parallelism.
         phase: "forward", "prefill", or "decode" (`sequence` is then the length of the cache).
         batch: sequences, images or other samples.
-        sequence: tokens in each; of no effect on models of images.
-        precision: format of products and weights, such as "bf16" or "fp8".
+        sequence: tokens in each, of no effect on models of images; left out, `usual_sequence`.
+        precision: format of products and weights, such as "bf16" or "fp8"; left out, as the model
+            is published.
         cache_dtype: format of keys and values.
 
     Raises:
         SpecError: where heads do not divide over the devices, or the sequence is too long.
         UnknownNameError: where the device has no such format.
     """
+    sequence = usual_sequence(model, phase) if sequence is None else sequence
     _check(model, system, sequence + (phase == "decode"))
+    stored = as_published(model, precision)
+    peak_flops_per_s = _peak_flops_per_s(system, stored, precision)
+    if stored is not model:  # what it does not pack is as wide as what it keeps
+        model, precision = stored, published_wide(model)
+    precision = precision or "bf16"
     work = _workload(phase, batch, sequence)
     blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
     local = [block.shard(Shard(tp=system.count, etp=system.count)) for block in blocks]
@@ -124,10 +148,11 @@ def estimate_inference(
         parts["attention"] += float(found[0])
     parts["tensor_parallel"] = _exchanges_s(system, blocks, float(width))
     latency_s = sum(parts.values())
-    held = _memory(model, local, batch, sequence, precision, cache_dtype, phase, float(width))
+    held = _memory(
+        model, local, batch, sequence, precision, cache_dtype, phase, float(width), system.count
+    )
     memory = sum(held.values())
     flops = int(forward_flops(blocks, _EXECUTION))
-    peak = system.accelerator.peak_flops_per_s(precision) * system.count
     return InferenceEstimate(
         phase=phase,
         batch=batch,
@@ -136,12 +161,23 @@ def estimate_inference(
         items_per_s=_items(model, phase, batch, sequence) / latency_s,
         flops=flops,
         moved_bytes=_moved_bytes(blocks, float(width)),
-        mfu_ratio=flops / latency_s / peak,
+        mfu_ratio=flops / latency_s / (peak_flops_per_s * system.count),
         memory_bytes_per_device=memory,
         memory_by_part_bytes=held,
         time_by_part_s=parts,
         fits=memory <= system.accelerator.memory_usable_bytes,
     )
+
+
+def _peak_flops_per_s(system: System, stored: Architecture, precision: str | None) -> float:
+    """Return a device's peak in the format that most products of a pass run in."""
+    if not isinstance(stored.description, Published):
+        return system.accelerator.peak_flops_per_s(precision or "bf16")
+    kernels = load_kernel_model(system.accelerator)
+    form = format_of(stored.description.quantization)
+    run = kernels.format(kernels.runs(form.kernels if form is not None else ("bf16",)))
+    peaks = system.accelerator.peaks_flops_per_s
+    return next(peaks[name] for name in run.peaks if name in peaks)
 
 
 def _workload(phase: Phase, batch: int, sequence: int) -> Workload:
@@ -157,12 +193,10 @@ def _check(model: Architecture, system: System, positions: int) -> None:
             f"{model.name} has positions for {limit:,} tokens, not {positions:,}",
             hint=f"use a sequence of at most {limit}",
         )
-    heads = limits_of(model, positions, 1).heads
-    if heads % system.count:
-        raise SpecError(
-            f"{heads} attention heads do not divide over {system.count} devices",
-            hint="use a number of devices that divides them",
-        )
+    heads = heads_of(model)
+    refusal = heads.refusal(system.count)
+    if refusal:
+        raise SpecError(refusal, hint=heads.hint)
 
 
 def _served(block: Block, phase: Phase, batch: int) -> Block:
@@ -223,14 +257,17 @@ def _memory(
     cache_dtype: str,
     phase: Phase,
     width: float,
+    devices: int,
 ) -> dict[str, float]:
     """Bytes of one device: weights, cache, and the largest activations alive at once."""
     held = [(float(block.count), weight) for block in local for weight in block.weights()]
-    elements = sum(count * float(weight.stored_elements) for count, weight in held)
-    devices = max(1.0, model.parameters / elements) if elements else 1.0
     element_bytes = float(bytes_for(precision))
-    cached = model.cache_bytes(batch, sequence + (phase == "decode"), cache_dtype)
-    kept = cached / devices if phase != "forward" else 0.0
+    tokens = sequence + (phase == "decode")
+    kept = sum(
+        count * cached_bytes(tensor, cache_dtype) * tensor.share(devices)
+        for tensor, count in model.description.cache(batch, tokens)
+        if phase != "forward"
+    )
     alive = max(
         sum(float(a.elements) for a in _largest(block.saved(_EXECUTION))) for block in local
     )

@@ -17,7 +17,7 @@ from costsim.planning.plans import Candidate, Interval
 from costsim.planning.resolving import Resolved
 from costsim.planning.scenario import Scenario
 from costsim.training.evaluate import Evaluation
-from costsim.training.goodput import Goodput, goodput, reliability
+from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
 
@@ -30,8 +30,9 @@ class Costing:
     def __init__(self, scenario: Scenario, resolved: Resolved) -> None:
         self.scenario, self.resolved = scenario, resolved
         self.power_w = resolved.power_w
+        self._checkpoint_bytes = checkpoint_bytes(resolved.job)
         self.peak_flops_per_s = resolved.system.accelerator.peak_flops_per_s(
-            resolved.job.precision.matrix_dtype
+            resolved.job.precision.peak_dtype
         )
 
     def steps(self) -> int:
@@ -41,16 +42,14 @@ class Costing:
     def goodput(self, evaluation: Evaluation, row: int) -> Goodput:
         """Return what interruptions leave of the time of a strategy."""
         failures = self.scenario.failures
-        parts = evaluation.memory.parts
-        offloaded = evaluation.memory.host_parts["optimizer"]
-        state = parts["weights"][row].max() + (parts["optimizer"] + offloaded)[row].max()
+        devices = float(evaluation.strategies.devices[row])
         rates = reliability(
-            float(state),
+            self._checkpoint_bytes / devices,
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
         )
-        return goodput(float(evaluation.strategies.devices[row]), rates)
+        return goodput(devices, rates)
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""

@@ -148,7 +148,7 @@ def _emissions(plan: Plan) -> Explanation:
 def _utilisation(plan: Plan) -> Explanation:
     best, job = plan.best, plan.job
     flops = job.model.training_flops(1, job.sequence) * job.global_batch
-    peak = plan.system.accelerator.peak_flops_per_s(job.precision.matrix_dtype)
+    peak = plan.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
     step_s = best.value("step_time_s")
     return Explanation(
         "mfu_ratio",

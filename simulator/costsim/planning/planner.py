@@ -104,7 +104,7 @@ def _ladder(job: Job, scenario: Scenario, deadline_s: float) -> list[int]:
     Those whose peak rate cannot meet the deadline are left out.
     """
     steps = scenario.workload.steps
-    peak = job.system.accelerator.peak_flops_per_s(job.precision.matrix_dtype)
+    peak = job.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
     flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch * steps
     least = flops / peak / deadline_s
     node = job.system.devices_per_node

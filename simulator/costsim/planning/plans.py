@@ -60,6 +60,12 @@ class Candidate:
     sent_bytes: dict[str, float]
     goodput: Goodput
 
+    def __repr__(self) -> str:
+        cost, days = self.value("cost_usd"), self.value("days")
+        return (
+            f"<Candidate {self.label!r}: ${cost:,.0f}, {days:.3g} days on {self.devices:,} devices>"
+        )
+
     def value(self, quantity: str) -> float:
         """Return the central figure of a quantity of `RANGED`."""
         return self.figures[quantity].value
@@ -100,6 +106,9 @@ class Plan:
     search: Search = field(repr=False)
     notes: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.name!r}: {len(self.candidates)} candidates, best {self.best!r}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values: versioned, units in keys, equal for equal input."""

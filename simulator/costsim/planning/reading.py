@@ -128,14 +128,15 @@ class _Axis:
     what: str = ""
     devices: bool = True
     most: int | None = None
-    also: int | None = None  # it divides this too, or is a multiple of it (replicated heads)
+    also: tuple[int, ...] = ()  # it divides these too, or is a multiple of them (repeated heads)
 
     def trouble(self, value: int, counts: Sequence[int]) -> str:
         """Return what is wrong with a value; nothing where it can be legal."""
         if self.whole is not None and self.whole % value:
             return f"{self.name} = {value} does not divide {self.what}"
-        if self.also is not None and self.also % value and value % self.also:
-            return f"{self.name} = {value} does not divide the {self.also} key-value heads"
+        for also in self.also:
+            if also % value and value % also:
+                return f"{self.name} = {value} does not divide the {also} key-value heads"
         if self.most is not None and value > self.most:
             return f"{self.name} = {value} is more than {self.what}"
         if self.devices and not any(count % value == 0 for count in counts):
@@ -161,7 +162,7 @@ def check_divisions(read: Read, limits: Limits) -> None:
         layers, pieces = "a net of images, which is not cut into stages", 1
         heads = heads if limits.heads > 1 else "a net of images, whose convolutions stay whole"
     axes = (
-        _Axis("tp", limits.heads, heads, also=limits.kv_heads),
+        _Axis("tp", limits.heads, heads, also=limits.groups),
         _Axis("pp", pieces, layers, most=limits.depth),
         _Axis("vp", limits.depth, layers, devices=False),
         _Axis("dp", limits.global_batch, batch),

@@ -139,7 +139,7 @@ def resolve(read: Read) -> Resolved:
             attempt(
                 "peak",
                 ("workload", "precision"),
-                lambda: accelerator.peak_flops_per_s(found["precision"].matrix_dtype),
+                lambda: accelerator.peak_flops_per_s(found["precision"].peak_dtype),
             )
     if scenario.hardware.devices == "fewest" and scenario.limits.deadline is None:
         problems.append(

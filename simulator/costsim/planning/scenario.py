@@ -102,7 +102,7 @@ class Training(Spec):
     global_batch: PositiveInt
     """Sequences in one optimizer step."""
     precision: str = "bf16"
-    """Recipe: fp32, tf32, bf16, fp16, fp8."""
+    """Recipe: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
     optimizer: str = "adam"
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: str = "megatron-core"
@@ -169,7 +169,7 @@ class SampleTraining(Spec):
     global_batch: PositiveInt
     """Samples in one optimizer step."""
     precision: str = "bf16"
-    """Recipe: fp32, tf32, bf16, fp16, fp8."""
+    """Recipe: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
     optimizer: str = "adam"
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: str = "eager"

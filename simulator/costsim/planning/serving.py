@@ -8,6 +8,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.division import heads_of
+from costsim.compression.published import as_published
 from costsim.costs.energy import Estimate, device_power_w
 from costsim.costs.prices import PriceChoice
 from costsim.documents import Document, load_document, parse_as
@@ -16,6 +19,7 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment, simulate
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import weight_bytes
+from costsim.planning.launch import Launch, checkpoint_of, launch
 from costsim.planning.reading import with_settings
 from costsim.planning.serving_capacity import (
     Pools,
@@ -29,8 +33,8 @@ from costsim.planning.serving_mix import most_carried
 from costsim.planning.serving_mixing import best_mix, kinds_of
 from costsim.planning.serving_plan import ServingCandidate, ServingPlan
 from costsim.planning.serving_resolving import ResolvedService, resolve_service
-from costsim.planning.serving_scenario import ServingScenario
-from costsim.planning.serving_search import Replica
+from costsim.planning.serving_scenario import Serving, ServingScenario
+from costsim.planning.serving_search import Replica, layouts_of
 from costsim.planning.serving_services import Service, service_of
 from costsim.units import format_bytes, format_duration
 
@@ -88,6 +92,7 @@ def plan_serving(
     if mix is not None and enough and mix.usd_per_hour >= best.usd_per_hour * _CHEAPER:
         mix = None
     deployment, traffic = service.deployment(best.replica), resolved.traffic
+    started = _launch(scenario, resolved, best)
     return ServingPlan(
         name=scenario.name,
         scenario=scenario.model_dump(mode="json", exclude_none=True),
@@ -102,7 +107,26 @@ def plan_serving(
         generates=scenario.workload.kind == "inference",
         pools=_pools(resolved, service, best),
         mix=mix,
-        notes=_notes(scenario, resolved, best),
+        launch=started,
+        notes=(*_notes(scenario, resolved, best), *(started.remarks if started else ())),
+    )
+
+
+def _launch(
+    scenario: ServingScenario, resolved: ResolvedService, best: ServingCandidate
+) -> Launch | None:
+    """Return how a replica is started, where an engine does it."""
+    workload, traffic = scenario.workload, resolved.traffic
+    if not isinstance(workload, Serving):
+        return None
+    drafts = workload.speculation
+    return launch(
+        resolved.engine,
+        best.replica.layout,
+        best.replica.quantization,
+        checkpoint_of(resolved.model, scenario.model),
+        float((traffic.input_tokens + traffic.output_tokens).max()),
+        (None, None) if drafts is None else (drafts.method, drafts.model),
     )
 
 
@@ -196,12 +220,21 @@ def _costed(
 def _fits_nowhere(
     scenario: ServingScenario, resolved: ResolvedService, document: Document
 ) -> InfeasiblePlanError:
-    whole = Layouts.of([Layout()])
-    names = scenario.hardware.precision
-    least, name = min(
-        (float(weight_bytes(resolved.model, whole, Quantization(name, name))[0]), name)
-        for name in names
+    heads, hardware = heads_of(resolved.model), scenario.hardware
+    refused = [heads.refusal(size) for size in hardware.replica_devices or ()]
+    divided = (
+        layouts_of(resolved.model, system, hardware.replica_devices, hardware.cp)
+        for system in resolved.systems
     )
+    if refused and all(refused) and not any(divided):
+        return InfeasiblePlanError(
+            f"{resolved.model.name}: {refused[0]}",
+            location=document.locate(("hardware", "replica_devices")),
+            hint=heads.hint,
+        )
+    whole = Layouts.of([Layout()])
+    names = resolved.precisions
+    least, name = min((_weights(resolved.model, whole, name), name) for name in names)
     passes = scenario.workload.kind == "forward"  # of a model on each device
     rooms = ", ".join(
         f"{1 if passes else system.devices_per_node} x "
@@ -215,6 +248,12 @@ def _fits_nowhere(
         hint="allow a narrower `precision` or another `system`"
         + ("" if passes else ", or larger `replica_devices`"),
     )
+
+
+def _weights(model: Architecture, whole: Layouts, precision: str) -> float:
+    """Return bytes of weights that are held in `precision`."""
+    held = Quantization(precision, precision)
+    return float(weight_bytes(as_published(model, precision), whole, held)[0])
 
 
 def _too_few(

@@ -12,8 +12,8 @@ from costsim.costs.prices import PriceChoice
 from costsim.inference.engines import Engine
 from costsim.inference.intervals import serving_interval
 from costsim.inference.metrics import Measured, Objective
+from costsim.planning.launch import Launch
 from costsim.planning.serving_capacity import Day, Pools
-from costsim.planning.serving_flags import deploy_command
 from costsim.planning.serving_mix import Mix
 from costsim.planning.serving_search import Replica
 
@@ -164,6 +164,7 @@ class ServingPlan:
     generates: bool
     pools: Pools | None
     mix: Mix | None = None
+    launch: Launch | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -175,7 +176,7 @@ class ServingPlan:
     @property
     def deploy(self) -> str | None:
         """The command that starts a replica; None where no engine is named."""
-        return deploy_command(self.best.replica, self.engine) if self.generates else None
+        return None if self.launch is None else self.launch.command
 
     @property
     def kg_co2e_per_hour(self) -> float:

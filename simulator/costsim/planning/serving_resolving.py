@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from costsim.architectures.architecture import Architecture
+from costsim.compression.published import published_precision
 from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import PriceChoice, price_for
 from costsim.documents import Document
@@ -34,6 +35,7 @@ class ResolvedService:
     traffic: Traffic
     grid: Grid
     pue: Pue
+    precisions: tuple[str, ...] = ("bf16",)
 
 
 def resolve_service(scenario: ServingScenario, document: Document, folder: Path) -> ResolvedService:
@@ -64,7 +66,7 @@ def resolve_service(scenario: ServingScenario, document: Document, folder: Path)
             place,
             lambda: Speculation(stated.tokens, stated.accepted, stated.draft),
         )
-    for index, name in enumerate(hardware.precision):
+    for index, name in enumerate(hardware.precision or ()):
         place = ("hardware", "precision", index)
         attempt(f"precision {index}", place, partial(format_named, name))
     for index, name in enumerate(hardware.system):
@@ -96,6 +98,7 @@ def resolve_service(scenario: ServingScenario, document: Document, folder: Path)
         found["traffic"],
         found["grid"],
         pue,
+        hardware.precision or (published_precision(found["model"]),),
     )
 
 

@@ -44,6 +44,10 @@ class Drafts(Spec):
     """Mean tokens that a step yields, its own included (the acceptance length)."""
     draft: Ratio = 0.05
     """Time of drafting one token over that of a step of the model, such as `5 %`."""
+    method: Literal["draft_model", "eagle", "eagle3", "medusa", "mtp", "ngram"] | None = None
+    """How tokens are drafted, for the command that starts a replica; left out, it has no drafts."""
+    model: str | None = None
+    """Checkpoint that drafts, for the same command."""
 
 
 class Serving(Spec):
@@ -114,8 +118,9 @@ class ServedOn(Spec):
     """Ids of systems or accelerators to compare."""
     available: dict[str, PositiveInt] | None = None
     """Devices of a `system` that there are at most, by its id; one left out has no limit."""
-    precision: Names = ("bf16",)
-    """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …"""
+    precision: Names | None = None
+    """Formats of weights to compare: bf16, fp8, nvfp4, w8a16, w4a16, …; left out, as the model is
+    published."""
     cache: Literal["bf16", "fp8"] | None = None
     """Format of keys and values; left out, as the engine has it beside such weights."""
     replica_devices: Axis | None = None

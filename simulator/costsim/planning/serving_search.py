@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
+from costsim.architectures.division import heads_of
 from costsim.architectures.operators import Experts
 from costsim.hardware.systems import System
 from costsim.inference.engines import Engine
@@ -19,7 +20,6 @@ from costsim.inference.metrics import Objective
 from costsim.inference.passes import ServedModel
 from costsim.inference.steady import Requests, closed_loop, open_loop
 from costsim.inference.tables import Tables
-from costsim.training.space import limits_of
 
 USERS = np.unique(np.round(2.0 ** np.arange(0, 11.1, 0.5)))
 _STAGES = (2, 4)
@@ -86,7 +86,7 @@ def layouts_of(
         counts: devices of a replica; None = powers of two up to a node, and several nodes.
         divisions: degrees of context parallelism; None = 1.
     """
-    heads = limits_of(model, 1, 1).heads
+    heads = heads_of(model)
     experts = _experts(model)
     node = system.devices_per_node
     tried = counts or [2**k for k in range(node.bit_length()) if 2**k <= node]
@@ -99,14 +99,14 @@ def layouts_of(
             if count % cp:
                 continue
             ranks = count // cp
-            if heads % ranks == 0:
+            if heads.divide(ranks):
                 found.append(Layout(tp=ranks, moe_tp=ranks, cp=cp))
             if experts and ranks > 1 and experts % ranks == 0:
-                if heads % ranks == 0:
+                if heads.divide(ranks):
                     found.append(Layout(tp=ranks, ep=ranks, cp=cp))
                 if cp == 1:
                     found.append(Layout(attention_dp=ranks, ep=ranks))
-    if not counts and heads % node == 0 and 1 in (divisions or (1,)):
+    if not counts and heads.divide(node) and 1 in (divisions or (1,)):
         # Models too large for a node have stages in several.
         for stages in _STAGES:
             if stages <= model.depth and (most is None or node * stages <= most):

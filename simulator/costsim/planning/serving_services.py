@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from costsim.compression.published import as_published
 from costsim.hardware import System
 from costsim.inference.deployment import Deployed, Deployment
 from costsim.inference.layout import Layout, Quantization
@@ -71,9 +72,9 @@ class TokenService:
         resolved, hardware = self.resolved, self.scenario.hardware
         layouts = layouts_of(resolved.model, system, hardware.replica_devices, hardware.cp)
         found: list[Replica] = []
-        for name in hardware.precision if layouts else ():
+        for name in resolved.precisions if layouts else ():
             found += search_replicas(
-                resolved.model,
+                as_published(resolved.model, name),
                 system,
                 layouts,
                 self._quantization(name),
@@ -87,7 +88,11 @@ class TokenService:
         """Return what a simulation runs."""
         resolved = self.resolved
         return Deployment(
-            resolved.model, kind.system, kind.layout, kind.quantization, resolved.engine
+            as_published(resolved.model, kind.quantization.dense),
+            kind.system,
+            kind.layout,
+            kind.quantization,
+            resolved.engine,
         )
 
     def prompt_share(self, kind: Replica, replicas: int) -> float:
@@ -134,7 +139,7 @@ class PassService:
     def replicas(self, system: System) -> Sequence[Replica]:
         """Return one device in each format that the model fits on."""
         found: list[Replica] = []
-        for name in self.scenario.hardware.precision:
+        for name in self.resolved.precisions:
             batches, seconds = self._passes(system, name)
             if not batches:
                 continue

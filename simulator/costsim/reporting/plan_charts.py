@@ -80,7 +80,10 @@ def roofline(plan: Plan) -> Roofline:
     job, strategy = plan.job, plan.best.strategy
     accelerator = plan.system.accelerator
     workload = Workload(strategy.micro_batch, job.sequence // strategy.cp, job.sequence)
-    layers = [block for block in job.model.blocks(workload) if block.part == "layer"]
+    # Towers that texts pass by have layers too, of no work.
+    layers = [
+        block for block in job.model.blocks(workload) if block.part == "layer" and block.flops()
+    ]
     layer, kind = layers[0], "one layer"
     if job.counts == "samples" and len(layers) > 1:
         # Stages of a net differ: the one with most work.
@@ -100,7 +103,7 @@ def roofline(plan: Plan) -> Roofline:
     return Roofline(
         f"Operators of {kind} under the device's roof, forward",
         accelerator.name,
-        accelerator.peak_flops_per_s(recipe.matrix_dtype),
+        accelerator.peak_flops_per_s(recipe.peak_dtype),
         accelerator.memory_bandwidth_bytes_per_s,
         tuple(
             RooflinePoint(

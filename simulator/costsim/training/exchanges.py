@@ -216,8 +216,14 @@ def _there_and_back_s(
     if dispatcher == "all_to_all":  # every choice of a token is a copy of its own
         once = collective_time_s(job.system, "all_to_all", elements * width, ep, etp)
         return len(PHASES) * once
+    if dispatcher == "all_gather":  # all ranks get all tokens; their outputs are added up
+        gathered = elements / operator.top_k * width * ep
+        return sum(
+            collective_time_s(job.system, operation, gathered, ep, etp)
+            for operation in ("all_gather", "reduce_scatter")
+        )
     tokens = elements / (operator.hidden * operator.top_k)
-    units = UNITS if dispatcher == "deepep" else np.inf
+    units = UNITS if dispatcher == "deep_ep" else np.inf
     return np.sum(
         [
             expert_exchange_time_s(

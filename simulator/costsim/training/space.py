@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.operators import Attention, Experts
+from costsim.architectures.division import Heads, divisors, heads_of
+from costsim.architectures.operators import Experts
 from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.pictures import divides, native_image
 from costsim.training.cp_exchange import ALL_TO_ALL, CP_EXCHANGES, CpExchange
@@ -35,7 +36,7 @@ class Limits:
     """What divides: facts of the model that bound the degrees of parallelism."""
 
     heads: int  # tp divides the query heads
-    kv_heads: int  # tp divides them, or is a multiple (then heads are replicated)
+    groups: tuple[int, ...]  # heads of keys and values: tp divides them, or is a multiple of them
     depth: int  # pp·vp divides the layers
     sequence: int
     global_batch: int
@@ -66,23 +67,19 @@ class Choices:
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
     """Return what bounds parallelism for `model`: facts of its attention and its depth."""
-    heads, kv_heads, experts = 0, 0, 0
+    heads, experts = heads_of(model), 0
     for block in model.blocks():
         for operator in block.operators:
-            match unwrapped(operator):
-                case Attention() as attention:
-                    heads = math.gcd(heads, int(attention.query_heads))
-                    kv_heads = math.gcd(kv_heads, int(attention.kv_heads))
-                case Experts() as mixture:
-                    experts = math.gcd(experts, int(mixture.experts))
-                case _:
-                    pass
-    heads, kv_heads, experts = max(heads, 1), max(kv_heads, 1), max(experts, 1)
+            bare = unwrapped(operator)
+            if isinstance(bare, Experts):
+                experts = math.gcd(experts, int(bare.experts))
+    experts = max(experts, 1)
     if native_image(model) is None:
-        return Limits(heads, kv_heads, model.depth, sequence, global_batch, experts)
-    if not divides(model, heads):
-        heads = kv_heads = 1
-    return Limits(heads, kv_heads, 1, 1, global_batch, experts, images=True)
+        depth = model.depth
+        return Limits(heads.queries, heads.groups, depth, sequence, global_batch, experts)
+    if not divides(model, heads.queries):
+        heads = Heads()
+    return Limits(heads.queries, heads.groups, 1, 1, global_batch, experts, images=True)
 
 
 def limits_of_job(job: Job) -> Limits:
@@ -91,12 +88,6 @@ def limits_of_job(job: Job) -> Limits:
     if job.counts == "samples":
         return replace(limits, largest_micro_batch=job.global_batch)
     return limits
-
-
-def divisors(number: int) -> list[int]:
-    """Return the divisors of a positive integer, ascending."""
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return sorted({*small, *(number // d for d in small)})
 
 
 def _chosen(values: Sequence[int], wanted: Sequence[int] | None) -> list[int]:
@@ -129,11 +120,7 @@ def legal_strategies(
 
 
 def _tensor_degrees(limits: Limits, devices: int) -> list[int]:
-    return [
-        tp
-        for tp in divisors(limits.heads)
-        if devices % tp == 0 and (limits.kv_heads % tp == 0 or tp % limits.kv_heads == 0)
-    ]
+    return [tp for tp in Heads(limits.heads, limits.groups).degrees if devices % tp == 0]
 
 
 def _context_degrees(limits: Limits, devices: int) -> list[int]:
@@ -164,8 +151,8 @@ def _exchanges(limits: Limits, choices: Choices, tp: int, cp: int) -> list[int]:
     """
     if cp == 1:
         return [CP_EXCHANGES.index("ring")]
-    heads, kv_heads = limits.heads // tp, max(limits.kv_heads // tp, 1)
-    divides = heads % cp == 0 and (kv_heads % cp == 0 or cp % kv_heads == 0)
+    held = tuple(max(group // tp, 1) for group in limits.groups)
+    divides = Heads(limits.heads // tp, held).divide(cp)
     found = [CP_EXCHANGES.index(name) for name in choices.cp_exchange]
     return [exchange for exchange in found if divides or exchange != ALL_TO_ALL]
 

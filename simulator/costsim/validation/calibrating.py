@@ -27,8 +27,7 @@ from costsim.training.stages import stages
 from costsim.training.strategy import Strategies, Strategy
 from costsim.training.timing import step_times
 from costsim.training.traffic import data_parallel, pipeline_transfer
-from costsim.validation.predict import predict
-from costsim.validation.quantities import measured_step_time_s
+from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.runs import read_runs
 
 ROW_SPREAD = 0.05

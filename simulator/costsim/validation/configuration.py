@@ -6,68 +6,34 @@ fill with what would be chosen.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from math import gcd
-
-import numpy as np
+from math import gcd, inf
+from pathlib import Path
 
 from costsim.architectures.architecture import Architecture
-from costsim.errors import CostsimError
+from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.kernels import FORMATS
-from costsim.hardware.systems import System
 from costsim.training.job import Job
-from costsim.training.precision import precision
+from costsim.training.precision import PRECISIONS, precision
 from costsim.training.recompute import Recompute
 from costsim.training.samples import profiles
 from costsim.training.software import Software, software
-from costsim.validation.frameworks import (
-    is_plain,
-    lacks_fused_attention,
-    profile_of,
-    usual_recompute,
-)
+from costsim.validation.devices import device_of
+from costsim.validation.frameworks import Framework, framework_of
 from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 from costsim.validation.stack_facts import stated_software
+from costsim.validation.stated import (
+    accumulates_as_stated,
+    nodes_as_stated,
+    optimizer_of,
+    parameters_differ,
+    recompute_of,
+    sharding_of,
+)
+from costsim.validation.words import meaning
 
-# Precision as runs files write it -> a recipe; the first match counts.
-_RECIPES = (
-    ("nvfp4", "nvfp4"),
-    ("mxfp8", "mxfp8"),
-    ("fp8-block", "fp8_block"),
-    ("fp8_block", "fp8_block"),
-    ("nf4", "bf16"),
-    ("gptq 4-bit base + fp16", "fp16"),
-    ("fp8", "fp8"),
-    ("int8", "int8"),
-    ("bf16", "bf16"),
-    ("tf32", "tf32"),
-    ("fp16", "fp16"),
-    ("fp32", "fp32"),
-)
-# Recomputation as runs files write it -> a mode; the first match counts. Policies of MaxText are
-# read by what they save (`get_remat_policy`), modules of Megatron-Core by what is made again.
-_RECOMPUTE: tuple[tuple[str, Recompute], ...] = (
-    ("save_products", "save_products"),
-    ("save_weight_products", "save_weight_products"),
-    ("save_qkv", "save_qkv"),
-    ("elementwise", "elementwise"),
-    ("feed_forward", "feed_forward"),
-    ("minimal_flash", "save_products"),
-    ("minimal_with_context", "save_products"),
-    ("minimal", "save_weight_products"),
-    ("dots_with_no_batch_dims", "save_weight_products"),
-    ("save_dot_with_context_except_mlp", "feed_forward"),
-    ("save_dot_except_mlp", "save_qkv"),
-    ("mlp", "feed_forward"),
-    ("moe_act", "elementwise"),
-    ("moe", "feed_forward"),
-    ("layernorm", "elementwise"),
-    ("core_attn", "selective"),
-    ("selective", "selective"),
-)
 TYPICAL_BATCH_TOKENS = 4 * 2**20
 """Tokens of a step where a row of a whole project states no batch: Llama 2's and 3's."""
 TYPICAL_DEVICES = 1024
@@ -132,49 +98,49 @@ class Configuration:
         return self.own_step and not self.guessed
 
 
-def configuration_of(run: Run) -> Configuration | str:
-    """Return the configuration of a row, or why it cannot be predicted."""
+def configuration_of(run: Run, folder: Path | None = None) -> Configuration | str:
+    """Return the configuration of a row, or why it cannot be predicted.
+
+    Args:
+        run: the row.
+        folder: where a path in its column `config` starts.
+
+    Raises:
+        CostsimError: if its model or device is not known, or its links join fewer devices.
+    """
     number, text = run.number, run.text
-    shaped = architecture_of(run)
+    shaped = architecture_of(run, folder)
     if isinstance(shaped, str):
         return shaped
     model = shaped.model
-    if "accelerator_id" not in text:
-        return "`accelerator_id` is empty"
+    if different := parameters_differ(run, model):
+        return different
+    device = device_of(run)
+    if isinstance(device, str):
+        return device
     assumed = [shaped.assumed] if shaped.assumed else []
     if "n_devices" not in number and "total_tokens" not in number:
         return "`n_devices` is empty"
     devices = int(number.get("n_devices", TYPICAL_DEVICES))
     sequence = int(number.get("seq_len", _sequence(model)))
-    framework = text.get("framework", "")
-    plain = is_plain(framework)
-    kind = profiles()["eager"] if plain else software(profile_of(framework))
+    framework = framework_of(run, "language")
+    kind = profiles()["eager"] if framework.plain else software(framework.profile)
     batch = int(number.get("global_batch", _batch(run, sequence, devices, kind)))
     for column, value in zip(_EXTENT, (sequence, batch, devices), strict=True):
         if column not in number:
             assumed.append(f"{column} {value:,}")
-    try:
-        held = node_of(text["accelerator_id"], devices / number.get("nodes", np.inf))
-        system, network = joined(held, devices)
-        system = laid_over(system, text.get("interconnect", ""))
-    except CostsimError as error:
-        return error.problems[0].message
+    held = node_of(text.get("accelerator_id") or device.id, devices / number.get("nodes", inf))
+    system, network = joined(held, devices)
+    system = laid_over(system, text.get("interconnect", ""))
     if network:
         assumed.append(network)
-    recipe = _recipe(text.get("precision", ""))
+    nodes_as_stated(run, system)
+    recipe = _recipe(run, system.accelerator)
     if recipe is None:
-        return f"precision `{text.get('precision', '')}` is not known"
-    if not recipe:
-        # Who states none trains in the fewest bits that the device multiplies in floating point.
-        recipe = "fp8" if "fp8" in system.accelerator.peaks_flops_per_s else "bf16"
-    if not recipe_runs(recipe, system):
-        recipe = "bf16"
-    if recipe == "bf16" and "bf16" not in system.accelerator.peaks_flops_per_s:
-        recipe = "fp16" if "fp16" in system.accelerator.peaks_flops_per_s else "fp32"
+        return f"precision `{text.get('precision', '')[:60]}` is not known"
     if "precision" not in text:
         assumed.append(f"precision {recipe}")
-    words = run.text.get("precision", "").lower()
-    if lacks_fused_attention(framework, words, system.accelerator.vendor):
+    if framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor):
         kind = replace(kind, attention="unfused")
     kind = stated_software(run, kind, system)
     job = Job(
@@ -183,11 +149,11 @@ def configuration_of(run: Run) -> Configuration | str:
         global_batch=batch,
         sequence=sequence,
         precision=precision(recipe),
-        optimizer="adam",
+        optimizer=optimizer_of(run) or "adam",
         software=kind,
         frozen="lora" in text.get("task", "").lower(),
     )
-    axes = _axes(run, devices, system.devices_per_node, batch, kind)
+    axes = _axes(run, devices, system.devices_per_node, batch, kind, _usual(run, framework, recipe))
     if isinstance(axes, str):
         return axes
     given = {column for column in _EXTENT if column in number}
@@ -197,21 +163,15 @@ def configuration_of(run: Run) -> Configuration | str:
         job = replace(job, global_batch=shared)
         assumed.append(f"of {batch:,} sequences {shared:,}, which {axes.dp:,} ranks share evenly")
         given.discard("global_batch")
+    if axes.dp is not None and axes.micro_batch is not None:
+        accumulates_as_stated(run, axes.dp, axes.micro_batch, job.global_batch)
     return Configuration(
         job,
         axes,
         tuple(assumed),
         frozenset(given),
         guessed=bool(shaped.assumed or network or "seq_len" not in number),
-        plain=plain,
-    )
-
-
-def recipe_runs(name: str, system: System) -> bool:
-    """Return whether a recipe's products run on the device, 16-bit ones always."""
-    narrow = FORMATS[precision(name).matrix_dtype]
-    return narrow.weight_bytes >= 2 or any(
-        peak in system.accelerator.peaks_flops_per_s for peak in narrow.peaks
+        plain=framework.plain,
     )
 
 
@@ -233,13 +193,34 @@ def _batch(run: Run, sequence: int, devices: int, kind: Software) -> int:
     return max(1, round(usual / copies)) * copies
 
 
-def _recipe(words: str) -> str | None:
-    if not words:
-        return ""
-    return next((name for part, name in _RECIPES if part in words.lower()), None)
+def _recipe(run: Run, accelerator: Accelerator) -> str | None:
+    """Return the precision recipe of a row that its device runs; None where it is not known."""
+    known, words = accelerator.peaks_flops_per_s, run.text.get("precision", "")
+    recipe = meaning(run, "precision", PRECISIONS) if words else None
+    if words and recipe is None:
+        return None
+    if recipe is None:
+        # Who states none trains in the fewest bits that the device multiplies in floating point.
+        recipe = "fp8" if "fp8" in known else "bf16"
+    narrow = FORMATS[precision(recipe).matrix_dtype].weight_bytes < 2
+    wanted = ("bf16", "fp16") if narrow else {"bf16": ("fp16",)}.get(recipe, ())
+    last = "fp32" if wanted else recipe
+    found = next((name for name in (recipe, *wanted) if precision(name).peak_dtype in known), last)
+    if words and found != recipe:
+        run.account.note(
+            "unused", f"precision `{recipe}`, taken as {found} on this device", column="precision"
+        )
+    return found
 
 
-def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> Axes | str:
+def _axes(
+    run: Run,
+    devices: int,
+    per_node: int,
+    batch: int,
+    kind: Software,
+    usual: tuple[Recompute, ...],
+) -> Axes | str:
     """Return the stated axes; what follows from them and the number of devices is filled in."""
 
     def stated(column: str) -> int | None:
@@ -256,7 +237,11 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
     if tp is not None and pp is not None and cp is not None:
         if devices % (tp * pp * cp):
             return f"{devices} devices do not divide into TP {tp} x PP {pp} x CP {cp}"
-        dp = devices // (tp * pp * cp)
+        follows = devices // (tp * pp * cp)
+        if dp is not None and dp != follows:
+            text = f"dp {dp}, where {devices} devices leave {follows}"
+            run.account.note("contradiction", text, column="dp")
+        dp = follows
         if batch < dp and dp % batch == 0:
             # Each sequence must then be divided: context parallelism that the row leaves out.
             cp, dp = cp * dp // batch, batch
@@ -266,8 +251,15 @@ def _axes(run: Run, devices: int, per_node: int, batch: int, kind: Software) -> 
     if vp is None and (pp == 1 or not kind.interleaves):
         vp = 1
     micro_batch = stated("micro_batch")
-    ep = stated("ep") if "experts" in run.number else 1
-    recompute, usual = _recompute(run), _usual(run)
+    ep = stated("ep")
+    if "experts" not in run.number:
+        if ep is not None and ep > 1:
+            run.account.note("contradiction", f"ep {ep} without `experts`", column="ep")
+        ep = 1
+    if micro_batch is None and dp is not None and "grad_accum" in run.number:
+        follows = batch / (dp * run.number["grad_accum"])
+        micro_batch = int(follows) if follows >= 1 and follows == int(follows) else None
+    recompute = recompute_of(run)
     if recompute is None and len(usual) == 1:
         (recompute,) = usual
     # Megatron-Core divides an expert as the rest of a layer where nothing is said; recipes of many
@@ -280,42 +272,15 @@ def _sharding(
     run: Run, devices: int, devices_per_node: int, kind: Software
 ) -> tuple[int | None, int]:
     """Return the ZeRO stage and over how many replicas it is repeated (HSDP)."""
-    words = run.text.get("zero_or_fsdp", "").lower()
-    number = slices(run.text.get("interconnect", ""))
-    if not words:
-        return kind.zero, number if kind.zero == 3 else 1
-    if found := re.search(r"zero[- ]?(\d)", words):
-        return min(int(found[1]), 3), 1
-    if "grad_op" in words:
-        return 2, 1
-    if "within slice" in words:
-        return 3, number
-    if "hybrid" in words or "hsdp" in words:
-        return 3, max(1, devices // devices_per_node)
-    if found := re.search(r"fsdp-(\d+)", words):
-        return 3, max(1, devices // int(found[1]))
-    if "fsdp" in words or "full_shard" in words:
-        return 3, 1
-    if "distributed" in words:
-        return 1, 1
-    return 0, 1
+    zero, copies = sharding_of(run, devices, devices_per_node)
+    if zero is None:
+        zero = kind.zero
+        copies = slices(run.text.get("interconnect", "")) if zero == 3 else 1
+    return zero, copies
 
 
-def _usual(run: Run) -> tuple[Recompute, ...]:
+def _usual(run: Run, framework: Framework, recipe: str) -> tuple[Recompute, ...]:
     """Return what its software recomputes by itself; entries of a competition are tuned."""
     if run.text.get("task") in _COMPETITIONS:
         return ()
-    return usual_recompute(run.text.get("framework", ""), run.text.get("precision", "").lower())
-
-
-def _recompute(run: Run) -> Recompute | None:
-    words = run.text.get("recompute", "").lower()
-    if not words:
-        return None
-    if "none" in words:
-        return "none"
-    # Policies that move some activations to the host compute the rest again: whole layers.
-    for part, mode in _RECOMPUTE:
-        if part in words:
-            return mode
-    return "full"
+    return framework.usual_recompute(recipe)

@@ -22,9 +22,13 @@ def device_of(run: Run) -> Accelerator | str:
     name, words = run.text.get("accelerator_id", ""), run.text.get("hardware", "")
     if name:
         try:
-            return load_accelerator(name)
+            device = load_accelerator(name)
         except CostsimError as error:
             return error.problems[0].message
+        if words and (other := _named(words)) is not None and other.id != device.id:
+            text = f"hardware `{words[:60]}`, taken as {device.id}"
+            run.account.note("unused", text, column="hardware")
+        return device
     if not words:
         return "`accelerator_id` and `hardware` are both empty"
     found = _named(words)
@@ -33,6 +37,10 @@ def device_of(run: Run) -> Accelerator | str:
 
 @lru_cache(maxsize=256)
 def _named(words: str) -> Accelerator | None:
+    try:
+        return load_accelerator(words)
+    except CostsimError:
+        pass
     bare = _squeezed(words)
     short = _squeezed(_CAPACITY.sub("", words.lower()))
     ids = accelerator_ids()

@@ -1,59 +1,92 @@
-"""Which software profile a framework's name means; names are matched in order, first hit wins."""
+"""What a framework's name means, from `hardware_specs/runs/frameworks.yaml`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
 
+from costsim.resources import packaged_yaml
 from costsim.training.recompute import Recompute
+from costsim.validation.runs import Run
+from costsim.validation.words import whole_words
 
-# A framework as a runs file writes it, case aside -> a profile of calibration/software.yaml.
-_PATTERNS: tuple[tuple[str, str], ...] = (
-    # Before FlashAttention was common: scores in memory. Megatron-DeepSpeed of 2022, GPT-NeoX
-    # and metaseq are forks of that Megatron-LM.
-    (r"deepspeed.*megatron|megatron-deepspeed|gpt-?neox", "megatron-deepspeed"),
-    (r"megatron-lm (20(19|2[0-2])|as published|\(as published)|metaseq|v1|v2", "megatron-2022"),
-    (r"deepspeed|zero", "deepspeed"),
-    (r"(maxtext|pax|jax|t5x|xla).*\b(2[0-3]\.\d\d|20(19|2[0-3]))\b", "xla-2023"),
-    (r"maxtext|\bpax|paxml|jax|t5x|pathways|flax|levanter|easylm|xla|tpu", "xla"),
-    (r"nemo|megatron-bridge|megascale|nvidia|ngc", "nemo"),
-    (r"megatron|transformer ?engine", "megatron-core"),
-    (r"fsdp|llm-foundry|composer|torchtitan|nanotron|lit-?gpt|axolotl|trl\b", "fsdp"),
-    (r"torch\.compile", "compiled"),
-    (r"hugging ?face|transformers\b|accelerate\b|unsloth|nanogpt|lightning|torchtune", "fsdp"),
-)
-_EXAMPLES = re.compile(r"deeplearningexamples|pytorch (ddp|examples?)\b", re.I)
-_FULL = re.compile(r"maxtext|levanter", re.I)
-_PAX = re.compile(r"\bpax", re.I)
 DEFAULT = "megatron-core"
-"""What is taken where a file names no framework, or one that is not known."""
+"""The profile where a file names no framework, or one that is not known, which is said."""
 
 
-def profile_of(framework: str) -> str:
-    """Return the name of the profile of `framework`."""
-    lowered = framework.lower()
-    return next((name for pattern, name in _PATTERNS if re.search(pattern, lowered)), DEFAULT)
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A line of the table: what a framework does where its user asks for nothing else.
 
-
-def usual_recompute(framework: str, precision: str) -> tuple[Recompute, ...]:
-    """Return what `framework` recomputes where its user asks for nothing else: modes to choose of.
-
-    None, if it leaves that to its user. MaxText's base.yml has `remat_policy: full`, Levanter's
-    models `gradient_checkpointing: true`; PAX's decoders for GPUs have SAVE_DOT_WITH_NO_BATCH_DIM,
-    and SAVE_NOTHING in fp8 or where memory asks for it.
+    Attributes:
+        profile: of `calibration/software.yaml`, or "eager": plain PyTorch of examples.
+        known: whether the name is.
+        recompute: modes that it chooses of by itself, by precision recipe or for "all" others.
+        attention: "unfused" where scores pass through memory, on devices of `vendors`.
+        unless: words of the precision that say otherwise.
     """
-    if _FULL.search(framework):
-        return ("full",)
-    if _PAX.search(framework):
-        return ("save_weight_products", "full")
-    return ()
+
+    profile: str = DEFAULT
+    known: bool = False
+    recompute: Mapping[str, tuple[Recompute, ...]] = field(default_factory=dict[str, Any])
+    attention: str = ""
+    vendors: tuple[str, ...] = ()
+    unless: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is plain PyTorch with a copy on every device, as in examples."""
+        return self.profile == "eager"
+
+    def usual_recompute(self, recipe: str) -> tuple[Recompute, ...]:
+        """Return the modes that it chooses of by itself; none, if it leaves that to its user."""
+        return self.recompute.get(recipe, self.recompute.get("all", ()))
+
+    def lacks_fused_attention(self, precision_words: str, vendor: str) -> bool:
+        """Return whether scores pass through memory."""
+        if self.attention != "unfused" or vendor not in self.vendors:
+            return False
+        return whole_words(self.unless).search(precision_words) is None
 
 
-def lacks_fused_attention(framework: str, precision: str, vendor: str) -> bool:
-    """Return whether scores pass through memory: PAX on GPUs without Transformer Engine."""
-    fused = re.search(r"\bte\b", precision) is not None
-    return bool(_PAX.search(framework)) and not fused and vendor == "NVIDIA"
+def framework_of(run: Run, table: Literal["language", "samples"]) -> Framework:
+    """Return what the framework of a row does; a name that is not known is noted.
+
+    Args:
+        run: the row.
+        table: that of software that trains language models, or on samples.
+    """
+    name = run.text.get("framework", "")
+    found = framework_named(name, table)
+    if name and not found.known:
+        run.account.note("unknown", f"framework `{name[:60]}`", column="framework")
+    return found
 
 
-def is_plain(framework: str) -> bool:
-    """Return whether `framework` is plain PyTorch with a copy on every device, as in examples."""
-    return _EXAMPLES.search(framework) is not None and "compile" not in framework.lower()
+@cache
+def framework_named(name: str, table: Literal["language", "samples"] = "language") -> Framework:
+    """Return what `name` means; the default where it is not known."""
+    default = Framework(DEFAULT if table == "language" else "eager")
+    return next((found for pattern, found in _table(table) if pattern.search(name)), default)
+
+
+@cache
+def _table(name: str) -> tuple[tuple[re.Pattern[str], Framework], ...]:
+    tables = packaged_yaml("hardware_specs", "runs/frameworks.yaml")
+    lines: list[dict[str, Any]] = tables[name]
+    return tuple((whole_words(line["match"]), _framework(line)) for line in lines)
+
+
+def _framework(line: Mapping[str, Any]) -> Framework:
+    modes: dict[str, list[Recompute]] = line.get("recompute", {})
+    return Framework(
+        profile=line["profile"],
+        known=True,
+        recompute={recipe: tuple(names) for recipe, names in modes.items()},
+        attention=line.get("attention", ""),
+        vendors=tuple(line.get("vendors", ())),
+        unless=line.get("unless", ""),
+    )

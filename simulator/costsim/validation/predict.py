@@ -1,4 +1,4 @@
-"""Predictions: rows of one job are evaluated together, what they leave open is searched."""
+"""Step times: rows of one job are evaluated together, what they leave open is searched."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from itertools import product
 
 import numpy as np
 
+from costsim.architectures.division import divisors
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
-from costsim.training.overlay import Overlay
 from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
-from costsim.training.space import Choices, divisors, legal_strategies, limits_of
+from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
-from costsim.validation.configuration import Axes, Configuration, configuration_of
-from costsim.validation.runs import Run
+from costsim.validation.configuration import Axes, Configuration
 
 _SEARCHED_MICRO_BATCH = 16  # sequences; larger ones are used only where a row states them
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is predicted for one row: seconds a step and bytes a device, of which strategy.
+    """What is predicted of a configuration: seconds a step, bytes a device, of which strategy.
 
     `filled` lists the axes of the strategy that the row left to the search; `share` is of layers
     that are recomputed as the strategy says, where the search found fewer than all enough;
     `host_ratio` the share of a step that waits for the host.
     """
 
-    run: Run
     configuration: Configuration
     strategy: Strategy
     step_time_s: float
@@ -56,21 +54,12 @@ class _Found:
     share: float = 1.0
 
 
-def predict(runs: Sequence[Run], overlay: Overlay | None = None) -> list[Prediction | str]:
-    """Return for every row its prediction, or why there is none.
-
-    An `overlay` replaces constants by those of a calibration.
-    """
-    results: list[Prediction | str] = [""] * len(runs)
+def predictions(configurations: Sequence[Configuration]) -> list[Prediction | str]:
+    """Return for every configuration its prediction, or why there is none."""
+    results: list[Prediction | str] = [""] * len(configurations)
     groups: dict[Job, list[tuple[int, Configuration]]] = defaultdict(list)
-    for index, run in enumerate(runs):
-        configuration = run.fault or configuration_of(run)
-        if isinstance(configuration, str):
-            results[index] = configuration
-        else:
-            if overlay is not None:
-                configuration = replace(configuration, job=overlay.apply(configuration.job))
-            groups[configuration.job].append((index, configuration))
+    for index, configuration in enumerate(configurations):
+        groups[configuration.job].append((index, configuration))
     for job, members in groups.items():
         whole = [(i, c, _strategy(c)) for i, c in members]
         stated = [(i, c, s) for i, c, s in whole if s is not None]
@@ -78,7 +67,6 @@ def predict(runs: Sequence[Run], overlay: Overlay | None = None) -> list[Predict
             evaluation = evaluate(job, Strategies.of([s for *_, s in stated]))
             for row, (index, configuration, _) in enumerate(stated):
                 results[index] = Prediction(
-                    runs[index],
                     configuration,
                     evaluation.strategies.row(row),
                     float(evaluation.step_time_s[row]),
@@ -97,7 +85,6 @@ def predict(runs: Sequence[Run], overlay: Overlay | None = None) -> list[Predict
                 results[index] = "no division of the devices fits model and batch"
             else:
                 results[index] = Prediction(
-                    runs[index],
                     configuration,
                     found.strategy,
                     found.step_time_s,

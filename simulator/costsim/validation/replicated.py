@@ -7,36 +7,33 @@ pictures are read, it waits for their pipeline.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
+from pathlib import Path
 
-from costsim.errors import CostsimError
 from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.catalog import load_hardware
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
-from costsim.training.samples import (
-    Profile,
-    pipelines,
-    profiles,
-    vision_calibration,
-    waiting_s,
-    with_waiting,
-)
+from costsim.training.samples import Profile, profiles, vision_calibration
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.devices import device_of
+from costsim.validation.frameworks import framework_of
 from costsim.validation.interconnect import laid_over
 from costsim.validation.named import named_model
 from costsim.validation.runs import Run
+from costsim.validation.stated import (
+    accumulates_as_stated,
+    optimizer_of,
+    parameters_differ,
+    recompute_of,
+    sharding_of,
+)
 
 USUAL_BATCH = 256
 """Samples of a device where a row states no batch, if memory holds it: as examples train ResNet."""
-_TUNED = re.compile(r"mxnet|ngc|mlperf|nvidia release|merlin", re.I)
-_BERT = re.compile(r"(.*/)?bert-", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +53,17 @@ class Copies:
     assumed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CopiesPrediction:
-    """Seconds of a step, and bytes of a device."""
-
-    copies: Copies
-    step_time_s: float
-    memory_bytes: float
-
-
-def copies_of(run: Run) -> Copies | str:
+def copies_of(run: Run, folder: Path | None = None) -> Copies | str:
     """Return what a row trains and how, or why that cannot be said.
+
+    Args:
+        run: the row.
+        folder: where a path in its column `config` starts.
 
     Raises:
         CostsimError: if the device has no system of so many.
     """
-    named, device = named_model(run), device_of(run)
+    named, device = named_model(run, folder), device_of(run)
     if isinstance(named, str):
         return named
     if isinstance(device, str):
@@ -80,6 +72,8 @@ def copies_of(run: Run) -> Copies | str:
         return "`n_devices` is empty"
     if run.text.get("task") == "full-run" and "global_batch" not in run.number:
         return "`global_batch` is empty: neither a step nor their number is known"
+    if different := parameters_differ(run, named.model):
+        return different
     recipe = _recipe(run.text.get("precision", ""), device)
     if recipe is None:
         words = run.text.get("precision", "16 bits")
@@ -91,14 +85,15 @@ def copies_of(run: Run) -> Copies | str:
     if "precision" not in run.text:
         assumed.append(f"precision {recipe}")
     kind = profile_of(run)
-    sequence = _sequence(run, assumed)
+    sequence = _sequence(run, named.pads, assumed)
     job = Job(
         model=named.model,
         system=system,
         global_batch=USUAL_BATCH * devices,
         sequence=sequence,
         precision=precision(recipe),
-        optimizer="sgd_momentum" if run.text.get("family") == "vision" else "adam",
+        optimizer=optimizer_of(run)
+        or ("sgd_momentum" if run.text.get("family") == "vision" else "adam"),
         software=profiles()[kind],
     )
     stated = "global_batch" in run.number
@@ -114,53 +109,30 @@ def copies_of(run: Run) -> Copies | str:
     job = replace(job, global_batch=max(1, round(batch)))
     nodes = run.number.get("nodes") or ceil(devices / system.devices_per_node)
     pictures = batch if run.text.get("family") == "vision" else 0.0
-    zero = 3 if _states_bytes(job) > device.memory_usable_bytes else 0
-    if zero:
-        assumed.append("ZeRO-3: a copy does not fit")
-    strategy = Strategy(dp=devices, micro_batch=ceil(micro_batch), zero=zero)
+    zero, _ = sharding_of(run, devices, system.devices_per_node)
+    if zero is None:
+        zero = 3 if _states_bytes(job) > device.memory_usable_bytes else 0
+        if zero:
+            assumed.append("ZeRO-3: a copy does not fit")
+    strategy = Strategy(
+        dp=devices,
+        micro_batch=ceil(micro_batch),
+        zero=zero,
+        recompute=recompute_of(run) or "none",
+    )
+    if run.number.get("dp", devices) != devices:
+        text = f"dp {run.number['dp']:g} of {devices} devices that hold a copy each"
+        run.account.note("contradiction", text, column="dp")
+    accumulates_as_stated(run, strategy.dp, strategy.micro_batch, batch)
     samples = (pictures / devices, pictures / nodes)
     return Copies(job, strategy, kind, batch, stated, samples, tuple(assumed))
-
-
-def predict_copies(runs: Sequence[Run]) -> list[CopiesPrediction | str]:
-    """Return for every row its prediction, or why there is none."""
-    known: dict[tuple[Job, Strategy], tuple[float, float]] = {}
-    found: list[CopiesPrediction | str] = []
-    for run in runs:
-        try:
-            copies = run.fault or copies_of(run)
-            if isinstance(copies, str):
-                found.append(copies)
-                continue
-            key = (copies.job, copies.strategy)
-            if key not in known:
-                evaluation = evaluate(copies.job, Strategies.of([copies.strategy]))
-                known[key] = float(evaluation.step_time_s[0]), float(evaluation.memory_bytes[0])
-        except CostsimError as error:
-            found.append(error.problems[0].message)
-            continue
-        device_s, memory_bytes = known[key]
-        waited_s = waiting_s(pipelines()[copies.profile], *copies.samples)
-        step_s = float(with_waiting(device_s, waited_s))
-        found.append(CopiesPrediction(copies, step_s, memory_bytes))
-    return found
-
-
-def measured_samples_per_s(run: Run) -> float | None:
-    """Return the samples a second of all devices that a row measured."""
-    number = run.number
-    if number.get("samples_per_s_per_gpu") and "n_devices" in number:
-        return number["samples_per_s_per_gpu"] * number["n_devices"]
-    if number.get("step_time_s") and "global_batch" in number:
-        return number["global_batch"] / number["step_time_s"]
-    return None
 
 
 def profile_of(run: Run) -> Profile:
     """Return which generation of code a row runs."""
     competes = run.text.get("task") == "time-to-quality"
-    tuned = competes or _TUNED.search(run.text.get("framework", ""))
-    return "tuned" if tuned else "eager"
+    tuned = framework_of(run, "samples").profile == "tuned"
+    return "tuned" if competes or tuned else "eager"
 
 
 def _recipe(words: str, device: Accelerator) -> str | None:
@@ -177,7 +149,7 @@ def _recipe(words: str, device: Accelerator) -> str | None:
     return next((name for name in wanted if name in device.peaks_flops_per_s), None)
 
 
-def _sequence(run: Run, assumed: list[str]) -> int:
+def _sequence(run: Run, pads: bool, assumed: list[str]) -> int:
     """Return the tokens of a sample that are computed; 1 for pictures.
 
     Short articles leave much of long samples empty, which pre-training of BERT leaves out: by
@@ -189,7 +161,7 @@ def _sequence(run: Run, assumed: list[str]) -> int:
     if "seq_len" not in run.number:
         assumed.append(f"seq_len {length}")
     padding = vision_calibration()["padding"]
-    if _BERT.match(run.text.get("model", "")) and length >= padding["from_tokens"]:
+    if pads and length >= padding["from_tokens"]:
         assumed.append(f"{padding['real_tokens_ratio']:.0%} of {length} tokens, the rest padding")
         return round(length * padding["real_tokens_ratio"])
     return length

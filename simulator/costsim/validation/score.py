@@ -13,10 +13,9 @@ import numpy as np
 from costsim.errors import Problem
 from costsim.training.overlay import Overlay
 from costsim.validation.entries import Entry
-from costsim.validation.replicated_entries import training_entries
+from costsim.validation.kind import Context
+from costsim.validation.pipeline import entries_of
 from costsim.validation.runs import read_runs
-from costsim.validation.serving_predict import predict_serving, serving_entries
-from costsim.validation.vision import vision_entries
 
 SCHEMA_VERSION = 1
 BREAKDOWNS: dict[str, Callable[[Entry], str]] = {
@@ -112,13 +111,7 @@ def validate(path: str | Path, overlay: Overlay | None = None) -> Validation:
         SpecError: if the file cannot be read as runs at all.
     """
     file = read_runs(path)
-    if file.kind == "training":
-        found = training_entries(file.runs, overlay)
-    elif file.kind == "inference":
-        served = predict_serving(file.runs, Path(path).parent)
-        found = serving_entries(file.runs, served)
-    else:
-        found = vision_entries(file.runs)
+    found = entries_of(file.runs, file.kind, Context(Path(path).parent, overlay))
     return Validation(Path(path).name, tuple(found), file.problems, file.warnings)
 
 

@@ -5,22 +5,20 @@ Only configuration columns are read here.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from costsim.architectures.architecture import Architecture
-from costsim.architectures.catalog import load_model
 from costsim.architectures.operators import Experts
-from costsim.errors import CostsimError, SpecError
 from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System
 from costsim.inference.engines import Engine, load_engine
 from costsim.inference.formats import format_named, runnable
 from costsim.inference.layout import Layout, Quantization
+from costsim.validation.configs import described_model
 from costsim.validation.runs import Run
 
 Load: TypeAlias = Literal["closed-loop", "max-throughput"]
@@ -61,6 +59,9 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
     Args:
         run: the row.
         folder: where paths in its column `config` start.
+
+    Raises:
+        CostsimError: if its model, device or formats are not known.
     """
     lengths = [run.number.get(name, 0.0) for name in ("input_tokens", "output_tokens")]
     if min(lengths) < 1:
@@ -73,16 +74,14 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
         return f"load `{load}` is not predicted, only `closed-loop` and `max-throughput`"
     if load == "closed-loop" and run.number.get("concurrency", 0.0) < 1:
         return "concurrency must be at least 1"
-    try:
-        model, packed = _model(run.text.get("config") or run.text.get("model", ""), folder)
-        system = load_hardware(run.text.get("accelerator_id", ""))
-        engine = load_engine(_engine(run.text.get("framework", ""), load))
-        quantization = runnable(_quantization(run, packed, engine), system)
-        layout, replicas = _layout(run, model, load, assumed)
-        if layout.devices > 1:
-            system = system.with_count(max(system.count, layout.devices))
-    except CostsimError as error:
-        return "; ".join(problem.message for problem in error.problems)
+    name = run.text.get("config") or run.text.get("model", "")
+    model, packed = described_model(name, folder)
+    system = load_hardware(run.text.get("accelerator_id", ""))
+    engine = load_engine(_engine(run.text.get("framework", ""), load))
+    quantization = runnable(_quantization(run, packed, engine), system)
+    layout, replicas = _layout(run, model, load, assumed)
+    if layout.devices > 1:
+        system = system.with_count(max(system.count, layout.devices))
     users = run.number["concurrency"] if load == "closed-loop" else None
     return ServedRun(
         model,
@@ -155,19 +154,6 @@ def _layout(run: Run, model: Architecture, load: str, assumed: list[str]) -> tup
         Layout(tp, pp, ranks, ep, max(1, tp * ranks // ep)),
         max(1, devices // (tp * pp * ranks)),
     )
-
-
-@lru_cache(maxsize=64)
-def _model(name: str, folder: Path) -> tuple[Architecture, str]:
-    """Return the model of a config's path or a name, and by what method its config is quantized."""
-    path = folder / name
-    if path.suffix == ".json" and not path.is_file():
-        raise SpecError(f"no such config beside the runs file: `{name}`")
-    model = load_model(str(path) if path.exists() else name)
-    if path.suffix != ".json":
-        return model, ""
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return model, str(config.get("quantization_config", {}).get("quant_method", ""))
 
 
 @lru_cache(maxsize=64)

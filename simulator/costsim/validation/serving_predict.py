@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from costsim.errors import CostsimError
 from costsim.inference.engines import load_benchmark
-from costsim.inference.intervals import Quantity, serving_interval
 from costsim.inference.layout import Array, Layouts
 from costsim.inference.memory import request_slots
 from costsim.inference.passes import ServedModel
 from costsim.inference.steady import Requests, Steady, closed_loop
 from costsim.inference.tables import Tables
-from costsim.validation.entries import Entry
-from costsim.validation.runs import Run
-from costsim.validation.serving import ServedRun, served_run
-
-# A quantity of the runs file, that of the estimate, and how many of the former make one.
-_QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
-    ("ttft_ms", "ttft_s", 1e3),
-    ("tpot_ms", "tpot_s", 1e3),
-    ("output_tokens_per_s", "output_tokens_per_s", 1.0),
-)
+from costsim.validation.serving import ServedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +100,9 @@ def evaluate(group: Group) -> Steady:
     return closed_loop(group.tables, engine, group.rows, group.users, group.requests)
 
 
-def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction | str]:
-    """Return for every row its prediction, or why there is none.
-
-    Args:
-        runs: rows of a file.
-        folder: where paths in the column `config` start.
-    """
-    configurations = [run.fault or served_run(run, folder) for run in runs]
-    found: list[ServingPrediction | str] = [
-        one if isinstance(one, str) else "" for one in configurations
-    ]
+def predictions(configurations: Sequence[ServedRun]) -> list[ServingPrediction | str]:
+    """Return for every configuration its prediction, or why there is none."""
+    found: list[ServingPrediction | str] = [""] * len(configurations)
     for members in _alike(configurations):
         try:
             group = _group(members)
@@ -143,41 +124,4 @@ def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction
                 float(steady.output_tokens_per_s[row]) * member.replicas,
                 float(group.slots[row]),
             )
-    return found
-
-
-def serving_entries(
-    runs: Sequence[Run], predictions: Sequence[ServingPrediction | str]
-) -> list[Entry]:
-    """Return the entries of all rows, in their order."""
-    found: list[Entry] = []
-    for run, prediction in zip(runs, predictions, strict=True):
-        if isinstance(prediction, str):
-            measured = [name for name, *_ in _QUANTITIES if name in run.number]
-            found.extend(
-                Entry(run, name, None, None, None, run.number.get(name), prediction)
-                for name in measured or ["tpot_ms"]
-            )
-        else:
-            found.extend(_entries(run, prediction))
-    return found
-
-
-def _entries(run: Run, prediction: ServingPrediction) -> list[Entry]:
-    configuration = prediction.configuration
-    offline = configuration.load == "max-throughput"
-    parts: list[str] = []
-    if prediction.slots < 1:
-        parts.append("out of memory: weights leave no room for a request")
-    if configuration.assumed:
-        parts.append("assumed: " + ", ".join(configuration.assumed))
-    found: list[Entry] = []
-    for name, quantity, scale in _QUANTITIES:
-        if offline and quantity != "output_tokens_per_s":
-            continue
-        value = float(getattr(prediction, quantity))
-        low, high = serving_interval(quantity, value, routed=configuration.routed)
-        measured = run.number.get(name)
-        reason = "; ".join(parts)
-        found.append(Entry(run, name, value * scale, low * scale, high * scale, measured, reason))
     return found

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import load_model
 from costsim.architectures.decoder import decoder
 from costsim.architectures.transformer import Transformer
 from costsim.errors import CostsimError
+from costsim.validation.configs import config_of
 from costsim.validation.mixtures import mixture
 from costsim.validation.proportions import proportioned
 from costsim.validation.runs import Run
@@ -37,15 +39,18 @@ class Shaped:
     assumed: str = ""
 
 
-def architecture_of(run: Run) -> Shaped | str:
+def architecture_of(run: Run, folder: Path | None = None) -> Shaped | str:
     """Return the architecture of a row, or why there is none.
 
-    A row whose shape has empty cells is the catalog model that its name means, if that has as many
-    parameters; else a model of the usual proportions of its size.
+    A row that names a published config is of that, in a path that starts at `folder`. One whose
+    shape has empty cells is the catalog model that its name means, if that has as many parameters;
+    else a model of the usual proportions of its size.
     """
     family = run.text.get("family", "llm-dense")
     if family not in ("llm-dense", "moe"):
         return f"no architecture of family `{family}` yet"
+    if (described := config_of(run, folder)) is not None:
+        return Shaped(described)
     sizes = {name: int(run.number[name]) for name in _COLUMNS if name in run.number}
     parameters = run.number.get("params_B") or None
     name = run.text.get("model", "")

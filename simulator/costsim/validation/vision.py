@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costsim.hardware.accelerators import Accelerator
-from costsim.training.samples import vision_calibration
 from costsim.validation.devices import device_of
-from costsim.validation.entries import Entry
 from costsim.validation.runs import Run
 from costsim.validation.totals import (
     Mode,
@@ -22,7 +20,6 @@ from costsim.validation.totals import (
     typical_ratios,
 )
 
-QUANTITY = "samples_per_s"
 _MEGA, _GIGA = 1e6, 1e9
 
 
@@ -66,15 +63,14 @@ def vision_runs(runs: Sequence[Run]) -> list[VisionRun | str]:
     return [run.fault or _vision_run(run, twins) for run in runs]
 
 
-def times_s(rows: Sequence[VisionRun | str]) -> list[float | None]:
+def times_s(rows: Sequence[VisionRun]) -> list[float]:
     """Return the seconds of a step of every row, rows of one kind evaluated together."""
-    found: list[float | None] = [None] * len(rows)
+    found = [0.0] * len(rows)
     alike: dict[tuple[str, str, Mode], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        if isinstance(row, VisionRun):
-            alike[row.accelerator.id, row.dtype, row.mode].append(index)
+        alike[row.accelerator.id, row.dtype, row.mode].append(index)
     for (_, dtype, mode), indices in alike.items():
-        members = [row for index in indices if isinstance(row := rows[index], VisionRun)]
+        members = [rows[index] for index in indices]
         times = step_time_s(members[0].accelerator, dtype, mode, totals_of(members))
         for index, time_s in zip(indices, times, strict=True):
             found[index] = float(time_s)
@@ -90,33 +86,6 @@ def totals_of(rows: Sequence[VisionRun]) -> Totals:
         np.array([row.batch for row in rows]),
         np.array([float(row.channels_last) for row in rows]),
     )
-
-
-def vision_entries(runs: Sequence[Run]) -> list[Entry]:
-    """Return the entries of all rows, in their order: samples a second of each."""
-    rows = vision_runs(runs)
-    intervals = vision_calibration()["intervals"]
-    found: list[Entry] = []
-    for run, row, time_s in zip(runs, rows, times_s(rows), strict=True):
-        measured = measured_samples_per_s(run)
-        if isinstance(row, str) or time_s is None:
-            found.append(Entry(run, QUANTITY, None, None, None, measured, str(row)))
-            continue
-        rate = row.batch / time_s
-        limits = intervals[row.regime]
-        low, high = rate / limits["high_ratio"], rate / limits["low_ratio"]
-        found.append(Entry(run, QUANTITY, rate, low, high, measured, row.counts.assumed))
-    return found
-
-
-def measured_samples_per_s(run: Run) -> float | None:
-    """Return what a row measured, directly or by its step time."""
-    number = run.number
-    if "samples_per_s" in number:
-        return number["samples_per_s"]
-    if number.get("step_time_ms") and "batch" in number:
-        return number["batch"] / number["step_time_ms"] * 1e3
-    return None
 
 
 def _vision_run(run: Run, twins: Mapping[tuple[float, float], Counts]) -> VisionRun | str:

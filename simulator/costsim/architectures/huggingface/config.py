@@ -319,8 +319,8 @@ def _special_notes(values: Mapping[str, Any], *, class_read: bool) -> list[str]:
     quantization = read_quantization(values)
     if quantization is not None:
         found.append(
-            f"the published weights are quantized ({quantization}); "
-            "sizes here are of the number format asked for"
+            f"the published weights are quantized ({quantization}): held so unless another "
+            "number format is asked for"
         )
     if values.get("auto_map"):
         found.append("the model comes with code of its own, which may differ from the library's")

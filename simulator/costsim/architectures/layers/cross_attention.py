@@ -93,4 +93,7 @@ class CrossAttention:
     def source_cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values of `tokens` encoded positions."""
         elements = batch * tokens * self.kv_heads * self.head_dim
-        return (CacheTensor("cross_key", elements), CacheTensor("cross_value", elements))
+        return tuple(
+            CacheTensor(name, elements, heads=self.kv_heads)
+            for name in ("cross_key", "cross_value")
+        )

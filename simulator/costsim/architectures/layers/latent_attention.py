@@ -177,10 +177,10 @@ class LatentSelfAttention:
         """Return the latents and rotary keys of `tokens` positions, and an indexer's keys."""
         held = batch * (tokens if self.window is None else minimum(tokens, self.window - 1))
         found = (
-            CacheTensor("latent", held * self.latent_dim),
-            CacheTensor("rotary_key", held * self.rotary_dim),
+            CacheTensor("latent", held * self.latent_dim, heads=1),
+            CacheTensor("rotary_key", held * self.rotary_dim, heads=1),
         )
         if self.index is None:
             return found
         storage: Storage = "float32" if self.index.float32_keys else "compute"
-        return (*found, CacheTensor("index_key", held * self.index.head_dim, storage))
+        return (*found, CacheTensor("index_key", held * self.index.head_dim, storage, heads=1))

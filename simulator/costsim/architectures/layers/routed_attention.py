@@ -85,4 +85,4 @@ class RoutedAttention:
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values of `tokens` positions."""
         elements = batch * tokens * self.kv_heads * self.head_dim
-        return (CacheTensor("key", elements), CacheTensor("value", elements))
+        return tuple(CacheTensor(name, elements, heads=self.kv_heads) for name in ("key", "value"))

@@ -184,8 +184,8 @@ class SelfAttention:
         heads = batch * held * self.kv_heads
         copies = exact_div(self.heads, self.kv_heads) if self.cached_for_each_head else 1
         return (
-            CacheTensor("key", heads * self.head_dim, copies=copies),
-            CacheTensor("value", heads * self.values, copies=copies),
+            CacheTensor("key", heads * self.head_dim, copies=copies, heads=self.kv_heads),
+            CacheTensor("value", heads * self.values, copies=copies, heads=self.kv_heads),
         )
 
 

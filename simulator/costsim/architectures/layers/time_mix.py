@@ -66,7 +66,7 @@ class TimeMix:
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the last input, and the state in fp32, however many `tokens`."""
         return (
-            CacheTensor("last_input", batch * self.hidden),
+            CacheTensor("last_input", batch * self.hidden, heads=1),
             CacheTensor("state", 3 * batch * self.width, "float32"),
         )
 
@@ -119,4 +119,4 @@ class ChannelMix:
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the last input."""
-        return (CacheTensor("last_input", batch * self.hidden),)
+        return (CacheTensor("last_input", batch * self.hidden, heads=1),)

@@ -54,7 +54,7 @@ class Operator(ABC):
         if self.packing is None:
             return self.weights()
         return tuple(
-            replace(weight, packing=self.packing) if weight.matrix and not weight.lookup else weight
+            replace(weight, packing=self.packing) if weight.matrix else weight
             for weight in self.weights()
         )
 

@@ -265,5 +265,5 @@ def compose(
         beside=beside,
         before_head=before_head,
         dropout=dropout,
-        context_limit=config.optional_size(*POSITIONS),
+        context_limit=config.optional_size("model_max_length", *POSITIONS),
     )

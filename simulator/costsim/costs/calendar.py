@@ -1,0 +1,88 @@
+"""Cash flow: the lines of a budget spread over the months of a calendar.
+
+Money follows the time it buys: a line that is used over the run is spread by the share of the run
+in each month, one that is paid at once falls into the month of its day. Amounts are rounded so that
+the months of a line sum to the line to the cent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One line of a budget with the days that it is spent over (`days` of 0: at once)."""
+
+    name: str
+    usd_cents: int
+    start: date
+    days: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CashFlow:
+    """Cents by line and month; `months` are ISO months, such as `2026-12`, without gaps."""
+
+    months: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def totals_cents(self) -> tuple[int, ...]:
+        """What each month costs."""
+        return tuple(sum(cents) for cents in zip(*(row for _, row in self.lines), strict=True))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the cash flow as JSON values, in dollars."""
+        return {
+            "months": list(self.months),
+            "lines": [
+                {"name": name, "usd": [cents / 100 for cents in row]} for name, row in self.lines
+            ],
+            "total_usd": [cents / 100 for cents in self.totals_cents],
+        }
+
+
+def cash_flow(payments: tuple[Payment, ...]) -> CashFlow:
+    """Spread payments over calendar months.
+
+    Args:
+        payments: at least one; `days` may be a fraction.
+    """
+    first = min(payment.start for payment in payments)
+    last = max(payment.start + timedelta(days=payment.days) for payment in payments)
+    starts = _month_starts(first, last)
+    months = tuple(f"{day.year:04d}-{day.month:02d}" for day in starts[:-1])
+    lines = tuple((payment.name, _spread(payment, starts)) for payment in payments)
+    return CashFlow(months, lines)
+
+
+def _month_starts(first: date, last: date) -> list[date]:
+    """Return the first day of every month from `first` to the one after `last`."""
+    starts = [first.replace(day=1)]
+    while starts[-1] <= last:
+        year, month = starts[-1].year, starts[-1].month
+        starts.append(date(year + month // 12, month % 12 + 1, 1))
+    return starts
+
+
+def _spread(payment: Payment, starts: list[date]) -> tuple[int, ...]:
+    """Return the cents of each month; what rounding leaves goes to the largest remainders."""
+    begin = float(payment.start.toordinal())
+    end = begin + payment.days
+    shares: list[float] = []
+    for opens, closes in pairwise(starts):
+        low, high = float(opens.toordinal()), float(closes.toordinal())
+        if end > begin:
+            shares.append(max(min(end, high) - max(begin, low), 0.0) / (end - begin))
+        else:
+            shares.append(1.0 if low <= begin < high else 0.0)
+    exact = [payment.usd_cents * share for share in shares]
+    cents = [math.floor(amount) for amount in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (cents[i] - exact[i], i))
+    for i in by_remainder[: payment.usd_cents - sum(cents)]:
+        cents[i] += 1
+    return tuple(cents)
