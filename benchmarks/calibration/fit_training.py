@@ -27,7 +27,7 @@ from costsim.hardware.calibration import class_of
 from costsim.resources import data_folder
 from costsim.training import timing
 from costsim.training.job import Job
-from costsim.training.losses import Losses, clocked
+from costsim.training.losses import Losses
 from costsim.training.profile import profile
 from costsim.training.software import software
 from costsim.training.stages import stages
@@ -45,6 +45,7 @@ SHORTFALLS = {
     "megatron-core": ("blackwell", "cdna"),
     "fsdp": ("blackwell", "cdna", "gaudi"),
     "xla": ("hopper", "blackwell"),
+    "xla-2023": ("hopper",),
     "deepspeed": ("gaudi",),
 }
 TRUST = {"megatron-recompute": 2.0}  # "high" where the data's own table says so
@@ -213,7 +214,6 @@ class Model:
             if not chosen:
                 continue
             lost = losses_of(class_of(item.job.system.accelerator.architecture), values, generic)
-            lost = clocked(lost, item.job.system)
             job = replace(item.job, software=software_of(item.job.software, values), losses=lost)
             parts = timing.step_times(job, item.strategies, *item.rest)
             total = np.sum(list(parts.values()), axis=0)

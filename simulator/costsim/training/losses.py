@@ -19,7 +19,7 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
 
-_FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0}
+_FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0, "fp4": 4.0}
 """Products that a joule pays for, over those in 16 bits: half the bits, half the work."""
 
 
@@ -54,37 +54,11 @@ def _table() -> dict[str, Any]:
     return packaged_yaml("hardware_specs", "calibration/losses.yaml")
 
 
-@lru_cache(maxsize=256)
 def losses(system: System) -> Losses:
     """Return the losses of `system`'s accelerator: of its class, or of the nearest that has any."""
     table = _table()
     name = measured_class(class_of(system.accelerator.architecture))
-    return clocked(Losses(**(table["classes"][name] if name else table["generic"])), system)
-
-
-def clocked(found: Losses, system: System) -> Losses:
-    """Return the losses of a class at the clock that `system`'s device can keep.
-
-    A device with more watts for each FLOP/s of its peak than the one that its class was measured
-    on keeps a higher clock under load, one with fewer a lower: none runs faster than alone.
-    """
-    power, accelerator = _table()["power"], system.accelerator
-    name = measured_class(class_of(accelerator.architecture))
-    reference_w = power["reference_w_per_tflops"].get(name)
-    peak = accelerator.peaks_flops_per_s.get("bf16")
-    if reference_w is None or peak is None or accelerator.tdp_w is None:
-        return found
-    clock = (accelerator.tdp_w / (peak / 1e12) / reference_w) ** power["clock_exponent"]
-
-    def at_clock(ratio: float) -> float:
-        return min(ratio * clock, max(ratio, 1.0))
-
-    return replace(
-        found,
-        sustained_ratio=at_clock(found.sustained_ratio),
-        sustained_narrow_ratio=at_clock(found.sustained_narrow_ratio),
-        sustained_attention_ratio=at_clock(found.sustained_attention_ratio),
-    )
+    return Losses(**(table["classes"][name] if name else table["generic"]))
 
 
 def measured_class(name: str) -> str | None:
@@ -100,25 +74,42 @@ def measured_class(name: str) -> str | None:
     return name
 
 
+@lru_cache(maxsize=256)
 def powered(accelerator: Accelerator) -> Accelerator:
-    """Return the device with no higher peaks than its rated power pays for in a whole step.
+    """Return the device with the peaks that its rated power pays for in a whole step.
 
-    Where steps of its class or of a sibling were measured, their sustained rates say so already. A
-    higher peak then helps as far as the power goes, and no further.
+    A device with more watts for each FLOP/s of its peak than the one that its class was measured
+    on keeps a higher clock under load, one with fewer a lower; none runs faster than alone. Where
+    no step of its class or of a sibling was measured, a joule pays for as many products as of
+    others: a higher peak then helps as far as the power goes, and no further.
     """
-    if measured_class(class_of(accelerator.architecture)) or accelerator.tdp_w is None:
+    if accelerator.tdp_w is None:
         return accelerator
     table = _table()
-    kernels, generic = load_kernel_model(accelerator), Losses(**table["generic"])
-    peaks = dict(accelerator.peaks_flops_per_s)
+    name = measured_class(class_of(accelerator.architecture))
+    found = Losses(**(table["classes"][name] if name else table["generic"]))
+    peaks, kernels = dict(accelerator.peaks_flops_per_s), load_kernel_model(accelerator)
+    clock = _clock(accelerator, name)
     for dtype, peak in peaks.items():
         if dtype not in _FLOPS_PER_J_BY_DTYPE:
             continue
         narrow = _FLOPS_PER_J_BY_DTYPE[dtype]
-        sustained = generic.sustained_narrow_ratio if narrow > 1 else generic.sustained_ratio
+        sustained = found.sustained_narrow_ratio if narrow > 1 else found.sustained_ratio
+        if name:
+            peaks[dtype] = peak * min(clock, max(1.0, 1 / sustained))
+            continue
         paid = narrow * table["power"]["flops_per_j"] * accelerator.tdp_w
         peaks[dtype] = min(peak, paid / (kernels.gemm_constants(dtype).compute_ratio * sustained))
     return replace(accelerator, peaks_flops_per_s=peaks)
+
+
+def _clock(accelerator: Accelerator, name: str | None) -> float:
+    """Return the clock that a device keeps under load over that of its class's reference."""
+    power, peak = _table()["power"], accelerator.peaks_flops_per_s.get("bf16")
+    reference = power["reference_w_per_tflops"].get(name)
+    if reference is None or peak is None or accelerator.tdp_w is None:
+        return 1.0
+    return (accelerator.tdp_w / (peak / 1e12) / reference) ** power["clock_exponent"]
 
 
 def is_measured(system: System) -> bool:
