@@ -127,7 +127,7 @@ def test_a_file_that_is_no_mapping_is_an_error(tmp_path: Path, text: str) -> Non
 
 def test_a_large_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="larger than"):
-        load_model(_file(tmp_path, '{"model_type": "llama", "x": "' + "y" * 3_000_000 + '"}'))
+        load_model(_file(tmp_path, '{"model_type": "llama", "x": "' + "y" * 8_000_001 + '"}'))
 
 
 def test_file_folder_and_mapping_are_the_same(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_what_comes_too_late_is_an_error_that_says_the_order(late: str, early: s
         ("prune-channels", "no channels"),
         ("gqa:kv_heads=3", "cannot share 3"),
         ("low-rank:rank=4000", "saves nothing"),
-        ("lora:targets=w_nothing", "no layer has a projection"),
+        ("lora:targets=w_nothing", "no projection is called"),
         ("merge-tokens", "cannot be merged"),
         ("4:4", "sets nothing to zero"),
         ("prune-heads:rate=0.5", "no step of `prune-heads` has a field `rate`"),

@@ -62,6 +62,7 @@ class Execution:
     transposes: bool = False  # convolutions turn maps from channels first to last and back (eager)
     latent: Literal["expanded", "absorbed"] = "expanded"  # attention over compressed keys (MLA)
     device: Literal["gpu", "cpu"] = "gpu"  # on CPU dropout masks are no bytes but floats
+    experts: Literal["grouped", "loop"] = "grouped"  # one grouped product, or one after another
     # Statistics of the batch (training), kept ones (a pass), or weights that include them (none).
     batch_norm: Literal["batch", "running", "folded"] = "batch"
 

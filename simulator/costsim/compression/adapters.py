@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
@@ -27,8 +28,8 @@ from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Gemm, Stream, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
 from costsim.compression.description import BlockPass
-from costsim.compression.selection import projections
-from costsim.errors import SpecError
+from costsim.compression.selection import names_of, projections
+from costsim.errors import Problem, SpecError, suggestion
 
 QUERY, KEY, VALUE = range(3)
 # Last part of a projection's name -> what of attention it makes.
@@ -63,9 +64,13 @@ class Frozen(Wrapped):
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
         # A frozen matrix needs no input for a gradient of its own; adapters beside it may keep it.
-        if not self.passes or isinstance(self.inner, Linear):
+        # Nor does a frozen norm need what its weight is multiplied with.
+        if not self.passes:
             return ()
-        return self.inner.saved(execution)
+        kept = self.inner.saved(execution)
+        if isinstance(self.inner, Linear):
+            return tuple(t for t in kept if self.reached and t.name.endswith(".cast_weight"))
+        return tuple(tensor for tensor in kept if not tensor.name.endswith(".normalized"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +116,7 @@ class Magnitude(Operator):
     inputs: Number
     outputs: Number
     rank: Number
+    drops: bool = False
 
     @property
     def role(self) -> Role:
@@ -129,26 +135,93 @@ class Magnitude(Operator):
     def shard(self, shard: Shard) -> Magnitude:
         return self
 
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style != "eager":
+            return ()
+        # The scale's gradient needs what it multiplies: the base's output and the adapter's. With
+        # dropout the base runs once more on what was dropped out of.
+        outputs = self.rows * self.outputs
+        kept = (
+            Activation(f"{self.name}.base", outputs),
+            Activation(f"{self.name}.adapted", outputs, "float32"),
+        )
+        if not self.drops:
+            return kept
+        return (*kept, Activation(f"{self.name}.dropped", outputs, "float32"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied(Wrapped):
+    """An operator trained as a copy of its own, beside the frozen original (`modules_to_save`)."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        original = tuple(replace(weight, frozen=True) for weight in self.inner.weights())
+        copies = tuple(
+            replace(weight, name=f"{weight.name}.copy", tied_to=None, active_elements=None)
+            for weight in self.inner.weights()
+        )
+        return (*original, *copies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterProduct(Linear):
+    """One of an adapter's two products; eager code reads a copy of its input.
+
+    `reads` is the format that the copy has; None where the input is in the adapter's format
+    already, and shared with whoever else keeps it. `drops` says that the copy is dropped out of.
+    """
+
+    reads: Literal["float32", "compute"] | None = None
+    drops: bool = False
+
+    def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
+        if execution.style != "eager" or (self.reads is None and not self.drops):
+            return (Activation(self.source, self.held_rows * self.inputs),)
+        elements = self.held_rows * self.inputs
+        own = Activation(f"{self.name}.input", elements, self.reads or "compute")
+        if not self.drops:
+            return (own,)
+        return own, Activation(f"{self.name}.mask", elements, "mask")
+
+
+def is_adapter(weight: Weight) -> bool:
+    """Return whether a weight is an adapter's."""
+    return ".lora_" in weight.name or ".dora." in weight.name
+
+
+ALL_LINEAR = "all-linear"
+"""Every projection of a layer, not the head."""
+_WHOLE = {
+    "embedding": ("embed_tokens", "wte", "embedding", "tok_embeddings", "word_embeddings"),
+    "head": ("lm_head", "head", "output", "embed_out"),
+    "norms": ("norm", "norms", "layernorm"),
+    "last norm": ("final_norm", "ln_f"),
+}
+"""Parts that can be trained as a whole, and what code calls them."""
+_LAST = "last:"
+
 
 @dataclass(frozen=True, slots=True)
 class Adapt(BlockPass):
     """Freeze all weights and put adapters of `rank` beside the projections that `targets` name.
 
-    Names are those of the reference code (`q_proj`) or of operators (`attention.output`).
+    Names are those of the reference code (`q_proj`), of operators (`attention.output`), or
+    `all-linear`. `copied` modules are trained as a whole in a copy of their own, `trained` ones
+    where they stand: norms, embedding, head, or `last:K` for the last K layers. Rank 0 is none.
     """
 
     rank: int
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     magnitudes: bool = False
+    reads: Literal["float32", "compute"] | None = None
+    drops: bool = False
+    copied: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
 
     def blocks(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
         """Return `blocks` frozen and adapted; a layer from which gradients begin by itself."""
-        if not any(self._places(o) for b in blocks if b.part == "layer" for o in b.operators):
-            raise SpecError(
-                f"no layer has a projection called {' or '.join(self.targets)}",
-                hint="q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or an "
-                "operator's name",
-            )
+        self._check(blocks)
+        blocks = _split(blocks, self._last)
         found: list[Block] = []
         # Whether a gradient reaches the residual stream, and what an encoder gave.
         stream = encoded = False
@@ -156,8 +229,9 @@ class Adapt(BlockPass):
             if any(isinstance(operator, Embedding) for operator in block.operators):
                 encoded, stream = stream, False  # another stream begins: a decoder's
             operators, after = self._adapted(block, stream, encoded)
-            if after == stream:
+            if after == stream or block.part != "layer":
                 found.append(replace(block, operators=operators))
+                stream = after
                 continue
             found.append(replace(block, name=f"{block.name}.first", operators=operators, count=1))
             stream = after
@@ -166,10 +240,59 @@ class Adapt(BlockPass):
                 found.append(replace(block, operators=operators, count=block.count - 1))
         return tuple(found)
 
-    def _places(self, operator: Operator) -> tuple[int, ...]:
-        if not isinstance(operator, Linear):
+    def _places(self, operator: Operator, block: Block) -> tuple[int, ...]:
+        if not isinstance(operator, Linear) or not self.rank:
             return ()
+        if operator.role == "head":
+            named = any(name in self.targets for name in _WHOLE["head"])
+            return tuple(range(len(operator.columns))) if named else ()
+        if block.part != "layer":
+            return ()
+        if ALL_LINEAR in self.targets and operator.role == "matrix":
+            return tuple(range(len(operator.columns)))
         return tuple(projections(operator, self.targets))
+
+    @property
+    def _last(self) -> int:
+        return max((int(n[len(_LAST) :]) for n in self.trained if n.startswith(_LAST)), default=0)
+
+    def _whole(self, operator: Operator, names: tuple[str, ...]) -> bool:
+        """Return whether `names` mean `operator` as a whole."""
+        match operator:
+            case Embedding():
+                return operator.vocabulary and any(n in names for n in _WHOLE["embedding"])
+            case Linear():
+                return operator.role == "head" and any(n in names for n in _WHOLE["head"])
+            case Norm():
+                last = operator.name.startswith("head.")
+                return any(n in names for n in _WHOLE["norms"] + last * _WHOLE["last norm"])
+            case _:
+                return False
+
+    def _check(self, blocks: tuple[Block, ...]) -> None:
+        """Check that every name means something.
+
+        Raises:
+            SpecError: with each that does not, and what was probably meant.
+        """
+        problems: list[Problem] = []
+        inside = [(o, b) for b in blocks for o in b.operators]
+        known = {name for o, b in inside if b.part == "layer" for name in names_of(o)}
+        wholes = {name for names in _WHOLE.values() for name in names}
+        for name in self.targets if self.rank else ():
+            one = replace(self, targets=(name,))
+            if not any(one._places(o, b) for o, b in inside):
+                hint = suggestion(name, {ALL_LINEAR, "lm_head", *known})
+                message = f"no projection is called `{name}`"
+                problems.append(Problem(message, hint=hint))
+        for name in (*self.copied, *self.trained):
+            if name.startswith(_LAST) and name[len(_LAST) :].isdigit():
+                continue
+            if not any(self._whole(o, (name,)) for o, _ in inside):
+                hint = suggestion(name, wholes)
+                problems.append(Problem(f"no module is called `{name}`", hint=hint))
+        if problems:
+            raise SpecError(problems)
 
     def _adapted(
         self, block: Block, stream: bool, encoded: bool
@@ -184,8 +307,13 @@ class Adapt(BlockPass):
         needed: dict[str, set[int]] = {}  # by attention: which of queries, keys, values
         reached = stream
         for operator in block.operators:
-            places = self._places(operator) if block.part == "layer" else ()
-            if isinstance(operator, Linear):
+            places = self._places(operator, block)
+            whole = block.name.endswith(_TRAINED) or self._whole(operator, self.trained)
+            if whole or self._whole(operator, self.copied):
+                found.append(operator if whole else Copied.around(operator))
+                reached = reached or bool(operator.weights())
+                tensors[operator.name] = reached
+            elif isinstance(operator, Linear):
                 below = tensors.get(operator.source, reached)
                 found += self._linear(operator, places, reached=below)
                 tensors[operator.name] = below or bool(places)
@@ -219,16 +347,24 @@ class Adapt(BlockPass):
     ) -> Iterator[Operator]:
         passes = reached or bool(places)
         yield replace(Frozen.around(operator), reached=reached, passes=passes)
-        for place in places:
-            outputs = operator.columns[place].outputs
+        # One matrix has one adapter, whatever runs of columns it has.
+        runs = [operator.columns] if places and not operator.separate else []
+        runs = runs or [(operator.columns[place],) for place in places]
+        names = places if len(runs) == len(places) else range(len(runs))
+        for place, columns in zip(names, runs, strict=True):
+            outputs = sum(run.outputs for run in columns)
             name = f"{operator.name}.{place}"
             down = replace(
-                Linear.of(f"{name}.lora_a", operator.source, operator.rows, operator.inputs, 0),
-                columns=(replace(operator.columns[place], outputs=self.rank, units=self.rank),),
+                AdapterProduct.of(
+                    f"{name}.lora_a", operator.source, operator.rows, operator.inputs, 0
+                ),
+                reads=self.reads,
+                drops=self.drops,
+                columns=(replace(columns[0], outputs=self.rank, units=self.rank),),
                 leaf=not reached,
             )
-            up = Linear.of(f"{name}.lora_b", down.name, operator.rows, self.rank, outputs)
-            up = replace(up, columns=(operator.columns[place],))
+            up = AdapterProduct.of(f"{name}.lora_b", down.name, operator.rows, self.rank, outputs)
+            up = replace(up, columns=columns, reads=self.reads)
             # Megatron's way: the thin side is whole on every device, the wide one divided.
             if operator.split == "row":
                 down = replace(down, split="row")
@@ -243,7 +379,26 @@ class Adapt(BlockPass):
                     inputs=operator.inputs,
                     outputs=outputs,
                     rank=self.rank,
+                    drops=self.drops,
                 )
+
+
+_TRAINED = ".trained"
+
+
+def _split(blocks: tuple[Block, ...], last: int) -> tuple[Block, ...]:
+    """Return `blocks` with the last so many layers, which are trained, in blocks of their own."""
+    found: list[Block] = []
+    for block in reversed(blocks):
+        mine = min(last, int(block.count)) if block.part == "layer" and last else 0
+        if mine:
+            last -= mine
+            found.append(replace(block, name=f"{block.name}{_TRAINED}", count=mine))
+            if mine == block.count:
+                continue
+            block = replace(block, count=block.count - mine)
+        found.append(block)
+    return tuple(reversed(found))
 
 
 def _frozen(operator: Operator, *, reached: bool) -> Frozen:

@@ -22,12 +22,22 @@ _QUERY = (("attention.query_key_value", 0), ("attention.query", None), ("*_atten
 _KEY = (("attention.query_key_value", 1), ("*_attention.key", None))
 _VALUE = (("attention.query_key_value", 2), ("*_attention.value", None))
 _OUTPUT = (("attention.output", None), ("*_attention.output", None))
+_TOGETHER = (("attention.query_key_value", None), ("*_attention.query_key_value", None))
+_UP = (("feed_forward.up", None), ("feed_forward.*.up", None))
+_DOWN = (("feed_forward.down", None), ("feed_forward.*.down", None))
 _Targets: TypeAlias = tuple[tuple[str, int | None], ...]
 PROJECTIONS: dict[str, _Targets] = {
     **dict.fromkeys(("q_proj", "query", "q"), _QUERY),
     **dict.fromkeys(("k_proj", "key", "k"), _KEY),
     **dict.fromkeys(("v_proj", "value", "v"), _VALUE),
-    **dict.fromkeys(("o_proj", "o"), _OUTPUT),
+    **dict.fromkeys(("o_proj", "o", "out_proj"), _OUTPUT),
+    **dict.fromkeys(
+        ("c_attn", "qkv_proj", "query_key_value", "W_pack", "Wqkv", "in_proj"), _TOGETHER
+    ),
+    **dict.fromkeys(("c_fc", "fc1", "dense_h_to_4h", "gate_up_proj"), _UP),
+    **dict.fromkeys(("fc2", "dense_4h_to_h"), _DOWN),
+    "c_proj": (*_OUTPUT, *_DOWN),
+    "dense": (*_OUTPUT, *_UP, *_DOWN),
     "gate_proj": (("feed_forward.up", 0), ("feed_forward.*.up", 0)),
     "up_proj": (("feed_forward.up", -1), ("feed_forward.*.up", -1)),
     "down_proj": (("feed_forward.down", None), ("feed_forward.*.down", None)),
@@ -103,3 +113,12 @@ def projections(operator: Linear, names: tuple[str, ...]) -> Iterator[int]:
             if fnmatchcase(operator.name, target):
                 meant |= set(places) if place is None else {place % len(operator.columns)}
     yield from sorted(meant)
+
+
+def names_of(operator: Operator) -> Iterator[str]:
+    """Yield the names by which `projections` knows an operator."""
+    if isinstance(operator, Linear):
+        yield operator.name
+        for name, targets in PROJECTIONS.items():
+            if any(fnmatchcase(operator.name, target) for target, _ in targets):
+                yield name

@@ -281,11 +281,25 @@ class AdaptStep(Step):
     """Projections that get one, by the reference code's names or operators'."""
     magnitudes: bool = False
     """Whether a magnitude of each column is trained too (DoRA)."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of an adapter's input that is dropped."""
+    reads: Literal["float32", "compute"] | None = None
+    """Format of the copy of its input that an adapter makes; left out, it reads what is there."""
+    modules_to_save: Names = ()
+    """Modules trained as a whole in a copy of their own: embed_tokens, lm_head, norm."""
     stage: ClassVar[str | None] = "adapters"
 
     def apply(self, model: Architecture, dtype: str) -> Architecture:
         """Return the model with adapters."""
-        return with_pass(model, Adapt(self.rank, self.targets, self.magnitudes))
+        step = Adapt(
+            self.rank,
+            self.targets,
+            self.magnitudes,
+            self.reads,
+            self.dropout > 0,
+            self.modules_to_save,
+        )
+        return with_pass(model, step)
 
 
 class CacheStep(Step):

@@ -46,6 +46,7 @@ MEMORY_MEANINGS = {
     "gradients": "as accumulated (/ DP from ZeRO-2)",
     "optimizer": "master weights and moments (/ DP from ZeRO-1)",
     "activations": "kept by a layer x layers x micro-batches in flight",
+    "logits": "logits, softmax and their gradients, where the loss is the worst moment",
     "buffers": "transient: the largest gradient, gathered weights, one layer restored",
     "framework": "driver context, communication buffers, the allocator's loss",
 }

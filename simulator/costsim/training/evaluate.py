@@ -62,6 +62,8 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
     space = Memory(
         _joined([chunk.memory.parts for chunk in chunks]),
         _joined([chunk.memory.host_parts for chunk in chunks]),
+        np.concatenate([chunk.memory.moment for chunk in chunks]),
+        _joined([chunk.memory.moments for chunk in chunks]),
     )
     return Evaluation(
         strategies=strategies,

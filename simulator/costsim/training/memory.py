@@ -1,14 +1,25 @@
-"""Memory of a training step: what each pipeline stage's device holds at its worst moment."""
+"""Memory of a training step: parts by moments, of each pipeline stage's device.
+
+What is held changes while a step goes on: logits are gone when the first layer is differentiated,
+gradients come to be layer by layer, the update has copies of its own. The answer is the largest
+moment, never the sum of parts that do not meet.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from costsim.architectures.operators import Attention
+from costsim.architectures.operators.wrapping import unwrapped
+from costsim.stacks.stack import Stack
+from costsim.training.gathering import Gathered, gathered
 from costsim.training.job import Job
+from costsim.training.losing import Head, loss_memory
 from costsim.training.offload import LAYERS_RESIDENT
-from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.reductions import largest_held, over_blocks, total
@@ -20,22 +31,33 @@ MEMORY_PARTS = (
     "gradients",
     "optimizer",
     "activations",
+    "logits",
     "buffers",
     "framework",
 )
 
+MOMENTS = ("forward", "loss", "loss_backward", "first_layer", "last_layer", "embedding", "update")
+"""Moments of a step: the end of the forward pass through the layers, the loss, its derivative, that
+of the last layer (the first of the backward pass), of the first layer, of the embedding, and the
+optimizer's update."""
+
+_FLOAT_BYTES = 4.0
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes a device holds by part: arrays (strategies, stage types); absent stages are 0.
+    """Bytes a device holds at its worst moment: arrays (strategies, stage types); absent are 0.
 
-    `buffers` are the transient tensors of the worst moment: the gradient of the largest
-    activation, gathered weights under ZeRO-3, what recomputation restores of one layer.
-    `framework` is the driver's context, communication buffers and the allocator's loss.
+    `parts` are those of that moment, `moment` its index in `MOMENTS`. `buffers` are transient
+    tensors: gradients of activations, gathered weights under ZeRO-3, what recomputation restores of
+    one layer, copies of the update. `framework` is what the driver, the communication library and
+    the allocator hold beside the tensors.
     """
 
     parts: dict[str, np.ndarray]
     host_parts: dict[str, np.ndarray]  # those of them that a device keeps in its host's memory
+    moment: np.ndarray
+    moments: dict[str, np.ndarray]  # allocated bytes by moment, of those that may be the worst
 
     @property
     def host_bytes(self) -> np.ndarray:
@@ -44,46 +66,129 @@ class Memory:
 
     @property
     def total_bytes(self) -> np.ndarray:
-        """Bytes by strategy and stage type."""
+        """Bytes by strategy and stage type, of the device as a whole."""
         return total(self.parts[part] for part in MEMORY_PARTS)
+
+    @property
+    def allocated_bytes(self) -> np.ndarray:
+        """Bytes of tensors by strategy and stage type."""
+        return total(self.parts[part] for part in MEMORY_PARTS if part != "framework")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Sums over the blocks of each stage type, and what divides them."""
+
+    counts: np.ndarray
+    shards: np.ndarray
+    expert_shards: np.ndarray
+    zero: np.ndarray
+
+    def over(self, figures: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Sum a figure (blocks, strategies) over the blocks of each stage type."""
+        return over_blocks(self.counts, figures if mask is None else figures * mask[:, None])
+
+    def divided(self, dense: np.ndarray, experts: np.ndarray, stage: int) -> np.ndarray:
+        """Return what a device has of a state that ZeRO divides from `stage` on."""
+        shared = dense / self.shards + experts / self.expert_shards
+        return np.where(self.zero >= stage, shared, dense + experts)
 
 
 def memory(
     job: Job, strategies: Strategies, stages: Stages, profile: Profile, parts: list[str]
 ) -> Memory:
     """Return what devices of each stage type hold; `parts` says what each block is."""
-    recipe, software = job.recipe, job.software
     counts = stages.counts  # (strategies, types, blocks)
-    present = stages.many > 0
     layer = np.array([part == "layer" for part in parts])
     head = np.array([part == "head" for part in parts])
-
-    def held(figures: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """Sum a figure (blocks, strategies) over the blocks of each stage type."""
-        return over_blocks(counts, figures if mask is None else figures * mask[:, None])
-
-    dense = held(profile.gather(profile.weights))
-    experts = held(profile.gather(profile.expert_weights))
     copies = strategies.copies[:, None]
     shards = (strategies.dp * strategies.cp / strategies.replicas)[:, None] * copies
     expert_shards = shards * (strategies.tp / (strategies.ep * strategies.etp))[:, None]
-    expert_shards = np.maximum(expert_shards, 1.0)
-    zero = strategies.zero[:, None]
+    held = _Held(counts, shards, np.maximum(expert_shards, 1.0), strategies.zero[:, None])
+    static, host = _states(job, strategies, profile, held, layer, head)
+    kept, flight = _kept(job, strategies, stages, profile, held, layer, head, host)
+    moments = _moments(job, strategies, profile, held, layer, head, kept, flight)
+    found, which, sums = _worst(static, moments)
+    for part in MEMORY_PARTS[:-1]:
+        found.setdefault(part, np.zeros_like(shards * counts[..., 0]))
+    context, reserve = _manager(job)
+    tensors = total(found[part] for part in MEMORY_PARTS[:-1])
+    found["framework"] = context + reserve * tensors
+    present = stages.many > 0
+    return Memory(
+        {part: np.where(present, figure, 0.0) for part, figure in found.items()},
+        {part: np.where(present, figure, 0.0) for part, figure in host.items()},
+        which,
+        {name: np.where(present, figure, 0.0) for name, figure in sums.items()},
+    )
 
-    def states(width: float, stage: int) -> np.ndarray:
-        """Bytes of a per-parameter state that ZeRO divides from `stage` on."""
-        whole = dense + experts
-        divided = dense / shards + experts / expert_shards
-        return width * np.where(zero >= stage, divided, whole)
 
-    optimizer = states(recipe.master_bytes + job.moment_bytes, 1)
+def _manager(job: Job) -> tuple[float, float]:
+    of = job.software if job.stack is None else job.stack
+    return of.context_bytes, of.reserve_ratio
+
+
+def _states(
+    job: Job,
+    strategies: Strategies,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return weights and optimizer on the device, and what the host has."""
+    recipe = job.recipe
+    dense = held.over(profile.gather(profile.weights))
+    experts = held.over(profile.gather(profile.expert_weights))
+    if profile.tied.any():  # a head that shares the embedding's storage holds none of its own
+        tied = held.over(profile.gather(profile.tied), head)
+        both = (held.counts[..., ~layer & ~head] > 0).any(axis=-1)
+        dense = dense - np.where(both, tied, 0.0)
+    weights = recipe.weight_bytes * held.divided(dense, experts, 3)
+    states = (recipe.master_bytes + job.moment_bytes) * held.divided(dense, experts, 1)
     if job.outer_moment_bytes != job.moment_bytes:
-        outer = held(profile.gather(profile.weights), ~layer)
-        outer = outer * (job.outer_moment_bytes - job.moment_bytes)
-        optimizer = optimizer + np.where(zero >= 1, outer / shards, outer)
+        outer = held.over(profile.gather(profile.weights), ~layer)
+        more = job.outer_moment_bytes - job.moment_bytes
+        states = states + more * held.divided(outer, np.zeros_like(outer), 1)
+    if job.adapted:
+        adapters = held.over(profile.gather(profile.trained))
+        copied = held.over(profile.gather(profile.copied))
+        nothing = np.zeros_like(adapters)
+        width, _, moments = job.adapter_bytes
+        weights = weights + (width - recipe.weight_bytes) * held.divided(adapters, nothing, 3)
+        states = moments * held.divided(adapters, nothing, 1)
+        states = states + job.copied_bytes * held.divided(copied, nothing, 1)
+    nothing = np.zeros_like(states)
+    host = {"optimizer": nothing, "activations": nothing}
+    if strategies.offload.any():
+        paged = strategies.offloads("optimizer")[:, None]
+        host["optimizer"] = np.where(paged, states, 0.0)
+        states = np.where(paged, 0.0, states)
+    return {"weights": weights, "optimizer": states}, host
 
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Activations that wait for the backward pass: of layers, of the stem, and of the head."""
+
+    layers: np.ndarray
+    stem: np.ndarray
+    head: np.ndarray
+
+
+def _kept(
+    job: Job,
+    strategies: Strategies,
+    stages: Stages,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+    host: dict[str, np.ndarray],
+) -> tuple[_Kept, np.ndarray]:
+    """Return what is kept on the device; what is offloaded goes to `host`."""
     micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
-    chunks = strategies.vp[:, None]
+    chunks, copies = strategies.vp[:, None], strategies.copies[:, None]
     flight = chunks_in_flight(
         strategies.schedule[:, None],
         strategies.pp[:, None],
@@ -94,50 +199,249 @@ def memory(
     # A stage's chunk: of the layers held, the share that one micro-batch passes at a time.
     layers_share, stem_share = flight / chunks / copies, np.ceil(flight / chunks) / copies
     chosen = profile.gather_repeated(profile.repeated.kept_bytes)  # (blocks, strategies)
-    stem = ~layer & ~head
-    gradients = states(recipe.gradient_bytes, 2)
-    if job.adapted:  # adapters are small enough for every replica to keep their states
-        adapters = held(profile.gather(profile.trained))
-        gradients = gradients + job.precision.gradient_bytes * adapters
-        moments = float(state_bytes_per_parameter(job.optimizer))
-        optimizer = optimizer + (job.precision.master_bytes + moments) * adapters
-    kept_layers = held(chosen, layer) * layers_share
-    nothing = np.zeros_like(kept_layers)
-    host = {"optimizer": nothing, "activations": nothing}
+    layers = held.over(chosen, layer) * layers_share
     if strategies.offload.any():
         gone = strategies.offloads("activations")[:, None]
-        largest_layer = largest_held(counts, chosen, layer)
-        resident = np.minimum(kept_layers, LAYERS_RESIDENT * largest_layer)
-        host["activations"] = np.where(gone, kept_layers - resident, 0.0)
-        kept_layers = kept_layers - host["activations"]
-        paged = strategies.offloads("optimizer")[:, None]
-        host["optimizer"] = np.where(paged, optimizer, 0.0)
-        optimizer = np.where(paged, 0.0, optimizer)
-    activations = kept_layers + held(chosen, stem) * stem_share + held(chosen, head)
+        resident = np.minimum(layers, LAYERS_RESIDENT * largest_held(held.counts, chosen, layer))
+        host["activations"] = np.where(gone, layers - resident, 0.0)
+        layers = layers - host["activations"]
+    of_head = held.over(chosen - profile.gather(profile.loss_bytes), head)
+    return _Kept(layers, held.over(chosen, ~layer & ~head) * stem_share, of_head), micro_batches
 
-    gradient = largest_held(counts, profile.gather(profile.transient_bytes))
-    # Recomputation restores what it dropped one layer at a time.
-    restored = gathered = np.zeros_like(gradient)
+
+_Moment = dict[str, np.ndarray]
+
+
+def _moments(
+    job: Job,
+    strategies: Strategies,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+    kept: _Kept,
+    micro_batches: np.ndarray,
+) -> dict[str, _Moment]:
+    """Return what changes from moment to moment, by part; only of moments that may be the worst."""
+    stack, recipe = job.stack, job.recipe
+    persistent = stack is None or stack.gradient_life == "persistent"
+    persistent |= stack is not None and stack.buckets == "views"
+    by_tensor = stack is not None and stack.gradient_life == "tensor"
+    per_block = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
+    gradients = _less_tied(job, profile, held, layer, head, held.over(per_block[0]))
+    gradients = held.divided(gradients, held.over(per_block[1]), 2)
+    nothing = np.zeros_like(gradients)
+    # Gradients of earlier micro-batches, where there are any.
+    if by_tensor:
+        earlier = gradients = nothing
+    elif persistent:
+        earlier = gradients
+    else:
+        earlier = np.where(micro_batches[:, None] > 1, gradients, 0.0)
+    units = gathered(job, strategies, profile, held.counts, layer)
+    transient = largest_held(held.counts, profile.gather(profile.transient_bytes), layer)
+    restored = nothing
     if strategies.recompute.any():
         dropped = profile.gather_repeated(profile.repeated.restored_bytes)
-        restored = largest_held(counts, dropped, layer)
-    # ZeRO-3 gathers the weights of the layer at work and of the next, and holds one layer's
-    # gradients until they are scattered.
-    sharded = strategies.zero == 3
-    if sharded.any():
-        per_layer = profile.gather(profile.weights + profile.expert_weights)
-        width = 2 * recipe.gathered_bytes + recipe.reduced_bytes
-        gathered = largest_held(counts, per_layer * sharded * width)
-    found = {
-        "weights": states(recipe.weight_bytes, 3),
-        "gradients": gradients,
-        "optimizer": optimizer,
-        "activations": activations,
-        "buffers": np.maximum(gradient, restored) + gathered,
+        restored = largest_held(held.counts, dropped, layer)
+    if job.keeping.style == "eager":
+        working = transient + restored
+    else:
+        working = np.maximum(transient, restored)
+    all_kept = kept.layers + kept.stem + kept.head
+    moments: dict[str, _Moment] = {}
+    if profile.logits.any():
+        logits = held.over(profile.gather(profile.logits))
+        table = held.over(per_block[0], head)
+        cast = held.over(profile.gather(profile.cast), head)
+        made = np.where(cast > 0, table * (recipe.activation_bytes / _FLOAT_BYTES), table)
+        if not job.frozen:  # sharded models have their gradients in the format they gather in
+            made = made * (job.made_bytes(False) / job.gradient_bytes(False))
+        loss = loss_memory(
+            "vocab_parallel" if stack is None else stack.loss,
+            1 if stack is None else stack.loss_chunks,
+            Head(
+                logits,
+                made,
+                table,
+                cast,
+                held.over(profile.gather(profile.stream), head) * recipe.activation_bytes,
+            ),
+            recipe.activation_bytes,
+            upcast=_upcasts(job),
+            persistent=persistent,
+        )
+        cached = nothing
+        if profile.cast.any() and strategies.recompute.any():  # what is dropped stays cached
+            dropped = profile.gather(profile.cast) * (strategies.recompute > 0)
+            cached = held.over(dropped, layer)
+        for name, size, more in (
+            ("loss", loss.forward, cached),
+            ("loss_backward", loss.backward, nothing),
+        ):
+            moments[name] = {
+                "gradients": earlier,
+                "activations": all_kept,
+                "logits": size,
+                "buffers": units.loss + more,
+            }
+        headed = nothing if persistent or by_tensor else np.where(cast > 0, table, made)
+        working = np.maximum(working, np.where(cast > 0, made, 0.0))
+    else:
+        headed = nothing
+    one = largest_held(held.counts, profile.gather_repeated(profile.repeated.kept_bytes), layer)
+    # A layer further down has less kept, and more on its way to other devices.
+    further = np.maximum(units.first, units.layers - one) if stack is not None else units.layers
+    moments["first_layer"] = {
+        "gradients": earlier + np.where(earlier > 0, 0.0, headed),
+        "activations": kept.layers + kept.stem,
+        "buffers": working + further,
     }
-    tensors = total(found.values())
-    found["framework"] = software.context_bytes + software.reserve_ratio * tensors
-    return Memory(
-        {part: np.where(present, figure, 0.0) for part, figure in found.items()},
-        {part: np.where(present, figure, 0.0) for part, figure in host.items()},
+    if stack is not None and not persistent:
+        moments["last_layer"] = {
+            "gradients": _last_gradients(job, profile, held, layer, head, gradients, headed),
+            "activations": np.minimum(one, kept.layers) + kept.stem,
+            "buffers": working + units.layers,
+        }
+        moments["embedding"] = _embedding(job, profile, held, layer, head, gradients, kept, units)
+        moments["update"] = {
+            "gradients": gradients,
+            "buffers": _update(stack, job, profile, held, gradients) + _buckets(units, strategies),
+        }
+    return moments
+
+
+@lru_cache(maxsize=64)
+def _upcasts(job: Job) -> bool:
+    """Return whether the loss is computed in fp32: of models that write text, not of masked ones.
+
+    The reference code of the former upcasts logits; autocast does it for all.
+    """
+    if job.keeping.casts or job.precision.activation_bytes > 2:
+        return True
+    bare = [unwrapped(o) for block in job.model.blocks() for o in block.operators]
+    seen = [operator.causal for operator in bare if isinstance(operator, Attention)]
+    return not seen or any(seen)
+
+
+def _less_tied(
+    job: Job,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+    gradients: np.ndarray,
+) -> np.ndarray:
+    """Return `gradients` with a tied table's counted once where both its uses are on a device."""
+    if not profile.tied.any() or job.frozen:
+        return gradients
+    both = (held.counts[..., ~layer & ~head] > 0).any(axis=-1)
+    tied = held.over(profile.gather(profile.tied), head) * job.recipe.gradient_bytes
+    return gradients - np.where(both, tied, 0.0)
+
+
+def _last_gradients(
+    job: Job,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+    gradients: np.ndarray,
+    headed: np.ndarray,
+) -> np.ndarray:
+    """Return bytes of the gradients that exist when the first layer is differentiated.
+
+    Not those of that layer, which are counted with its working set, nor of an embedding that is not
+    tied. The root unit of a sharded model is whole until the end.
+    """
+    dense = profile.gather(profile.gradients)
+    own = held.over(dense, ~layer & ~head)
+    if profile.tied.any() and not job.frozen:
+        tied = held.over(profile.gather(profile.tied), head) * job.recipe.gradient_bytes
+        own = np.maximum(own - tied, 0.0)
+    one = held.divided(
+        largest_held(held.counts, dense, layer),
+        largest_held(held.counts, profile.gather(profile.expert_gradients), layer),
+        2,
     )
+    found = gradients - held.divided(own, np.zeros_like(own), 2) - one
+    if job.stack is not None and job.stack.units == "fsdp":
+        nothing = np.zeros_like(own)
+        shard = held.divided(
+            _less_tied(job, profile, held, layer, head, nothing + headed), nothing, 2
+        )
+        found = np.where(held.zero == 3, found - shard + headed, found)
+    return np.maximum(found, 0.0)
+
+
+def _embedding(
+    job: Job,
+    profile: Profile,
+    held: _Held,
+    layer: np.ndarray,
+    head: np.ndarray,
+    gradients: np.ndarray,
+    kept: _Kept,
+    units: Gathered,
+) -> _Moment:
+    """Return what is held while the embedding's gradient is made: beside it that of its output.
+
+    A tied table gets two gradients, and their sum is a third table.
+    """
+    stream = largest_held(held.counts, profile.gather(profile.stream), layer)
+    buffers = stream * job.kept_widths["weight"]
+    if profile.tied.any() and not job.frozen:
+        both = (held.counts[..., ~layer & ~head] > 0).any(axis=-1)
+        tied = held.over(profile.gather(profile.tied), head) * job.recipe.gradient_bytes
+        buffers = np.where(both, np.maximum(2 * tied, tied + buffers), buffers)
+    if job.stack is not None and job.stack.units == "fsdp" and (held.zero == 3).any():
+        # The root unit's gradients are not divided yet.
+        dense = held.over(profile.gather(profile.gradients), ~layer)
+        dense = _less_tied(job, profile, held, layer, head, dense)
+        shard = held.divided(dense, np.zeros_like(dense), 2)
+        sharded = held.zero == 3
+        gradients = np.where(sharded, gradients - shard, gradients)
+        buffers = np.where(sharded, units.embedding, buffers + units.embedding)
+    else:
+        buffers = buffers + units.embedding
+    return {"gradients": gradients, "activations": kept.stem, "buffers": buffers}
+
+
+def _buckets(units: Gathered, strategies: Strategies) -> np.ndarray:
+    """Return bytes of buckets that outlast the backward pass."""
+    return np.where((strategies.zero == 3)[:, None], 0.0, units.embedding)
+
+
+def _update(
+    stack: Stack, job: Job, profile: Profile, held: _Held, gradients: np.ndarray
+) -> np.ndarray:
+    """Return bytes of what an update holds beside states and gradients."""
+    if stack.update == "fused":
+        return np.zeros_like(gradients)
+    width = job.gradient_bytes(job.adapted)
+    updated = gradients * ((_FLOAT_BYTES / width) if job.recipe.master_bytes else 1.0)
+    if stack.update == "foreach":
+        return updated
+    largest = largest_held(held.counts, profile.gather(profile.largest)) * width
+    return np.minimum(updated, largest) * 2
+
+
+def _worst(
+    static: Mapping[str, np.ndarray], moments: Mapping[str, _Moment]
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+    """Return the parts of the largest moment, which it is, and the bytes of each."""
+    base = total(static.values())
+    sums = {name: total((base, *parts.values())) for name, parts in moments.items()}
+    (first, *others) = moments
+    best = sums[first]
+    which = np.full(best.shape, MOMENTS.index(first))
+    chosen: dict[str, np.ndarray] = dict(moments[first])
+    for name in others:
+        larger = sums[name] > best
+        if not larger.any():
+            continue
+        best = np.where(larger, sums[name], best)
+        which = np.where(larger, MOMENTS.index(name), which)
+        for part in {*chosen, *moments[name]}:
+            chosen[part] = np.where(larger, moments[name].get(part, 0.0), chosen.get(part, 0.0))
+    return {**static, **chosen}, which, sums

@@ -7,16 +7,18 @@ They are computed once for each combination; strategies then gather them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Attention, Experts, Operator
+from costsim.architectures.operators import Attention, CrossEntropy, Experts, Operator
 from costsim.architectures.operators.wrapping import rewrapped, unwrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Shard, Workload
+from costsim.compression.adapters import is_adapter
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.kernels import load_kernel_model
 from costsim.training.cp_exchange import ALL_TO_ALL
@@ -34,6 +36,7 @@ from costsim.training.repeated import (
 )
 from costsim.training.stages import distinct
 from costsim.training.strategy import Strategies
+from costsim.training.transients import peaks
 
 GROUPED_PRODUCTS = (2.0, 4.0)
 """Products of an expert forward and backward: up and down, and two gradients of each."""
@@ -64,10 +67,19 @@ class Profile:
     exchanged: Exchanges
     launches: np.ndarray  # (directions, blocks, combinations): what the host starts
     repeated: Repeated
-    transient_bytes: np.ndarray  # largest tensor that lives only inside a backward pass
+    transient_bytes: np.ndarray  # what lives only inside a backward pass
+    logits: np.ndarray  # of the losses of one micro-batch
+    loss_bytes: np.ndarray  # of what is kept of them where a block keeps all
+    largest: np.ndarray  # trained parameters of the largest tensor
+    tied: np.ndarray  # parameters that are another block's
+    stream: np.ndarray  # elements of what enters a block
+    gradients: np.ndarray  # bytes of gradients as they are accumulated, outside experts
+    expert_gradients: np.ndarray
+    cast: np.ndarray  # bytes of the copies of weights that autocast caches in a forward pass
     weights: np.ndarray  # parameters outside experts
     expert_weights: np.ndarray
     trained: np.ndarray  # parameters of adapters, where all others are frozen
+    copied: np.ndarray  # parameters that are trained as a whole, likewise
     update_flops: np.ndarray  # (blocks,): of the optimizer for one layer, undivided
 
     def gather(self, figures: np.ndarray) -> np.ndarray:
@@ -107,7 +119,9 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     execution = job.execution
     formats = Formats(recipe.matrix_dtype, recipe.other_dtype, recipe.activation_bytes)
     kernel_model = load_kernel_model(powered(job.system.accelerator))
-    recomputed = Recomputed.of(strategies, local, execution)
+    recomputed = held = Recomputed.of(strategies, local, execution)
+    if job.keeping != execution:
+        held = Recomputed.of(strategies, local, job.keeping)
     whole, parts = [*kinds, *recomputed.again(kinds)], [*local, *recomputed.again(local)]
     times = block_times(kernel_model, parts, rows, execution, formats, frozen=job.passes_on)
     exchanged = exchanges(job, whole, parts, few)
@@ -129,11 +143,20 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             weight_s=times.weight_s[own],
             exchanged=exchanged.of(own),
             launches=launches[:, own],
-            repeated=repeated(recomputed, execution, recipe, forward),
-            transient_bytes=_transient(recomputed.saved, recipe.activation_bytes, rows),
+            repeated=repeated(recomputed, held, job.keeping, recipe, job.kept_widths, forward),
+            transient_bytes=_transient(job, local, held.saved, rows),
+            logits=_over(local, rows, _logits),
+            loss_bytes=_over(local, rows, lambda block: _loss_bytes(job, block)),
+            largest=_over(local, rows, lambda block: _largest(job, block)),
+            tied=_over(local, rows, _tied),
+            gradients=_over(local, rows, lambda block: _gradients(job, block, routed=False)),
+            expert_gradients=_over(local, rows, lambda block: _gradients(job, block, routed=True)),
+            cast=_over(local, rows, lambda block: _cast(job, block)),
+            stream=_over(local, rows, lambda block: block.source.elements),  # pyright: ignore
             weights=weights,
             expert_weights=experts,
-            trained=_trained(local, rows) if job.adapted else np.zeros_like(weights),
+            trained=_trained(local, rows, adapters=True) if job.adapted else np.zeros_like(weights),
+            copied=_trained(local, rows, adapters=False) if job.adapted else np.zeros_like(weights),
             update_flops=_update_flops(job, kinds),
         ),
         kinds,
@@ -182,11 +205,12 @@ def _has_scores(block: Block) -> bool:
     return any(operator.role == "attention" for operator in block.operators)
 
 
-def _trained(blocks: Sequence[Block], rows: int) -> np.ndarray:
+def _trained(blocks: Sequence[Block], rows: int, *, adapters: bool) -> np.ndarray:
     trained = np.zeros((len(blocks), rows))
     for index, block in enumerate(blocks):
         for weight in block.weights():
-            trained[index] += 0 if weight.frozen else weight.elements
+            if not weight.frozen and is_adapter(weight) == adapters:
+                trained[index] += weight.elements
     return trained
 
 
@@ -201,15 +225,83 @@ def _is_routed(block: Block) -> bool:
 
 
 def _transient(
-    saved: Sequence[Sequence[Activation]], compute_bytes: float, rows: int
+    job: Job, blocks: Sequence[Block], saved: Sequence[Sequence[Activation]], rows: int
 ) -> np.ndarray:
-    """Bytes of the largest gradient alive inside a backward pass, as large as what is kept."""
+    """Bytes that live only inside a backward pass.
+
+    Of fused kernels the largest gradient, as large as what is kept; of eager ones all at once.
+    """
+    widths = job.kept_widths
+    if job.keeping.style == "eager":
+        made = 0.0 if job.stack is None else job.made_bytes(job.adapted)
+        return peaks(blocks, job.keeping, widths, made, rows)
     largest = np.zeros((len(saved), rows))
-    for index, activations in enumerate(saved):
+    for index, (block, activations) in enumerate(zip(blocks, saved, strict=True)):
+        losses = {tensor.name for tensor in _loss_tensors(job, block)}
         for activation in activations:
-            size = activation_bytes([activation], compute_bytes)
-            largest[index] = np.maximum(largest[index], size)
+            if activation.name not in losses:
+                size = activation_bytes([activation], widths)
+                largest[index] = np.maximum(largest[index], size)
     return largest
+
+
+def _over(
+    blocks: Sequence[Block], rows: int, figure: Callable[[Block], np.ndarray | float]
+) -> np.ndarray:
+    """Return a figure of each block: (blocks, rows)."""
+    found = np.zeros((len(blocks), rows))
+    for index, block in enumerate(blocks):
+        found[index] = figure(block)
+    return found
+
+
+def _losses(block: Block) -> list[CrossEntropy]:
+    bare = (unwrapped(operator) for operator in block.operators)
+    return [operator for operator in bare if isinstance(operator, CrossEntropy)]
+
+
+def _logits(block: Block) -> np.ndarray | float:
+    return sum(loss.rows * loss.classes for loss in _losses(block))  # pyright: ignore
+
+
+def _loss_tensors(job: Job, block: Block) -> list[Activation]:
+    return [tensor for loss in _losses(block) for tensor in loss.saved(job.keeping)]
+
+
+def _loss_bytes(job: Job, block: Block) -> np.ndarray | float:
+    return activation_bytes(_loss_tensors(job, block), job.kept_widths)
+
+
+def _largest(job: Job, block: Block) -> np.ndarray | float:
+    found: np.ndarray | float = 0.0
+    for weight in block.weights():
+        if weight.frozen or job.passes_on or weight.tied_to:
+            continue
+        for shape in weight.tensors:
+            found = np.maximum(found, prod(shape))
+    return found
+
+
+def _gradients(job: Job, block: Block, *, routed: bool) -> np.ndarray | float:
+    found: np.ndarray | float = 0.0
+    if job.passes_on:
+        return found
+    for weight in block.weights():
+        if not weight.frozen and (weight.active_elements is not None) == routed:
+            found = found + weight.elements * job.gradient_bytes(is_adapter(weight))
+    return found
+
+
+def _cast(job: Job, block: Block) -> np.ndarray | float:
+    if not job.keeping.casts:
+        return 0.0
+    saved = block.saved(job.keeping)
+    copies = [tensor for tensor in saved if tensor.name.endswith(".cast_weight")]
+    return activation_bytes(copies, job.kept_widths)
+
+
+def _tied(block: Block) -> np.ndarray | float:
+    return sum(weight.elements for weight in block.weights() if weight.tied_to)  # pyright: ignore
 
 
 def _weights(

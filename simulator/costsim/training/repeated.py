@@ -7,7 +7,7 @@ forward pass took.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,14 +103,21 @@ def modes_of(strategies: Strategies) -> tuple[Recompute, ...]:
 
 
 def repeated(
-    recomputed: Recomputed, execution: Execution, recipe: Precision, forward: Forward
+    recomputed: Recomputed,
+    held: Recomputed,
+    execution: Execution,
+    recipe: Precision,
+    widths: Mapping[str, float],
+    forward: Forward,
 ) -> Repeated:
     """Return what recomputation repeats and keeps.
 
     Args:
         recomputed: blocks and what modes make of them.
-        execution: how operators run.
+        held: the same as far as what is kept goes.
+        execution: how operators run as far as that goes.
         recipe: what formats activations are kept in.
+        widths: bytes of an element of what is kept, by storage.
         forward: of the blocks, then of what `recomputed.again` says is repeated of them.
     """
     modes, local = recomputed.modes, recomputed.local
@@ -118,19 +125,21 @@ def repeated(
     shape = (blocks, len(modes) * rows)
     found = Repeated(np.zeros((len(PARTS), *shape)), *np.zeros((9, *shape)))
     for index, block in enumerate(local):
-        saved = recomputed.saved[index]
+        saved = held.saved[index]
         narrow: frozenset[str] = frozenset()
         if recipe.product_bytes != recipe.activation_bytes:
             narrow = _narrow(block, saved, execution)
-        everything = kept_bytes(saved, recipe, narrow)
+        everything = kept_bytes(saved, recipe, widths, narrow)
         for number, mode in enumerate(modes):
             mine = slice(number * rows, (number + 1) * rows)
-            one = recomputed.made[mode][index] if mode != "none" else None
+            one = held.made[mode][index] if mode != "none" else None
             kept, restored = found.kept_bytes[index, mine], found.restored_bytes[index, mine]
             kept[:] = everything
             if one is None or not one.regions:
                 continue
-            kept[:] = kept_bytes(one.kept, recipe, narrow if mode != "full" else frozenset())
+            kept[:] = kept_bytes(
+                one.kept, recipe, widths, narrow if mode != "full" else frozenset()
+            )
             restored[:] = everything if mode == "full" else everything - kept
     layer = np.array([block.part == "layer" for block in local])[:, None]
     for number, mode in enumerate(modes):
@@ -152,20 +161,24 @@ def repeated(
     return found
 
 
-def activation_bytes(activations: Iterable[Activation], compute_bytes: float) -> Column | float:
-    """Return the bytes that `activations` take where the compute format takes `compute_bytes`."""
-    widths = {"float32": 4, "mask": 1, "index": 8}
-    return sum(a.elements * widths.get(a.storage, compute_bytes) for a in activations)
+def activation_bytes(
+    activations: Iterable[Activation], widths: Mapping[str, float]
+) -> Column | float:
+    """Return the bytes that `activations` take, `widths` being those of an element by storage."""
+    return sum(a.elements * widths[a.storage] for a in activations)
 
 
 def kept_bytes(
-    activations: Sequence[Activation], recipe: Precision, narrow: frozenset[str]
+    activations: Sequence[Activation],
+    recipe: Precision,
+    widths: Mapping[str, float],
+    narrow: frozenset[str],
 ) -> Column | float:
     """Return the bytes of what is kept, of which `narrow` tensors are in the format of products."""
     wide = [a for a in activations if a.name not in narrow]
     products = [a for a in activations if a.name in narrow]
-    return activation_bytes(wide, recipe.activation_bytes) + activation_bytes(
-        products, recipe.product_bytes
+    return activation_bytes(wide, widths) + activation_bytes(
+        products, {**widths, "compute": recipe.product_bytes}
     )
 
 

@@ -19,6 +19,7 @@ from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
 MAX_LAYERS = 10_000  # as many are told apart one by one
+_DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers")
 MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a model
 
 _RECORDS = """
@@ -296,8 +297,9 @@ class Config:
 
     def _positive(self, key: str, value: object) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not 1 <= cast(int, value) <= MAX_SIZE:
-            self.problem(key, f"must be a whole number from 1 to {MAX_SIZE:,}, is {_shown(value)}")
+        most = MAX_LAYERS if key in _DEPTHS else MAX_SIZE
+        if not whole or not 1 <= cast(int, value) <= most:
+            self.problem(key, f"must be a whole number from 1 to {most:,}, is {_shown(value)}")
             return 1
         return cast(int, value)
 

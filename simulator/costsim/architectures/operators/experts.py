@@ -152,7 +152,17 @@ class Experts(Operator):
         # The gradient of a token's weights needs what they multiply; a gate keeps both factors.
         output = Activation(f"{self.name}.down", rows * self.hidden)
         gate = Activation(f"{self.name}.gate", rows * self.width)
-        return (*kept, output, gate) if self.gated else (*kept, output)
+        kept = (*kept, output, gate) if self.gated else (*kept, output)
+        if execution.experts == "loop":  # rows are picked for each expert, and kept as picked
+            kept = (*kept, Activation(f"{self.name}.picked", rows * self.hidden))
+        if execution.casts:
+            matrices = self.experts * (self.ups + 1) * self.width * self.hidden
+            kept = (
+                *kept,
+                Activation(f"{self.name}.cast_input", rows * self.hidden),
+                Activation(f"{self.name}.cast_weight", matrices),
+            )
+        return kept
 
     def shard(self, shard: Shard) -> Experts:
         # Under sequence parallelism a device has its own rows of the layer, and those of the other

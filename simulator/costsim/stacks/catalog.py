@@ -1,0 +1,84 @@
+"""The catalog of stacks: hardware_specs/stacks/, one file a framework."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
+from costsim.resources import data_folder, packaged_yaml
+from costsim.stacks.stack import CHOICES, Stack
+
+PLAIN = "pytorch"
+"""What is taken of a framework that nobody knows: PyTorch as it comes, with a wider interval."""
+
+
+@cache
+def stack_names() -> tuple[str, ...]:
+    """Return the ids of all stacks."""
+    folder = data_folder("hardware_specs") / "stacks"
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+@cache
+def load_stack(name: str) -> Stack:
+    """Return the stack whose id is `name`.
+
+    Raises:
+        UnknownNameError: where there is none of that name.
+    """
+    if name not in stack_names():
+        raise UnknownNameError(
+            f"unknown training stack `{name}`", hint=suggestion(name, stack_names())
+        )
+    values = dict(_file(name))
+    values.pop("matches")
+    return changed(Stack(id=name, **values.pop("about")), values)
+
+
+def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
+    """Return `stack` with other choices.
+
+    Raises:
+        SpecError: with every choice that is not known, and what it may be.
+    """
+    known = {field.name for field in fields(Stack)}
+    problems: list[Problem] = []
+    for key, value in values.items():
+        if key not in known:
+            problems.append(Problem(f"unknown choice `{key}` of a stack", hint=_near(key, known)))
+        elif key in CHOICES and value not in CHOICES[key]:
+            hint = f"one of {', '.join(CHOICES[key])}"
+            problems.append(Problem(f"`{key}` cannot be `{value}`", hint=hint))
+    if problems:
+        raise SpecError(problems)
+    return replace(stack, **values)
+
+
+def stack_for(words: str) -> Stack:
+    """Return the stack that a framework's name, as people write it, means.
+
+    The first part of `words` that a stack's patterns match decides, the longest if several do.
+    Words that no pattern matches give plain PyTorch, marked as not known.
+    """
+    lowered = words.lower()
+    hits = [
+        (found.start(), -len(found[0]), name)
+        for name in stack_names()
+        for pattern in _file(name)["matches"]
+        if (found := re.search(pattern, lowered))
+    ]
+    if not hits:
+        return replace(load_stack(PLAIN), known=False)
+    return load_stack(min(hits)[2])
+
+
+def _near(key: str, known: set[str]) -> str:
+    return suggestion(key, known)
+
+
+def _file(name: str) -> dict[str, Any]:
+    return packaged_yaml("hardware_specs", f"stacks/{name}.yaml")

@@ -1,0 +1,123 @@
+"""A training stack: four independent choices that decide what a step of training holds.
+
+States, layers, loss and memory manager. Each is a fact of a framework's code or of its default
+configuration, read there and written in hardware_specs/stacks/ with its source; none is fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+Lifetime: TypeAlias = Literal["persistent", "step", "tensor"]
+"""How long gradients live: all the time (a buffer); from the backward pass to the update; one
+tensor at a time (each is applied and freed as it is made: optimizer in backward)."""
+
+Update: TypeAlias = Literal["fused", "foreach", "loop"]
+"""How tensors are updated: in place; all at once, with one more copy of what is updated; one after
+the other, with two copies of the largest."""
+
+Layers: TypeAlias = Literal["eager", "compiled", "fused"]
+"""Whether every operation of a layer is one of its own, compiled (inductor), or hand-fused
+(Transformer Engine, Liger)."""
+
+Loss: TypeAlias = Literal[
+    "eager", "compiled", "chunked", "checkpointed", "fused_linear", "vocab_parallel"
+]
+"""How logits become a loss: as written; one compiled kernel; in chunks whose logits are all kept;
+in chunks made again in the backward pass, as sequence tiles are; head and loss in one, gradients
+made forward (Liger, cut cross-entropy); divided by vocabulary (Megatron)."""
+
+Units: TypeAlias = Literal["fsdp", "deepspeed", "whole"]
+"""What a sharded model gathers: a layer and the one prefetched; as many parameters as stay live
+and the buckets; everything at once."""
+
+Buckets: TypeAlias = Literal["none", "copies", "views"]
+"""Whether replicas reduce gradients through buckets of their size, beside them or in their place
+(DistributedDataParallel; `gradient_as_bucket_view`)."""
+
+Dtype: TypeAlias = Literal["fp32", "bf16", "none"]
+
+WIDTHS = {"fp32": 4, "bf16": 2, "none": 0}
+"""Bytes of an element; 0 of what is not kept."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gradient_life": get_args(Lifetime),
+    "update": get_args(Update),
+    "layers": get_args(Layers),
+    "loss": get_args(Loss),
+    "units": get_args(Units),
+    "buckets": get_args(Buckets),
+    "attention": ("flash", "unfused"),
+    "experts": ("grouped", "loop"),
+    "weights": ("fp32", "bf16"),
+    "gradients": ("fp32", "bf16"),
+    "master": get_args(Dtype),
+    "moments": ("fp32", "bf16"),
+    "adapters": ("fp32", "bf16"),
+}
+"""Words that each choice may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What software keeps while it trains in 16 bits; training in fp32 keeps all of it in fp32.
+
+    Attributes:
+        profile: time constants of its kind (hardware_specs/calibration/software.yaml).
+        weights: format of parameters between steps.
+        gathered: format of a weight where it is gathered or copied whole for computing.
+        gradients: format of accumulated gradients; `reduced` of those on the wire.
+        master: the optimizer's own copy of the weights.
+        moments: of the optimizer.
+        autocast: whether products cast fp32 weights one operation at a time.
+        attention: whether scores pass through memory; `dropout` whether models that have it drop;
+            `experts` whether they are one grouped product or follow one another.
+        adapters: format of low-rank adapters, their gradients and moments.
+        loss_chunks: of the losses that go chunk by chunk.
+        units: what sharded parameters are gathered in; `reshard` whether they are given back after
+            the forward pass.
+        buckets: that replicas which share nothing reduce gradients through.
+        zero: stage where nothing is stated.
+        recompute: mode where nothing is stated.
+        flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
+            sharded optimizer makes.
+        bucket_elements: of the buffers through which gradients are reduced; `live_elements` of
+            parameters that stay gathered.
+        context_bytes: of the driver, kernels and communicators, outside the allocator.
+        reserve_ratio: of allocated bytes, that the allocator holds and nobody uses.
+        known: whether the framework is one of the catalog's; estimates of others are wider.
+    """
+
+    id: str
+    name: str
+    release: str
+    source: str
+    profile: str
+    weights: Dtype = "bf16"
+    gathered: Dtype = "bf16"
+    gradients: Dtype = "bf16"
+    reduced: Dtype = "bf16"
+    master: Dtype = "none"
+    moments: Dtype = "fp32"
+    gradient_life: Lifetime = "step"
+    update: Update = "fused"
+    autocast: bool = False
+    adapters: Dtype = "fp32"
+    layers: Layers = "eager"
+    attention: Literal["flash", "unfused"] = "flash"
+    dropout: bool = False
+    experts: Literal["grouped", "loop"] = "grouped"
+    loss: Loss = "eager"
+    loss_chunks: int = 8
+    units: Units = "whole"
+    reshard: bool = True
+    buckets: Buckets = "none"
+    zero: int = 0
+    recompute: str = "none"
+    flat_gradients: Dtype = "none"
+    bucket_elements: float = 0.0
+    live_elements: float = 0.0
+    context_bytes: float = 0.0
+    reserve_ratio: float = 0.0
+    known: bool = True

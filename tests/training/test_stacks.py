@@ -1,0 +1,72 @@
+"""Training stacks: the catalog, names that people write, and choices that are not known."""
+
+from __future__ import annotations
+
+import pytest
+
+import costsim
+from costsim.errors import CostsimError
+from costsim.stacks import Stack, load_stack, stack_for, stack_names
+from costsim.stacks.catalog import changed
+from costsim.training.evaluate import evaluate
+from costsim.training.job import Job
+from costsim.training.precision import precision
+from costsim.training.recompute import RECOMPUTE
+from costsim.training.software import software
+from costsim.training.strategy import Strategies, Strategy
+
+
+@pytest.mark.parametrize("name", stack_names())
+def test_every_stack_says_what_it_is_and_runs(name: str) -> None:
+    stack = load_stack(name)
+    assert stack.release
+    assert stack.source
+    assert stack.recompute in RECOMPUTE
+    changed(stack, {"loss": stack.loss})
+    assert software(stack.profile)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("Hugging Face Trainer + PEFT", "hf-trainer"),
+        ("DeepSpeed ZeRO-3 + PEFT", "deepspeed"),
+        ("Axolotl 0.9", "axolotl"),
+        ("torchtitan (PyTorch FSDP2)", "torchtitan"),
+        ("Megatron-Bridge 25.11", "nemo"),
+        ("MaxText on TPU", "maxtext"),
+    ],
+)
+def test_names_as_people_write_them(words: str, meant: str) -> None:
+    assert stack_for(words).id == meant
+    assert stack_for(words).known
+
+
+def test_an_unknown_framework_is_said_to_be_unknown() -> None:
+    assert not stack_for("my own trainer").known
+    with pytest.raises(CostsimError, match="unknown training stack") as caught:
+        load_stack("axolotll")
+    assert "axolotl" in str(caught.value)
+
+
+def test_choices_that_are_not_known_are_all_named() -> None:
+    with pytest.raises(CostsimError) as caught:
+        changed(Stack("x", "x", "1", "", "fsdp"), {"loss": "eagre", "lss": "eager"})
+    assert len(caught.value.problems) == 2
+
+
+def test_tied_embeddings_count_once_on_one_stage() -> None:
+    # Llama-3.2-1B: 1,235,814,400 parameters at 18 bytes, ZeRO-0, one stage.
+    job = Job(
+        model=costsim.load_model("llama-3.2-1b"),
+        system=costsim.load_hardware("nvidia-h100-sxm5-80gb", count=8),
+        global_batch=64,
+        sequence=1024,
+        precision=precision("bf16"),
+        optimizer="adam",
+        software=software("megatron-core"),
+    )
+    memory = evaluate(job, Strategies.of([Strategy(dp=8)])).memory
+    assert memory.parts["weights"].max() == 2 * 1_235_814_400
+    assert memory.parts["gradients"].max() == 4 * 1_235_814_400
+    assert memory.parts["optimizer"].max() == 12 * 1_235_814_400
