@@ -152,13 +152,12 @@ def test_notes_tell_what_was_taken_for_granted() -> None:
             **sizes,
             "architectures": ["LlamaForSequenceClassification"],
             "quantization_config": {"quant_method": "fp8"},
-            "num_experts": 8,
+            "num_thoughts": 8,
             "auto_map": {"AutoModel": "own.py"},
         }
     )
     notes = "\n".join(model.notes)
-    assert "not understood, taken to change nothing that is counted: num_experts" in notes
-    assert "LlamaForSequenceClassification" in notes
+    assert "not understood, taken to change nothing that is counted: num_thoughts" in notes
     assert "quantized (fp8: floats of 8 bits" in notes
     assert "code of its own" in notes
 

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from costsim.architectures import load_model, model_names
+from costsim.architectures.releases import releases
 from costsim.cli import main
+from costsim.cli.models import entry_of
+from costsim.resources import data_folder
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -54,3 +57,17 @@ def test_a_misspelt_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     output = capsys.readouterr()
     assert output.out == ""
     assert "did you mean `llama-2-70b`" in output.err
+
+
+def test_the_index_is_what_the_models_give() -> None:
+    """`python .ci/model_index.py` renews it."""
+    index = json.loads((data_folder("scenarios") / "models" / "index.json").read_text("utf-8"))
+    assert index == {name: entry_of(load_model(name)) for name in model_names()}
+
+
+def test_releases_are_listed_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    table = _run(capsys, "--releases").splitlines()
+    listed = json.loads(_run(capsys, "--releases", "--format", "json"))["releases"]
+    assert [row.split()[0] for row in table[1:]] == [entry["name"] for entry in listed]
+    assert {entry["name"] for entry in listed} == {one.name for one in releases().values()}
+    assert main(["models", "gpt2", "--releases"]) == 2

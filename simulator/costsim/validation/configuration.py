@@ -12,7 +12,6 @@ from pathlib import Path
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.accelerators import Accelerator
-from costsim.hardware.kernels import FORMATS
 from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
 from costsim.training.recompute import Recompute
@@ -44,6 +43,15 @@ _LONGEST_TRAINED = 8192  # longer contexts are reached at the end of training on
 _MODEL_PARALLEL = 64  # devices that hold a copy, at most, where a batch is assumed
 
 
+# Recipes that are run in another where the device does not multiply in theirs, the nearest first.
+_NEAREST = {
+    "nvfp4": ("mxfp8", "bf16", "fp16"),
+    "mxfp8": ("bf16", "fp16"),
+    "fp8": ("bf16", "fp16"),
+    "fp8_block": ("bf16", "fp16"),
+    "int8": ("bf16", "fp16"),
+    "bf16": ("fp16",),
+}
 _COMPETITIONS = ("time-to-quality", "finetune-from-ckpt")  # tasks of whole MLPerf runs
 _EXTENT = ("seq_len", "global_batch", "n_devices")
 
@@ -202,10 +210,9 @@ def _recipe(run: Run, accelerator: Accelerator) -> str | None:
     if recipe is None:
         # Who states none trains in the fewest bits that the device multiplies in floating point.
         recipe = "fp8" if "fp8" in known else "bf16"
-    narrow = FORMATS[precision(recipe).matrix_dtype].weight_bytes < 2
-    wanted = ("bf16", "fp16") if narrow else {"bf16": ("fp16",)}.get(recipe, ())
-    last = "fp32" if wanted else recipe
-    found = next((name for name in (recipe, *wanted) if precision(name).peak_dtype in known), last)
+    last = recipe if recipe in ("fp32", "tf32", "fp16") else "fp32"
+    nearest = (recipe, *_NEAREST.get(recipe, ()))
+    found = next((name for name in nearest if PRECISIONS[name].peak_dtype in known), last)
     if words and found != recipe:
         run.account.note(
             "unused", f"precision `{recipe}`, taken as {found} on this device", column="precision"
