@@ -42,7 +42,7 @@ GROUPED_PRODUCTS = (2.0, 4.0)
 """Products of an expert forward and backward: up and down, and two gradients of each."""
 EXPERT_CALLS = 0.25
 """Calls of the framework that one expert's product is worth: it is started from C++."""
-DISPATCH_CALLS = 150.0
+DISPATCH_CALLS = 200.0
 """Calls of a layer of experts, each way: router, permutation, exchange, waiting for the counts."""
 CAPTURED_DISPATCH_CALLS = 75.0
 """The same where router and preprocessing are captured."""

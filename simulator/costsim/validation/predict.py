@@ -38,6 +38,11 @@ class Prediction:
     share: float = 1.0
 
     @property
+    def divided(self) -> bool:
+        """Whether the search chose how the devices divide the model, or how much a pass holds."""
+        return bool({"tp", "pp", "cp", "ep", "micro_batch"}.intersection(self.filled))
+
+    @property
     def tokens_per_step(self) -> float:
         job = self.configuration.job
         return float(job.global_batch * job.sequence)

@@ -47,9 +47,13 @@ def stated_software(run: Run, software: Software, system: System) -> Software:
             software = replace(software, overlap_experts_ratio=_EXPERTS_OVERLAP_RATIO)
         elif part not in _FOLLOWED:
             run.account.note("unused", f"overlap `{part[:60]}`", column="overlap")
-    if (words := text.get("attention_kernel", "").lower()) and (
-        rates := _first(ATTENTION_KERNELS, words)
-    ):
+    if words := text.get("attention_kernel", "").lower():
+        rates = _first(ATTENTION_KERNELS, words)
+        if rates is None:
+            run.account.note(
+                "unknown", f"attention_kernel `{words[:60]}`", column="attention_kernel"
+            )
+            return software
         name = class_of(system.accelerator.architecture)
         rate = rates.get(name, rates.get(name.removesuffix("-ultra"), rates["all"]))
         software = replace(software, attention_rates={"all": rate})
