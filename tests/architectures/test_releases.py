@@ -16,7 +16,7 @@ from costsim.errors import SpecError, UnknownNameError
 # Names that round their size otherwise than to the nearest: experts' or active sizes, and such
 # whose embedding is left out of what the name says.
 _OTHERWISE = re.compile(
-    r"(8x|17b|-a\d+b|gemma|llama-3\.2-1b|falcon3-1b|open_llama_3b|salamandra-2b)"
+    r"(8x|17b|-a\d+b|gemma|llama-3\.2-1b|falcon3-1b|open_llama_3b|salamandra-2b|olmocr|-vl-)"
 )
 
 

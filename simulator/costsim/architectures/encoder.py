@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Elementwise, Held, Linear, Operator
+from costsim.architectures.layers.recording import Part, recorded, started
+from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
-from costsim.architectures.scores import Scores
-from costsim.architectures.stacks import Head, Stack
+from costsim.architectures.stacks import Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -26,18 +26,12 @@ class Pooler:
 
     def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
         """Return its two operators."""
-        dense = Linear.of(
-            "pooler.dense", "input.first", workload.batch, hidden, self.outputs, bias=True
-        )
-        activation = Elementwise(
-            name="pooler.activation",
-            rows=workload.batch,
-            read=self.outputs,
-            written=self.outputs,
-            holds=(Held("pooler.dense", self.outputs),),
-            function=self.activation,
-        )
-        return (Detached.around(dense), Detached.around(activation))
+        x = started(workload, hidden)
+        first = x.beside("input.first", workload.batch, hidden).within("pooler")
+        with x.recorder.wrapped(Detached.around):
+            dense = first.linear("dense", self.outputs, bias=True)
+            dense.elementwise("activation", function=self.activation)
+        return tuple(x.recorder.operators)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +39,7 @@ class Encoder:
     """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Head | Scores | None = None
+    head: Part | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 
@@ -58,7 +52,7 @@ class Encoder:
         if self.pooler is not None:
             operators = (*operators, *self.pooler.operators(inside, hidden))
         if self.head is not None:
-            operators = (*operators, *self.head.operators(inside, hidden))
+            operators = (*operators, *recorded(self.head, inside, hidden))
         blocks = self.stack.blocks(workload)
         if not operators:
             return blocks

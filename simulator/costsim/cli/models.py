@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
@@ -108,6 +109,7 @@ def _describe(name: str, form: str) -> str:
     from costsim.architectures import aliases_of, load_model, model_names
 
     model = load_model(name)
+    say_notes(model)
     entry, blocks = entry_of(model), _blocks(model)
     if form == "csv":
         return to_csv(list(blocks[0]), [list(block.values()) for block in blocks])
