@@ -223,7 +223,8 @@ class Costing:
 
     def _energy(self, hours: Figure) -> dict[str, Figure]:
         """Return electricity and emissions; intervals join those of time, power, PUE and grid."""
-        pue, grid, power_w = self.study.pue, self.study.grid, self.place.power_w
+        site, power_w = self.place.site, self.place.power_w
+        pue, grid = site.pue, site.grid
         ends = (hours.low or 0.0, hours.high or 0.0)
         energy = energy_kwh(hours.value, power_w, pue)
         low, high = (energy_kwh(end, power_w, pue) for end in ends)
