@@ -235,7 +235,7 @@ def ownership_choice(
         fixed = (usd - cost.energy_usd_per_device_hour) * utilization_ratio
         saved = rent.usd_per_device_hour - cost.energy_usd_per_device_hour
         even = fixed / saved if saved > 0 else math.inf
-        when = f"from a utilization of {even:.0%}" if even <= 1 else "at no utilization"
+        when = f"from a utilization of {even:.1%}" if even <= 1 else "at no utilization"
         warnings = (f"owning beats renting at {rent.price} {when}",)
     price = Price(
         provider="own",
