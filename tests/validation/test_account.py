@@ -49,7 +49,7 @@ def test_a_plain_row_has_no_doubts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        ({"graphs": "full_iteration"}, "not used: graphs `full_iteration`"),
+        ({"overlap": "tp_comm_overlap"}, "not used: overlap `tp_comm_overlap`"),
         ({"recompute": "custom"}, "not known: recompute `custom`"),
         ({"recompute": "mlp, core_attn"}, "not used: recompute `core_attn`"),
         ({"framework": "Foo-LM dev2025v2"}, "not known: framework `Foo-LM dev2025v2`"),
