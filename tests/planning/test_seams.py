@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,12 +69,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert text.count(old) == 1, (path, old)
         file.write_text(text.replace(old, new), encoding="utf-8")
 
-    # An engine: its profile, and its flags.
-    engines = top / "hardware_specs/calibration/engines.yaml"
-    lines = engines.read_text(encoding="utf-8").splitlines()
-    at = lines.index("  vllm:")
-    end = next(i for i in range(at + 1, len(lines)) if lines[i].startswith("  sglang"))
-    engines.write_text("\n".join([*lines, "  mine:", *lines[at + 1 : end]]) + "\n")
+    # An engine: its releases, and its flags.
+    engines = top / "hardware_specs/engines"
+    own = (engines / "vllm.yaml").read_text(encoding="utf-8")
+    own = re.sub(r"^id: .*\nname: .*\nalso: .*\n", "id: mine\nname: Mine\n", own)
+    (engines / "mine.yaml").write_text(own, encoding="utf-8")
     launch = top / "hardware_specs/engines/launch.yaml"
     with launch.open("a", encoding="utf-8") as file:
         file.write(
