@@ -223,12 +223,66 @@ UNET = {
             },
             11_901_408_320,
         ),
+        (
+            {
+                "_class_name": "SD3Transformer2DModel",
+                "attention_head_dim": 64,
+                "caption_projection_dim": 1536,
+                "in_channels": 16,
+                "joint_attention_dim": 4096,
+                "num_attention_heads": 24,
+                "num_layers": 24,
+                "patch_size": 2,
+                "pooled_projection_dim": 2048,
+                "sample_size": 128,
+            },
+            2_028_328_000,
+        ),
+        (  # diffusers keeps an embedding of time and class in each of 28 layers
+            {
+                "_class_name": "DiTTransformer2DModel",
+                "attention_head_dim": 72,
+                "in_channels": 4,
+                "norm_type": "ada_norm_zero",
+                "num_attention_heads": 16,
+                "num_embeds_ada_norm": 1000,
+                "num_layers": 28,
+                "out_channels": 8,
+                "patch_size": 2,
+                "sample_size": 32,
+            },
+            749_826_464,
+        ),
     ],
-    ids=["sd-1.5", "sd-2.1", "sdxl", "vae", "flux.1-dev"],
+    ids=["sd-1.5", "sd-2.1", "sdxl", "vae", "flux.1-dev", "sd-3-medium", "dit-xl-2"],
 )
 def test_parts_of_pipelines(tmp_path: Path, values: dict[str, Any], parameters: int) -> None:
     folder = write(tmp_path / "part" / "config.json", values).parent
     assert load_model(folder).parameters == parameters
+
+
+def test_hunyuan_dit_is_the_librarys(tmp_path: Path) -> None:
+    """diffusers 0.35.1 on the meta device: its parameters, and what FlopCounterMode counts."""
+    values = {
+        "_class_name": "HunyuanDiT2DModel",
+        "attention_head_dim": 88,
+        "cross_attention_dim": 1024,
+        "cross_attention_dim_t5": 2048,
+        "hidden_size": 1408,
+        "in_channels": 4,
+        "learn_sigma": True,
+        "mlp_ratio": 4.3637,
+        "num_attention_heads": 16,
+        "num_layers": 40,
+        "patch_size": 2,
+        "pooled_projection_dim": 1024,
+        "sample_size": 128,
+        "text_len": 77,
+        "text_len_t5": 256,
+    }
+    model = load_model(write(tmp_path / "config.json", values))
+    assert model.parameters == 1_516_534_048
+    assert model.forward_flops(1) == 14_365_834_125_312
 
 
 def test_a_pipeline_is_its_denoiser_and_names_its_other_parts(tmp_path: Path) -> None:

@@ -417,7 +417,7 @@ def _dbrx(config: Config) -> Transformer:
     inner, fed = config.nested("attn_config"), config.nested("ffn_config")
     inner.ignore("attn_pdrop", "clip_qkv", "rope_theta", "model_type")
     fed.ignore("ffn_act_fn", "moe_jitter_eps", "moe_loss_weight", "moe_normalize_expert_weights")
-    fed.ignore("uniform_expert_assignment", "model_type", "ffn_hidden_size")
+    fed.ignore("uniform_expert_assignment", "model_type", "hidden_size")
     experts, top_k = fed.size("moe_num_experts", default=4), fed.size("moe_top_k", default=1)
     mixer = attention(
         config,
