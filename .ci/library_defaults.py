@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
 
 from costsim.architectures.huggingface.config import NEUTRAL, WITHOUT_EFFECT
 
@@ -39,8 +39,13 @@ def parts(model_type: str) -> dict[str, Any]:
     """
     config = CONFIG_MAPPING[model_type]
     found: dict[str, Any] = {}
+    try:
+        whole = config()
+    except Exception as error:  # a release whose own defaults do not pass its own validators
+        print(f"{model_type} has no defaults of parts: {error}", file=sys.stderr)
+        return found
     for name in config.sub_configs:
-        part = getattr(config(), name, None)
+        part = getattr(whole, name, None)
         own = getattr(part, "model_type", "")
         if own not in CONFIG_MAPPING:
             continue
@@ -55,6 +60,19 @@ def parts(model_type: str) -> dict[str, Any]:
         kept = {key: changed[key] for key in changed if key not in idle and plain(changed[key])}
         found[name] = {"model_type": own, **kept}
     return found
+
+
+def fixed(model_type: str) -> dict[str, str]:
+    """Return the model types of parts that follow from the whole's, whatever they are named."""
+    kinds = CONFIG_MAPPING[model_type].sub_configs
+    return {key: kind.model_type for key, kind in kinds.items() if kind is not AutoConfig}
+
+
+def aliases(model_type: str) -> dict[str, str]:
+    """Return other names of a model type's keys, each with the key."""
+    found = CONFIG_MAPPING[model_type].attribute_map
+    idle = WITHOUT_EFFECT | NEUTRAL.keys()
+    return {name: key for name, key in found.items() if name != key and key not in idle}
 
 
 def plain(value: Any) -> bool:
@@ -72,8 +90,14 @@ def main(path: Path) -> None:
     composed = [
         f"    {json.dumps(name)}: {json.dumps(found)}" for name in types if (found := parts(name))
     ]
+    settled = [
+        f"    {json.dumps(name)}: {json.dumps(found)}" for name in types if (found := fixed(name))
+    ]
+    called = [
+        f"    {json.dumps(name)}: {json.dumps(found)}" for name in types if (found := aliases(name))
+    ]
     separator = ",\n"
-    tables = {"model_types": lines, "parts": composed}
+    tables = {"model_types": lines, "parts": composed, "fixed_parts": settled, "aliases": called}
     written = (f'  "{name}": {{\n{separator.join(rows)}\n  }}' for name, rows in tables.items())
     path.write_text(f'{{\n  "transformers": {version},\n{separator.join(written)}\n}}\n')
 

@@ -24,6 +24,8 @@ Model = TypeVar("Model", bound="BaseModel")
 Steps = tuple[str | int, ...]
 
 MAX_BYTES = 2_000_000  # a spec is kilobytes; this much still parses in about two seconds
+MAX_JSON_BYTES = 8_000_000  # a release may name every module that it quantizes
+_MAX_PLACED = 1_000_000  # bytes of JSON whose places are still looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,10 @@ def load_document(path: str | Path) -> Document:
         SpecError: if it cannot be read, is too large, empty, or does not parse.
     """
     path, file = Path(path), str(path)
+    most = MAX_JSON_BYTES if path.suffix.lower() == ".json" else MAX_BYTES
     try:
         with path.open("rb") as handle:
-            raw = handle.read(MAX_BYTES + 1)
+            raw = handle.read(most + 1)
     except FileNotFoundError:
         siblings = [entry.name for entry in path.parent.glob("*")] if path.parent.is_dir() else []
         near = get_close_matches(path.name, siblings, n=1)
@@ -121,8 +124,8 @@ def load_document(path: str | Path) -> Document:
         raise SpecError("is a directory, not a file", location=Location(file)) from None
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", location=Location(file)) from None
-    if len(raw) > MAX_BYTES:
-        limit = f"{MAX_BYTES / 1e6:g} MB"
+    if len(raw) > most:
+        limit = f"{most / 1e6:g} MB"
         raise SpecError(
             f"is larger than {limit}", location=Location(file), hint="a description takes kilobytes"
         )
@@ -201,7 +204,7 @@ def _read_json(text: str, file: str) -> Any:
 @lru_cache(maxsize=1)
 def _json_positions(text: str) -> Node | None:
     """Return the places in JSON text, which YAML can read with rare exceptions."""
-    if not text:
+    if not text or len(text) > _MAX_PLACED:
         return None
     try:
         return compose(text, "")

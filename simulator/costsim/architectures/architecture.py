@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from costsim.algebra import Number, exact_div
 from costsim.architectures.activations import kept_bytes
 from costsim.architectures.block import Block
+from costsim.architectures.files.described import Adapter
 from costsim.architectures.formats import bytes_for
 from costsim.architectures.operators import Embedding
 from costsim.architectures.quantization import Quantization
@@ -50,6 +51,7 @@ class Architecture:
     source: str = ""  # where the description was read: a catalog entry, a config.json, a YAML
     notes: tuple[str, ...] = ()  # what was taken for granted while reading it
     quantization: Quantization | None = None  # how published weights are stored, where said
+    adapter: Adapter | None = None  # what a release puts beside the weights of its base model
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""

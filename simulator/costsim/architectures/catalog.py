@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.decoder import decoder
@@ -18,11 +19,15 @@ from costsim.documents import Document, load_document, parse_as
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.resources import data_folder
 
+if TYPE_CHECKING:
+    from costsim.architectures.files.described import Described
+
 _ALIASES = "aliases"
 _DETAILS = ("name", "source", "published_parameters", "extends")
 _WHOLE = ("huggingface", "vision")  # fields that describe the whole model by themselves
 _MAX_CHAIN = 16  # files that extend one another
-_SUFFIXES = (".json", ".yaml", ".yml")
+_SUFFIXES = (".json", ".yaml", ".yml", ".gguf", ".safetensors")
+_GENERIC = ("config.json", "params.json", "modules.json", "model_index.json", "adapter_config.json")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 
@@ -124,16 +129,40 @@ def _packaged(name: str) -> Architecture:
     return _from_document(document, name, f"scenarios/models/{name}.yaml", trusted=True)
 
 
-def _from_path(path: Path) -> Architecture:
-    file = path / "config.json" if path.is_dir() else path
-    name = path.resolve().name if path.is_dir() else path.stem
-    if file.name == "config.json" and not path.is_dir():
-        name = path.resolve().parent.name
-    return _from_document(load_document(file), name, str(file), trusted=False)
+def _from_path(path: Path, name: str = "") -> Architecture:
+    from costsim.architectures.files import describe, file_in
+
+    file = file_in(path) if path.is_dir() else path
+    if not name:
+        alone = not path.is_dir() and file.name not in _GENERIC
+        name = file.stem if alone else file.absolute().parent.name
+    document, described = describe(file)
+    if described is None:
+        return _from_document(document, name, str(file), trusted=False)
+    return _described(document, described, name, str(file))
+
+
+def _described(document: Document, found: Described, name: str, source: str) -> Architecture:
+    """Return what a file of another kind describes."""
+    if "extends" in found.fields:
+        model = _from_path(found.folder) if found.folder else load_model(found.fields["extends"])
+        notes = (*found.notes, *model.notes)
+        return replace(model, name=name, source=source, notes=notes, adapter=found.adapter)
+    model = _from_fields(dict(found.fields), document, name, source, trusted=False)
+    return replace(
+        model,
+        notes=(*found.notes, *model.notes),
+        quantization=found.quantization or model.quantization,
+    )
 
 
 def _from_document(document: Document, name: str, source: str, *, trusted: bool) -> Architecture:
-    own = _fields(document, trusted=trusted)
+    return _from_fields(_fields(document, trusted=trusted), document, name, source, trusted=trusted)
+
+
+def _from_fields(
+    own: dict[str, Any], document: Document, name: str, source: str, *, trusted: bool
+) -> Architecture:
     name, source = own.get("name") or name, own.get("source") or source
     shape = _resolved(own, document, (document.file,))
     if "huggingface" in shape:
@@ -165,9 +194,20 @@ def _fields(document: Document, *, trusted: bool) -> dict[str, Any]:
         return {"huggingface": fields}
     if trusted:
         return fields
+    native = _native_type(fields)
+    if native is not None:
+        return {"huggingface": {**fields, "model_type": native}}
     from costsim.architectures.spec import ModelSpec
 
     return parse_as(document, ModelSpec).given()
+
+
+def _native_type(fields: Mapping[str, Any]) -> str | None:
+    if "n_layers" not in fields:  # which all of them have, and no description in YAML
+        return None
+    from costsim.architectures.huggingface.native import native_type
+
+    return native_type(fields)
 
 
 def _resolved(own: Mapping[str, Any], document: Document, chain: tuple[str, ...]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.operators import Elementwise, Held, Linear, Operator
 from costsim.architectures.operators.wrapping import Detached
+from costsim.architectures.scores import Scores
 from costsim.architectures.stacks import Head, Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
@@ -41,10 +42,10 @@ class Pooler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """A stack with a head over the vocabulary, a pooler, both, or neither."""
+    """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Head | None = None
+    head: Head | Scores | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 

@@ -15,6 +15,7 @@ from costsim.architectures.operators import (
     Operator,
     Residual,
 )
+from costsim.architectures.scores import Scores
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -37,7 +38,8 @@ class Transformer:
 
     `positions` counts learned position embeddings (0 for rotary or ALiBi). `embedding_width` is
     that of a narrower embedding that is projected to `hidden` and back (OPT-350M). `beside` is made
-    of the tokens beside their embedding, for all layers; `before_head` stands before the logits.
+    of the tokens beside their embedding, for all layers; `before_head` stands before the logits,
+    `scores` in the place of those of the vocabulary.
     """
 
     vocabulary: Number
@@ -51,6 +53,7 @@ class Transformer:
     before_head: SubLayer | None = None
     tied: bool = False
     head_bias: bool = False
+    scores: Scores | None = None
     dropout: bool = False
     context_limit: Number | None = None  # longest sequence the model is made for
 
@@ -122,6 +125,8 @@ class Transformer:
             width = self.embedding_width
             found.append(Linear.of("head.project", source, rows, hidden, width))
             source = "head.project"
+        if self.scores is not None:
+            return (*found, *self.scores.operators(workload, width, source))
         found.append(
             Linear.of(
                 "head.logits",

@@ -30,12 +30,19 @@ def to_json(content: Mapping[str, Any]) -> str:
 
 
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return CSV with a header; None is an empty cell."""
+    """Return CSV with a header; None is an empty cell, and no cell is a formula of a spreadsheet.
+
+    A text that a spreadsheet would run starts with an apostrophe, which it hides.
+    """
     import csv
     import io
+
+    def inert(cell: Any) -> Any:
+        runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        return f"'{cell}" if runs else cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([inert(cell) for cell in row] for row in rows)
     return text.getvalue()

@@ -17,7 +17,8 @@ from costsim.architectures.block import Block
 from costsim.architectures.operators import Experts, Operator
 from costsim.architectures.quantization import Quantization
 from costsim.architectures.workload import Workload
-from costsim.compression.description import Cache
+from costsim.compression.adapters import Adapt
+from costsim.compression.description import Cache, Compressed, with_pass
 from costsim.compression.formats import Format, plain
 from costsim.compression.modules import Modules, is_tower, names_of
 from costsim.compression.selection import is_convolution, unwrapped
@@ -76,8 +77,23 @@ def as_published(model: Architecture, precision: str | None = None) -> Architect
         precision: format that was asked for, where one was. Another than the published one means
             weights that are converted to it first, and the model is returned as it is.
     """
+    stored = _with_formats(model, precision)
+    if model.adapter is None:
+        return stored
+    added = model.adapter
+    step = Adapt(added.rank, added.targets, added.magnitudes)
+    return with_pass(replace(stored, adapter=None), step)
+
+
+def is_published(model: Architecture) -> bool:
+    """Return whether matrices are packed as a release packs them."""
+    held = model.description
+    return isinstance(held.inner if isinstance(held, Compressed) else held, Published)
+
+
+def _with_formats(model: Architecture, precision: str | None) -> Architecture:
     held = model.quantization
-    if held is None or isinstance(model.description, Published):
+    if held is None or is_published(model):
         return model
     form = format_of(held)
     if form is None or (precision is not None and not _same(form, precision)):

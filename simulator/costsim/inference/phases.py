@@ -26,7 +26,7 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Execution, Shard, Workload
-from costsim.compression.published import Published, as_published, format_of, published_wide
+from costsim.compression.published import as_published, format_of, is_published, published_wide
 from costsim.errors import SpecError
 from costsim.hardware.blocks import Formats, block_times
 from costsim.hardware.collectives import collective_time_s
@@ -114,9 +114,9 @@ def estimate_inference(
     _check(model, system, sequence + (phase == "decode"))
     stored = as_published(model, precision)
     peak_flops_per_s = _peak_flops_per_s(system, stored, precision)
-    if stored is not model:  # what it does not pack is as wide as what it keeps
-        model, precision = stored, published_wide(model)
-    precision = precision or "bf16"
+    if is_published(stored):  # what it does not pack is as wide as what it keeps
+        precision = published_wide(model)
+    model, precision = stored, precision or "bf16"
     work = _workload(phase, batch, sequence)
     blocks = tuple(_served(block, phase, batch) for block in model.blocks(work))
     local = [block.shard(Shard(tp=system.count, etp=system.count)) for block in blocks]
@@ -171,10 +171,10 @@ def estimate_inference(
 
 def _peak_flops_per_s(system: System, stored: Architecture, precision: str | None) -> float:
     """Return a device's peak in the format that most products of a pass run in."""
-    if not isinstance(stored.description, Published):
+    if stored.quantization is None or not is_published(stored):
         return system.accelerator.peak_flops_per_s(precision or "bf16")
     kernels = load_kernel_model(system.accelerator)
-    form = format_of(stored.description.quantization)
+    form = format_of(stored.quantization)
     run = kernels.format(kernels.runs(form.kernels if form is not None else ("bf16",)))
     peaks = system.accelerator.peaks_flops_per_s
     return next(peaks[name] for name in run.peaks if name in peaks)

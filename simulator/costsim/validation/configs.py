@@ -19,7 +19,7 @@ def config_of(run: Run, folder: Path | None) -> Architecture | None:
     Raises:
         SpecError: if there is no such file, or it describes no model that is supported.
     """
-    name = run.text.get("config", "")
+    name, _ = run.text.get("config", ""), run.text.get("model")  # the config is of that model
     return described_model(name, folder or Path())[0] if name else None
 
 

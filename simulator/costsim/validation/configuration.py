@@ -43,6 +43,14 @@ _LONGEST_TRAINED = 8192  # longer contexts are reached at the end of training on
 _MODEL_PARALLEL = 64  # devices that hold a copy, at most, where a batch is assumed
 
 
+# Recipes that are run in another where the device does not multiply in theirs, the nearest first.
+_NEAREST = {
+    "nvfp4": ("mxfp8", "bf16", "fp16"),
+    "mxfp8": ("bf16", "fp16"),
+    "fp8": ("bf16", "fp16"),
+    "int8": ("bf16", "fp16"),
+    "bf16": ("fp16",),
+}
 _COMPETITIONS = ("time-to-quality", "finetune-from-ckpt")  # tasks of whole MLPerf runs
 _EXTENT = ("seq_len", "global_batch", "n_devices")
 
@@ -198,9 +206,9 @@ def _recipe(run: Run, accelerator: Accelerator) -> str | None:
     if recipe is None:
         # Who states none trains in the fewest bits that the device multiplies in floating point.
         recipe = "fp8" if "fp8" in known else "bf16"
-    wanted = {"fp8": ("bf16", "fp16"), "int8": ("bf16", "fp16"), "bf16": ("fp16",)}.get(recipe, ())
-    last = "fp32" if wanted else recipe
-    found = next((name for name in (recipe, *wanted) if name in known), last)
+    last = recipe if recipe in ("fp32", "tf32", "fp16") else "fp32"
+    nearest = (recipe, *_NEAREST.get(recipe, ()))
+    found = next((name for name in nearest if PRECISIONS[name].peak_dtype in known), last)
     if words and found != recipe:
         run.account.note(
             "unused", f"precision `{recipe}`, taken as {found} on this device", column="precision"

@@ -74,7 +74,8 @@ def served_run(run: Run, folder: Path) -> ServedRun | str:
         return f"load `{load}` is not predicted, only `closed-loop` and `max-throughput`"
     if load == "closed-loop" and run.number.get("concurrency", 0.0) < 1:
         return "concurrency must be at least 1"
-    name = run.text.get("config") or run.text.get("model", "")
+    model_name = run.text.get("model", "")
+    name = run.text.get("config") or model_name
     model, packed = described_model(name, folder)
     system = load_hardware(run.text.get("accelerator_id", ""))
     engine = load_engine(_engine(run.text.get("framework", ""), load))

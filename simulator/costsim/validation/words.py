@@ -59,10 +59,6 @@ def understood(
             beside.append(match[0])
         elif first is None:
             first = term.says, match
-            if term.says.get("like"):
-                run.account.note(
-                    "unused", f"{column} `{match[0]}`, taken as {term.says['means']}", column=column
-                )
         elif _meaning(term.says) != _meaning(first[0]) and not term.says.get("general"):
             beside.append(match[0])
         left = term.pattern.sub(" ", left)

@@ -20,7 +20,9 @@ from costsim.architectures.huggingface import (
     gpt_neox,
     hybrids,
     llama,
+    native,
     opt,
+    released_vision,
     rotary_encoders,
     sound_language,
     speech,
@@ -30,7 +32,10 @@ from costsim.architectures.huggingface import (
     vision_language,
 )
 from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.drafts import draft_reader
 from costsim.architectures.huggingface.fallback import traced_reference
+from costsim.architectures.huggingface.further import tell_of_predictions
+from costsim.architectures.huggingface.heads import headed
 from costsim.architectures.huggingface.quantization import read_quantization
 from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
@@ -52,7 +57,9 @@ _FAMILIES = (
     speech,
     vision,
     vision_language,
+    released_vision,
     sound_language,
+    native,
 )
 
 READERS: dict[str, Reader] = {
@@ -84,14 +91,18 @@ def read_config(
         SpecError: for a model type without a reader, or values that make no model.
     """
     model_type = values.get("model_type")
-    if not isinstance(model_type, str) or model_type not in READERS:
+    reader = draft_reader(values) or READERS.get(str(model_type))
+    if reader is None:
         location = document.locate((*path, "model_type"))
         traced = traced_reference(values, location, name=name, source=source)
         if traced is None:
             raise unsupported(values, location, sorted(READERS))
         return traced
     config = Config(values, document, path)
-    description = READERS[model_type](config)
+    description = reader(config)
+    if not config.class_read:
+        description = headed(config, description)
+    tell_of_predictions(config, description)
     return Architecture(
         name,
         description,

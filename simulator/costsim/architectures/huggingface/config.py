@@ -19,6 +19,7 @@ from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
 MAX_LAYERS = 10_000  # as many are told apart one by one
+_DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers")
 MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a model
 
 _RECORDS = """
@@ -48,6 +49,18 @@ final_logit_softcapping scale_embedding qk_norm_eps
 WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
 """Keys of any model type that change nothing that is counted here."""
 
+_SIZES = """
+hidden_size n_embd n_embed d_model dim embed_dim num_hidden_layers n_layer n_layers num_layers
+intermediate_size n_inner ffn_dim d_ff ffn_hidden_size inter_dim moe_inter_dim
+moe_intermediate_size shared_expert_intermediate_size num_attention_heads n_head n_heads num_heads
+num_key_value_heads num_kv_heads n_kv_heads head_dim kv_channels v_head_dim qk_nope_head_dim
+qk_rope_head_dim q_lora_rank kv_lora_rank o_lora_rank vocab_size padded_vocab_size draft_vocab_size
+num_experts n_routed_experts num_local_experts moe_num_experts n_shared_experts num_shared_experts
+num_experts_per_tok num_experts_per_token n_activated_experts moe_topk state_size ssm_state_size
+"""
+SIZES = frozenset(_SIZES.split())
+"""Keys of sizes: whoever writes one means it, so that a reader must not pass over it."""
+
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
@@ -58,18 +71,43 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 _FROM_TABLE: Any = object()
 
+_SYNONYMS: Mapping[str, str] = {
+    "deepseek_sparse_attention": "indexed_attention",
+    "minimax_m3_sparse": "indexed_attention",
+}
+"""Kinds of layers by other names of published files."""
+
 
 @cache
+def _library() -> Mapping[str, Mapping[str, Any]]:
+    """Return what `.ci/library_defaults.py` has read from transformers."""
+    tables = json.loads(Path(__file__).with_name("defaults.json").read_text())
+    for table in (tables["model_types"], tables["aliases"]):
+        table["kimi_k2"] = table["deepseek_v3"]  # whose code and keys Kimi K2 uses
+    return tables
+
+
 def library_defaults() -> Mapping[str, Mapping[str, Any]]:
-    """Return what transformers takes for missing keys, by model type (.ci/library_defaults.py)."""
-    table = json.loads(Path(__file__).with_name("defaults.json").read_text())["model_types"]
-    return {**table, "kimi_k2": table["deepseek_v3"]}  # whose code and keys Kimi K2 uses
+    """Return what transformers takes for missing keys, by model type."""
+    return _library()["model_types"]
 
 
-@cache
 def library_parts() -> Mapping[str, Mapping[str, Any]]:
     """Return what transformers takes for a missing config of a part, by model type and key."""
-    return json.loads(Path(__file__).with_name("defaults.json").read_text())["parts"]
+    return _library()["parts"]
+
+
+def fixed_parts() -> Mapping[str, Mapping[str, str]]:
+    """Return the type of parts that follows from the whole's, by model type and key.
+
+    Published files often name such a part after the whole model, or not at all.
+    """
+    return _library()["fixed_parts"]
+
+
+def library_aliases() -> Mapping[str, Mapping[str, str]]:
+    """Return other names of keys, by model type, each with the key."""
+    return _library()["aliases"]
 
 
 class Config:
@@ -85,7 +123,7 @@ class Config:
         self.allowed: set[str] = set()
         self.parts: dict[str, Config] = {}
         self.said: list[str] = []
-        self._class_read = False
+        self.class_read = False
 
     def size(self, *keys: str, default: int = _FROM_TABLE) -> int:
         """Return the positive whole number under the first of `keys` that is present."""
@@ -108,8 +146,7 @@ class Config:
 
     def present(self, key: str) -> bool:
         """Return whether `key` is written and not null."""
-        self.known.add(key)
-        return self.values.get(key) is not None
+        return self._find((key,), None)[1] is not None
 
     def count(self, *keys: str, default: int = _FROM_TABLE) -> int:
         """Return a whole number that may be 0."""
@@ -149,6 +186,7 @@ class Config:
         if value is None:
             return None
         names = cast("list[object]", value if isinstance(value, list) else [])
+        names = [_SYNONYMS.get(str(name), name) for name in names]
         wrong = next((name for name in names if name not in choices), None)
         if not names or wrong is not None:
             shown = f"is {_shown(cast(object, value))}" if wrong is None else f"has {_shown(wrong)}"
@@ -177,20 +215,35 @@ class Config:
         if value is not None and not isinstance(value, dict):
             self.problem(key, f"must be a mapping, is {_shown(value)}")
         values = dict(default or {})
-        chosen = library_parts().get(str(self.values.get("model_type")), {}).get(key, {})
+        whole = str(self.values.get("model_type"))
+        chosen = library_parts().get(whole, {}).get(key, {})
         if isinstance(value, dict):
             if "model_type" in chosen:
                 values["model_type"] = chosen["model_type"]
             values.update(cast("dict[str, Any]", value))
         else:
             values.update(chosen)
+        settled = fixed_parts().get(whole, {}).get(key)
+        if settled is not None:
+            values["model_type"] = settled
         part = Config(values, self.document, (*self.path, key))
         self.parts[key] = part
         return part
 
+    def flat(self, key: str, model_type: str) -> Config:
+        """Return the config of a part whose keys stand among those of the whole.
+
+        What the part reads is understood of the whole.
+        """
+        if key not in self.parts:
+            part = Config({**self.values, "model_type": model_type}, self.document, self.path)
+            self.parts[key] = part
+            part.known = self.known
+        return self.parts[key]
+
     def class_name(self) -> str:
         """Return the class under `architectures`, which says what stands on the last layer."""
-        self._class_read = True
+        self.class_read = True
         named = self.values.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []
         return str(names[0]) if names else ""
@@ -254,14 +307,20 @@ class Config:
         if unknown:
             listed = ", ".join(unknown)
             found.append(f"not understood, taken to change nothing that is counted: {listed}")
-        return (*self.said, *found, *_special_notes(self.values, class_read=self._class_read))
+        return (*self.said, *found, *_special_notes(self.values))
 
     def _all_problems(self) -> list[Problem]:
         for key, neutral in NEUTRAL.items():
             if key in self.allowed or self.values.get(key, neutral[0]) in neutral:
                 continue
             self.problem(key, f"is {_shown(self.values[key])}: such models are not supported yet")
-        inner = (problem for part in self.parts.values() for problem in part._all_problems())
+        for key in self._own_unknown():
+            if key in SIZES and self.values[key]:
+                kind = self.values.get("model_type", "this kind")
+                message = f"is a size that models of type {kind} do not have"
+                self.problem(key, message, "take it out, or name the type that has it")
+        parts = self.parts.values()
+        inner = (problem for part in parts for problem in part._all_problems())
         return [*self.problems, *inner]
 
     def _all_defaults(self, prefix: str) -> dict[str, Any]:
@@ -271,24 +330,33 @@ class Config:
         return found
 
     def _all_unknown(self, prefix: str) -> list[str]:
-        known = self.known | _NOTED
-        own = [
-            f"{prefix}{key}"
-            for key in self.values
-            if key not in known and not str(key).endswith(_TOKENS)
-        ]
-        inner = (part._all_unknown(f"{prefix}{key}.") for key, part in self.parts.items())
+        own = [f"{prefix}{key}" for key in self._own_unknown()]
+        inner = (
+            part._all_unknown(f"{prefix}{key}.")
+            for key, part in self.parts.items()
+            if part.path != self.path  # whose keys are those of the whole
+        )
         return [*own, *(key for keys in inner for key in keys)]
+
+    def _own_unknown(self) -> list[str]:
+        known = self.known | _NOTED
+        return [key for key in self.values if key not in known and not str(key).endswith(_TOKENS)]
 
     def _find(self, keys: tuple[str, ...], default: Any, listed: bool = True) -> tuple[str, Any]:
         self.known.update(keys)
         for key in keys:
             if key in self.values:
                 return key, self.values[key]
+        for alias, key in library_aliases().get(str(self.values.get("model_type")), {}).items():
+            if key in keys and alias in self.values:
+                self.known.add(alias)
+                return alias, self.values[alias]
         name = keys[0]
         if default is _FROM_TABLE:
             table = library_defaults().get(str(self.values.get("model_type")), {})
-            name = next((key for key in keys if key in table), name)
+            other = library_aliases().get(str(self.values.get("model_type")), {})
+            known = [key for key in keys if key in table]
+            name = next((key for key in known if key not in other), (known or [name])[0])
             default = table.get(name)
         if listed and default is not None:
             self.defaults[name] = default
@@ -296,8 +364,9 @@ class Config:
 
     def _positive(self, key: str, value: object) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not 1 <= cast(int, value) <= MAX_SIZE:
-            self.problem(key, f"must be a whole number from 1 to {MAX_SIZE:,}, is {_shown(value)}")
+        most = MAX_LAYERS if key in _DEPTHS else MAX_SIZE
+        if not whole or not 1 <= cast(int, value) <= most:
+            self.problem(key, f"must be a whole number from 1 to {most:,}, is {_shown(value)}")
             return 1
         return cast(int, value)
 
@@ -309,13 +378,8 @@ _TOKENS = ("_token_id", "_token_ids", "_token_index")  # which ids of the vocabu
 _NOTED = frozenset(("architectures", "quantization_config", "auto_map"))
 
 
-def _special_notes(values: Mapping[str, Any], *, class_read: bool) -> list[str]:
+def _special_notes(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
-    heads = values.get("architectures")
-    named = [str(name) for name in cast("list[object]", heads)] if isinstance(heads, list) else []
-    other = [name for name in named if not name.endswith(("ForCausalLM", "LMHeadModel"))]
-    if other and not class_read:
-        found.append(f"counted with a language model's head, though the config says {other[0]}")
     quantization = read_quantization(values)
     if quantization is not None:
         found.append(

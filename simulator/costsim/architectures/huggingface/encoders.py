@@ -90,11 +90,11 @@ def shape(config: Config) -> Shape:
 def encoder_layer(found: Shape, *, pre_norm: bool = False, **switches: Any) -> StackLayer:
     """Return BERT's layer; `switches` are those of self-attention."""
     own: dict[str, Any] = {"bias": True, "output_bias": True, **switches}
+    own.setdefault("causal", False)
     attention = SelfAttention(
         heads=found.heads,
         kv_heads=found.heads,
         head_dim=found.head_dim,
-        causal=False,
         dropout=found.attention_dropout,
         **own,
     )

@@ -43,7 +43,6 @@ layer_norm_eps chunk_size_feed_forward norm_eps
 
 
 def _begin(config: Config) -> None:
-    config.class_name()
     config.ignore(*_IDLE.split())
 
 

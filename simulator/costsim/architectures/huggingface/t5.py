@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from costsim.algebra import Number
+from costsim.architectures.encoder import Encoder
 from costsim.architectures.encoder_decoder import EncoderDecoder
 from costsim.architectures.huggingface.bart import begin
 from costsim.architectures.huggingface.config import Config, Reader
@@ -98,6 +99,18 @@ def _sizes(config: Config, *, kind: str | None = None) -> _Sizes:
     )
 
 
+def _encoding(
+    sizes: _Sizes, layers: tuple[tuple[StackLayer, Number], ...], own_distances: bool
+) -> Stack:
+    tables = () if own_distances else (sizes.distances,)
+    return Stack(
+        hidden=sizes.hidden,
+        stem=TextStem(vocabulary=sizes.vocabulary, tables=tables, dropout=sizes.dropout),
+        layers=layers,
+        norm=RMS,
+    )
+
+
 def _assemble(
     sizes: _Sizes,
     encoder: tuple[tuple[StackLayer, Number], ...],
@@ -107,12 +120,7 @@ def _assemble(
 ) -> EncoderDecoder:
     tables = () if own_distances else (sizes.distances,)
     return EncoderDecoder(
-        encoder=Stack(
-            hidden=sizes.hidden,
-            stem=TextStem(vocabulary=sizes.vocabulary, tables=tables, dropout=sizes.dropout),
-            layers=encoder,
-            norm=RMS,
-        ),
+        encoder=_encoding(sizes, encoder, own_distances),
         decoder=Stack(
             hidden=sizes.hidden,
             stem=TextStem(
@@ -128,9 +136,12 @@ def _assemble(
     )
 
 
-def _dense(config: Config, *, own_distances: bool = False) -> EncoderDecoder:
+def _dense(config: Config, *, own_distances: bool = False) -> EncoderDecoder | Encoder:
     sizes = _sizes(config)
     encoder = sizes.layer(sizes.network, decodes=False, own_distances=own_distances)
+    if config.class_name().endswith("EncoderModel"):
+        config.ignore("num_decoder_layers")
+        return Encoder(stack=_encoding(sizes, ((encoder, sizes.layers),), own_distances))
     decoder = sizes.layer(sizes.network, decodes=True, own_distances=own_distances)
     return _assemble(
         sizes,
@@ -140,7 +151,7 @@ def _dense(config: Config, *, own_distances: bool = False) -> EncoderDecoder:
     )
 
 
-def _umt5(config: Config) -> EncoderDecoder:
+def _umt5(config: Config) -> EncoderDecoder | Encoder:
     return _dense(config, own_distances=True)
 
 

@@ -164,8 +164,8 @@ class _Sizes:
 def _sizes(config: Config, *, merge: int | None = None) -> _Sizes:
     """Read a tower's keys; with `merge`, an image of any size."""
     config.ignore(*_IDLE.split())
-    hidden = config.size("embed_dim", "hidden_size")
-    heads = config.size("num_attention_heads", "num_heads")
+    hidden = config.size("embed_dim", "width", "hidden_size")
+    heads = config.size("num_attention_heads", "num_heads", "heads")
     config.require(
         hidden % heads == 0 or config.knows("head_dim"),
         "num_attention_heads",
@@ -184,7 +184,7 @@ def _sizes(config: Config, *, merge: int | None = None) -> _Sizes:
         image = (_MERGED * merge * patch[0], _MERGED * merge * patch[1])
     return _Sizes(
         hidden=hidden,
-        layers=config.layers("num_hidden_layers", "depth"),
+        layers=config.layers("num_hidden_layers", "depth", "layers"),
         heads=heads,
         feed_forward=feed_forward,
         image=image,
@@ -474,6 +474,38 @@ def _minimax(config: Config) -> Seen:
     return Seen(parts=parts, width=sizes.hidden, tokens=tokens, merge=merge)
 
 
+def _step(config: Config) -> Seen:
+    """Step's ViT with scaled sums, and two strided convolutions that halve the sides of its map."""
+    sizes = _sizes(config)
+    config.ignore("ls_init_value", "intermediate_size")
+    ratio = config.values.get("mlp_ratio", config.value("mlp_ratio"))
+    network = int(sizes.hidden * ratio) if isinstance(ratio, int | float) else 1
+    sizes = replace(sizes, feed_forward=network)
+    tokens = patches_of(sizes.image, sizes.patch)
+    stem = PatchStem(
+        image=sizes.image,
+        patch=sizes.patch,
+        channels=sizes.channels,
+        bias=False,
+        positions=config.size("max_position_embeddings"),
+        norm=LAYER_NORM,
+    )
+    seen = tower(stem, **sizes.options(), scaled=True, final_norm=None)
+    hidden = sizes.hidden
+    halved = [
+        Chain(
+            name=f"vision.downsample.{index}",
+            positions=tokens // 4 ** (index + 1),
+            steps=(Dense(inputs=_TAPS * 2**index * hidden, outputs=2 ** (index + 1) * hidden),),
+        )
+        for index in range(2)
+    ]
+    return Seen(parts=(seen, *halved), width=4 * hidden, tokens=tokens // 16)
+
+
+_TAPS = 9  # of a convolution of three by three
+
+
 def _video_llama(config: Config) -> Seen:
     """SigLIP of any resolution: no table of positions."""
     sizes = _sizes(config, merge=2)
@@ -492,6 +524,70 @@ def _janus(config: Config) -> Seen:
 def _merging_siglip(config: Config) -> Seen:
     merge = config.size("spatial_merge_size")
     return replace(_siglip(config, head=False), merge=merge)
+
+
+def _intern_vit(config: Config) -> Seen:
+    """InternViT as it was released: its config says which norms and biases it has."""
+    config.ignore("qkv_bias", "qk_normalization", "norm_type", "use_flash_attn", "drop_path_rate")
+    config.ignore("num_channels", "initializer_factor", "layer_norm_eps", "dropout")
+    sizes = _sizes(config)
+    norm = RMS if config.text("norm_type", default="rms_norm") == "rms_norm" else LAYER_NORM
+    tokens = patches_of(sizes.image, sizes.patch)
+    stem = PatchStem(
+        image=sizes.image,
+        patch=sizes.patch,
+        channels=sizes.channels,
+        class_tokens=1,
+        positions=tokens + 1,
+        added=True,
+    )
+    normed = config.flag("qk_normalization", default=True)
+    seen = tower(
+        stem,
+        **sizes.options(),
+        norm=norm,
+        query_key_value_bias=config.flag("qkv_bias", default=False),
+        query_key_norm=HeadNorm(style=RMS, whole=True) if normed else None,
+        fused=True,
+        scaled=True,
+        final_norm=None,
+    )
+    return Seen(parts=(seen,), width=sizes.hidden, tokens=tokens)
+
+
+def siglip_large(
+    config: Config,
+    *,
+    width: int,
+    layers: int,
+    heads: int,
+    patch: int,
+    image: int,
+    ratio: object,
+) -> Seen:
+    """Return SigLIP's tower with its pooling, as timm builds it: queries, keys, values in one."""
+    config.require(isinstance(ratio, int | float), "mlp_ratio", "must be a number")
+    inner = int(width * ratio) if isinstance(ratio, int | float) else width
+    tokens = patches_of((image, image), (patch, patch))
+    stem = PatchStem(image=(image, image), patch=(patch, patch), positions=tokens, added=True)
+    seen = tower(stem, hidden=width, layers=layers, heads=heads, feed_forward=inner, fused=True)
+    parts = (seen, *pooled(width, tokens, inner))
+    return Seen(parts=parts, width=width, tokens=tokens)
+
+
+def clip_large() -> Seen:
+    """Return CLIP's large tower for images of 336 × 336, which others build on without saying."""
+    tokens = patches_of((336, 336), (14, 14))
+    stem = PatchStem(
+        image=(336, 336),
+        patch=(14, 14),
+        bias=False,
+        class_tokens=1,
+        positions=tokens + 1,
+        norm=LAYER_NORM,
+    )
+    seen = tower(stem, hidden=1024, layers=24, heads=16, feed_forward=4096, activation="quick_gelu")
+    return Seen(parts=(seen,), width=1024, tokens=tokens)
 
 
 Viewer: TypeAlias = Callable[[Config], Seen]
@@ -513,11 +609,13 @@ TOWERS: Mapping[str, Viewer] = {
     "qwen3_5_moe_vision": _qwen35,
     "glm4v_vision": _glm4v,
     "glm_ocr_vision": _glm_ocr,
+    "intern_vit_6b": _intern_vit,
     "internvl_vision": _internvl,
     "qianfan_ocr_vision": _internvl,
     "kimi_k25_vision": _kimi,
     "pixtral": _pixtral,
     "minimax_m3_vl_vision": _minimax,
+    "step3p5_vision": _step,
     "video_llama_3_vision": _video_llama,
     "janus_vision_model": _janus,
     "paddleocr_vl_vision": _merging_siglip,

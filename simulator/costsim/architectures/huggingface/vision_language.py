@@ -5,7 +5,7 @@ FLOPs, caches and times are of the text alone unless a workload says how many im
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeAlias
 
@@ -53,7 +53,7 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
     """Return the text model under the first of `keys`, tied as the whole model says; its width."""
     from costsim.architectures.huggingface import READERS  # whose table lists this file too
 
-    part = config.nested(*keys)
+    part = _text_config(config, *keys)
     part.ignore("num_image_tokens")
     model_type = str(part.values.get("model_type"))
     reader = NESTED.get(model_type) or READERS.get(model_type)
@@ -66,6 +66,29 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
         text = replace(text, **changes)
     hidden: int = getattr(text, "hidden", 1)
     return text, hidden
+
+
+_FLAT: Mapping[str, str] = {
+    "qwen2_vl": "qwen2_vl_text",
+    "qwen2_5_vl": "qwen2_5_vl_text",
+    "step3p7": "step3p5",
+    "phi3_v": "phi3",
+}
+"""Types whose published files have the text model's keys beside `vision_config`."""
+
+
+def _text_config(config: Config, *keys: str) -> Config:
+    """Return the text model's config: under the first of `keys` that is written, or beside them."""
+    model_type = str(config.values.get("model_type"))
+    written = any(config.present(key) for key in keys)
+    if not written and config.values.get("hidden_size") is not None:
+        if model_type in _FLAT:
+            return config.flat(keys[0], _FLAT[model_type])
+        config.problem("hidden_size", f"stands beside the parts, and there is no `{keys[0]}`")
+    part = config.nested(*keys)
+    if written:
+        config.ignore(*part.values)  # copies beside the parts, which the library passes over
+    return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +121,6 @@ def _of(projector: Projector, *, towers: int = 1, extra: int = 0) -> Reader:
     """
 
     def read(config: Config) -> Multimodal:
-        config.class_name()
         config.ignore(*_IDLE.split())
         text, hidden = text_model(config, "text_config", "llm_config")
         seen = _seen(config)
@@ -146,7 +168,7 @@ def _paligemma(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return (Dense(inputs=seen.width, outputs=config.size("projection_dim")),)
 
 
-def _llama4(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
+def _bare(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return (Dense(inputs=seen.width, outputs=hidden, bias=False),)
 
 
@@ -275,7 +297,6 @@ def _heard(config: Config) -> _Heard:
 
 def _hears(projector: Projector, *, sees: bool = False) -> Reader:
     def read(config: Config) -> Multimodal:
-        config.class_name()
         config.ignore(*_IDLE.split())
         text, hidden = text_model(config, "text_config")
         heard = _heard(config)
@@ -332,7 +353,6 @@ def _ultravbert(config: Config) -> Multimodal:
 
 def _fuyu(config: Config) -> Multimodal:
     """Patches are projected straight to the text model's width: there is no tower."""
-    config.class_name()
     config.ignore(*_IDLE.split(), "model_max_length")
     text, hidden = text_model(config, "text_config")
     patch, channels = config.size("patch_size"), config.size("num_channels")
@@ -345,7 +365,7 @@ READERS: dict[str, Reader] = {
     "gemma3": _of(_gemma),
     "shieldgemma2": _of(_gemma),
     "paligemma": _of(_paligemma),
-    "llama4": _of(_llama4),
+    "llama4": _of(_bare),
     "llava": _of(_llava),
     "llava_next": _of(_llava, extra=1),
     "llava_next_video": _of(_llava, extra=1),
@@ -363,6 +383,7 @@ READERS: dict[str, Reader] = {
     "idefics3": _of(_shuffled),
     "smolvlm": _of(_shuffled),
     "minimax_m3_vl": _of(_minimax),
+    "step3p7": _of(_bare),
     "video_llama_3": _of(_plain_two),
     "hyperclovax_vision_v2": _of(_linear),
     "qwen2_vl": _of(_none),

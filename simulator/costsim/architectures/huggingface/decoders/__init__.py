@@ -10,9 +10,10 @@ from costsim.architectures.huggingface.decoders import (
     latent,
     mixtures,
     parallel,
+    released,
 )
 
-_FAMILIES = (dense, gemma, gpt, latent, mixtures, parallel)
+_FAMILIES = (dense, gemma, gpt, latent, mixtures, parallel, released)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

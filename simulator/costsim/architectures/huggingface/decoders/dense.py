@@ -17,6 +17,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     every,
     kinds,
     network,
+    pattern,
     switch,
     windowed,
     windows,
@@ -88,10 +89,10 @@ def _ernie(config: Config) -> Transformer:
 def _exaone4(config: Config) -> Transformer:
     """Read EXAONE 4: norms of the sub-layers' outputs alone."""
     mixer = attention(config, query_key_norm=HeadNorm())
-    pattern = every(config.optional_size("sliding_window_pattern") or 1)
+    seen = windows(config, pattern(config, "sliding_window_pattern"))
     return compose(
         config,
-        windowed(mixer, windows(config, pattern)),
+        windowed(mixer, seen),
         network(config),
         bare_mixer=True,
         bare_feed_forward=True,
@@ -304,6 +305,7 @@ READERS: dict[str, Reader] = {
     "cohere2": _cohere,
     "cwm": _plain,
     "ernie4_5": _ernie,
+    "exaone": _plain,
     "diffllama": _diffllama,
     "exaone4": _exaone4,
     "glm": _glm,

@@ -11,6 +11,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     HIDDEN,
     LAYERS,
     SLIDING,
+    attention,
     compose,
     dropped,
     kinds,
@@ -59,7 +60,15 @@ def latent(config: Config, **switches: Any) -> LatentSelfAttention:
 
 
 def _deepseek(config: Config) -> Transformer:
-    """Read DeepSeek-V2 and V3, Kimi K2, GLM-4.7-Flash, Mistral 4: the first layers dense."""
+    """Read DeepSeek-V2 and V3, Kimi K2, GLM-4.7-Flash, Mistral 4: the first layers dense.
+
+    The text models of DeepSeek-VL2's smaller sizes have plain attention (`use_mla: false`).
+    """
+    if config.values.get("use_mla") is False:
+        config.ignore("use_mla", "kv_lora_rank", "q_lora_rank", "v_head_dim", "lm_head", "rm_head")
+        config.ignore("qk_nope_head_dim", "qk_rope_head_dim", "head_dim")
+        width = config.size(*HIDDEN) // config.size(*HEADS)
+        return compose(config, attention(config, head_dim=width), _networks(config))
     return compose(config, latent(config), _networks(config))
 
 

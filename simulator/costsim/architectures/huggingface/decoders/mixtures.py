@@ -22,6 +22,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     mixed,
     mixture,
     network,
+    pattern,
     windowed,
     windows,
 )
@@ -155,7 +156,7 @@ def _hy_v3(config: Config) -> Transformer:
 def _exaone_moe(config: Config) -> Transformer:
     first = config.count("first_k_dense_replace")
     mixer = attention(config, query_key_norm=HeadNorm())
-    seen = windows(config, every(config.optional_size("sliding_window_pattern") or 1))
+    seen = windows(config, pattern(config, "sliding_window_pattern"))
     fed = mixed(config, lambda index: index >= first, network(config), mixture(config))
     return compose(config, windowed(mixer, seen), fed)
 
@@ -279,6 +280,30 @@ def _minimax_m3(config: Config) -> Transformer:
     )
     dense = network(config, width=config.size("dense_intermediate_size"), fused_gate=True)
     return compose(config, mixer, mixed(config, lambda index: True, dense, experts))
+
+
+def _step(config: Config) -> Transformer:
+    """Read Step 3.5 and 3.7: a gate for each head, which sliding layers may have more of."""
+    config.ignore("swiglu_limits", "swiglu_limits_shared", "moe_layers_enum", "use_moe_router_bias")
+    config.ignore("moe_router_scaling_factor", "query_pre_attn_scalar", "need_fp32_gate")
+    config.ignore("n_shared_experts", "mtp_layer_types", "mtp_mlp_layer_types", "layer_types")
+    config.ignore("attention_other_setting", "use_head_wise_attn_gate", "partial_rotary_factors")
+    layers = config.layers(*LAYERS)
+    mixer = attention(config, query_key_norm=HeadNorm(), gate="heads")
+    other = config.values.get("attention_other_setting")
+    heads = config.optional_size("num_sliding_attention_heads")
+    if heads is None and isinstance(other, dict):
+        heads = config.nested("attention_other_setting").optional_size("num_attention_heads")
+    slider = replace(mixer, heads=heads or mixer.heads)
+    seen = windows(config, every(1, FULL))
+    mixers = [mixer if window is None else replace(slider, window=window) for window in seen]
+    first = config.count("first_k_dense_replace", default=3)
+    listed = config.values.get("moe_layers_enum")  # "3,4,5,…", or a list
+    named = str(listed).strip("[]").split(",") if listed else []
+    routed = {int(name) for name in named if name.strip().isdecimal()} or set(range(first, layers))
+    experts = mixture(config, shared_width=config.size("share_expert_dim"))
+    fed = mixed(config, lambda index: index in routed, network(config), experts)
+    return compose(config, mixers, fed)
 
 
 def _llama4(config: Config) -> Transformer:
@@ -414,4 +439,5 @@ READERS: dict[str, Reader] = {
     "qwen2_moe": _qwen2_moe,
     "qwen3_moe": _qwen3_moe,
     "solar_open": _solar_open,
+    "step3p5": _step,
 }

@@ -161,10 +161,18 @@ def kinds(
     named = config.names(key, choices)
     if named is None:
         return tuple(otherwise(index) for index in range(layers))
+    if len(named) > layers and len(named) == layers + further(config):
+        named = named[:layers]  # the rest are of modules that predict further tokens
     config.require(
         len(named) == layers, key, f"names {len(named)} layers, `num_hidden_layers` says {layers}"
     )
     return named
+
+
+def further(config: Config) -> int:
+    """Return how many modules that predict further tokens a config counts."""
+    found = config.values.get("num_nextn_predict_layers")
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
 
 def overridden(config: Config, index: int, key: str) -> int | None:
@@ -179,6 +187,23 @@ def overridden(config: Config, index: int, key: str) -> int | None:
     found = table.nested(name)
     found.ignore("num_key_value_heads")
     return found.optional_size(key, default=None)
+
+
+def pattern(config: Config, key: str, default: int = 1) -> Callable[[int], str]:
+    """Return the pattern under `key`: every so many layers see all, or letters of each (LLLG)."""
+    written = config.value(key)
+    if isinstance(written, str):
+        config.require(
+            bool(written) and set(written) <= set(_LETTERS),
+            key,
+            "must be a number of layers, or letters: L for a window, G for all",
+        )
+        letters = written or "G"
+        return lambda index: _LETTERS.get(letters[index % len(letters)], FULL)
+    return every(config.optional_size(key) or default)
+
+
+_LETTERS = {"L": SLIDING, "G": FULL}
 
 
 def every(period: int, kind: str = FULL, otherwise: str = SLIDING) -> Callable[[int], str]:

@@ -6,9 +6,14 @@ from dataclasses import replace
 from math import isqrt
 
 from costsim.architectures.architecture import Description
+from costsim.architectures.encoder import Encoder
 from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.encoders import LAYER_NORM, Shape, encoder_layer
 from costsim.architectures.huggingface.vision.common import classes
 from costsim.architectures.huggingface.vision.transformers import vision_transformer
+from costsim.architectures.layers.tables import Table
+from costsim.architectures.scores import Scores
+from costsim.architectures.stacks import Stack, TextStem
 from costsim.architectures.vision.towers import TextTower, TwoTowers
 from costsim.architectures.vision.vit import VisionTransformer
 
@@ -46,6 +51,44 @@ def _clip_text(config: Config) -> TextTower:
         positions=config.size("max_position_embeddings", default=77),
         function=config.text("hidden_act", default="quick_gelu"),
         causal=True,
+    )
+
+
+def _clip_text_alone(config: Config) -> Encoder:
+    """Read the text encoder of diffusion models: CLIP's, with or without its projection."""
+    config.ignore("projection_dim", "initializer_factor", "layer_norm_eps", "dropout")
+    hidden, heads = _text_shape(config, 512, 8)
+    dropout = config.rate("attention_dropout", default=0.0) > 0
+    layer = encoder_layer(
+        Shape(
+            vocabulary=config.size("vocab_size"),
+            hidden=hidden,
+            layers=config.layers("num_hidden_layers"),
+            heads=heads,
+            feed_forward=config.size("intermediate_size"),
+            activation=config.text("hidden_act"),
+            dropout=False,
+            attention_dropout=dropout,
+        ),
+        pre_norm=True,
+        causal=True,
+    )
+    positions = config.size("max_position_embeddings")
+    projected = config.class_name().endswith("WithProjection")
+    return Encoder(
+        stack=Stack(
+            hidden=hidden,
+            stem=TextStem(
+                vocabulary=config.size("vocab_size"),
+                tables=(Table("positions", positions, shared=True),),
+            ),
+            layers=((layer, config.layers("num_hidden_layers")),),
+            norm=LAYER_NORM,
+        ),
+        head=Scores(outputs=config.size("projection_dim"), everywhere=False, projected=True)
+        if projected
+        else None,
+        context_limit=positions,
     )
 
 
@@ -145,6 +188,7 @@ def _siglip_image_alone(config: Config) -> Description:
 READERS: dict[str, Reader] = {
     "clip": _clip,
     "metaclip_2": _clip,
+    "clip_text_model": _clip_text_alone,
     "clip_vision_model": _clip_image_alone,
     "metaclip_2_vision_model": _clip_image_alone,
     "siglip": _siglip,
