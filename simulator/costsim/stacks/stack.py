@@ -72,8 +72,9 @@ class Stack:
         moments: of the optimizer.
         autocast: whether products cast fp32 weights one operation at a time.
         attention: whether scores pass through memory; `dropout` whether models that have it drop;
-            `adapter_autocast` whether adapters in fp32 compute in 16 bits; `experts` whether they are one grouped product or follow one another.
+            `experts` whether they are one grouped product or follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
+        adapter_autocast: whether adapters in fp32 compute in 16 bits.
         loss_chunks: of the losses that go chunk by chunk.
         units: what sharded parameters are gathered in; `reshard` whether they are given back after
             the forward pass.

@@ -52,9 +52,8 @@ class Memory:
 
     `parts` are those of that moment, `moment` its index in `MOMENTS`. `buffers` are transient
     tensors: gradients of activations, gathered weights under ZeRO-3, what recomputation restores of
-    one layer, copies of the update. `beside` are models that are not trained, and an engine's share.
-    `framework` is what the driver, the communication library and
-    the allocator hold beside the tensors.
+    one layer, copies of the update. `beside` are models that are not trained, and an engine's
+    share. `framework` is what driver, communication library and allocator hold beside the tensors.
     """
 
     parts: dict[str, np.ndarray]
@@ -76,7 +75,6 @@ class Memory:
     def allocated_bytes(self) -> np.ndarray:
         """Bytes of tensors by strategy and stage type."""
         return total(self.parts[part] for part in MEMORY_PARTS if part != "framework")
-
 
     def metered_bytes(
         self, meter: Literal["allocated", "reserved", "total"], job: Job
@@ -207,6 +205,11 @@ def _states(
         paged = strategies.offloads("optimizer")[:, None]
         host["optimizer"] = np.where(paged, states, 0.0)
         states = np.where(paged, 0.0, states)
+        # Gradients follow: they are applied where the states are.
+        of_all = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
+        made = held.divided(held.over(of_all[0]), held.over(of_all[1]), 2)
+        moved = paged & (job.stack is not None)
+        host["gradients"] = np.where(moved, made, 0.0)
     return {"weights": weights, "optimizer": states}, host
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from costsim.architectures.architecture import Architecture
-from costsim.compression.steps import AdaptStep, QuantizeStep
 from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System
 from costsim.planning.intervals import memory_interval
-from costsim.stacks import Stack
-from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
@@ -26,15 +23,19 @@ from costsim.validation.configs import described_model
 from costsim.validation.devices import device_of
 from costsim.validation.kind import Context, Figure, Kind, each
 from costsim.validation.runs import Run
-from costsim.validation.stacked import meter_of, offload_of, spoken_number, stack_of
-from costsim.validation.stated import Meter, optimizer_of, parts_of, recompute_of, sharding_of
+from costsim.validation.stacked import (
+    adapted_model,
+    meter_of,
+    offload_of,
+    spoken_number,
+    stack_of,
+)
+from costsim.validation.stated import Meter, optimizer_of, recompute_of, sharding_of
 from costsim.validation.words import meaning
 from costsim.validation.written import written_model
 
 _QUANTITY = "memory_gb_per_gpu"
 _GIGA = 1e9
-_USUAL_RANK = 16
-_USUAL_TARGETS = ("q_proj", "v_proj")
 _DTYPE = "bf16"
 _FILLED = 0.5  # of a limit, the longest of a batch of documents whose lengths nobody states
 _WIDE = 2  # bytes of a parameter that is not trained
@@ -70,7 +71,7 @@ def fine_tuning_of(run: Run, folder: Path) -> FineTuning | str:
     model, _ = _model(run, folder)
     parameters = model.parameters
     if frozen:
-        model = _adapted(run, model, stack, assumed)
+        model = adapted_model(run, model, stack, assumed)
     devices, tp = int(run.number.get("n_devices", 1)), int(run.number.get("tp", 1))
     if devices % tp:
         return f"{devices} devices do not divide into TP {tp}"
@@ -117,9 +118,7 @@ def _sequence(run: Run, assumed: list[str]) -> int:
     return max(1, round(limit * _FILLED))
 
 
-def _beside(
-    words: str, parameters: int, shards: float, system: System, *, frozen: bool
-) -> float:
+def _beside(words: str, parameters: int, shards: float, system: System, *, frozen: bool) -> float:
     """Return bytes of a reference, a teacher and a rollout engine on each device."""
     held = 0.0
     if re.search(r"\b(dpo|kto|ppo|grpo|rloo)\b", words) and not frozen:
@@ -139,34 +138,6 @@ def _model(run: Run, folder: Path) -> tuple[Architecture, str]:
     return (written, "") if written is not None else described_model(name, folder)
 
 
-def _adapted(run: Run, model: Architecture, stack: Stack, assumed: list[str]) -> Architecture:
-    """Return `model` frozen, stored as the row says, with its adapters."""
-    storage = run.text.get("storage_format", "")
-    if storage:
-        model = QuantizeStep(kind="quantize", format=storage, matrices="layers").apply(
-            model, _DTYPE
-        )
-    rank, targets = run.number.get("adapter_rank"), parts_of(run, "adapter_targets")
-    if rank is None:
-        assumed.append(f"adapter_rank {_USUAL_RANK}")
-    if not targets:
-        targets = _USUAL_TARGETS
-        assumed.append(f"adapter_targets {' '.join(targets)}")
-    words = run.text.get("method", "")
-    copied = tuple(
-        name for word, name in (("embedding", "embed_tokens"), ("head", "lm_head")) if word in words
-    )
-    step = AdaptStep(
-        kind="adapt",
-        rank=int(rank or _USUAL_RANK),
-        targets=targets,
-        modules_to_save=copied,
-        magnitudes="dora" in words,
-        reads=adapter_reads(stack),
-    )
-    return step.apply(model, _DTYPE)
-
-
 def _predict(cases: Sequence[FineTuning], _: Context) -> list[tuple[FineTuning, float] | str]:
     """Return each case with the bytes of a device at its peak, as its meter sees them."""
     found: list[tuple[FineTuning, float] | str] = []
@@ -184,7 +155,7 @@ def _figures(run: Run, found: tuple[FineTuning, float]) -> list[Figure]:
     case, needed = found
     reason = "assumed: " + ", ".join(case.assumed) if case.assumed else ""
     measured = run.number.get("measured_gb")
-    figure = Figure(_QUANTITY, needed, *memory_interval(needed), measured, reason)
+    figure = Figure(_QUANTITY, needed, *memory_interval(needed, stacked=True), measured, reason)
     return [figure.scaled(1 / _GIGA)]
 
 
