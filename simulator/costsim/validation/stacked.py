@@ -16,6 +16,7 @@ from costsim.training.offload import OFFLOADED, Offload
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.runs import Run
 from costsim.validation.stated import Meter, parts_of
+from costsim.validation.stated import meter_of as stated_meter
 from costsim.validation.words import meaning
 
 _DTYPE = "bf16"
@@ -171,4 +172,4 @@ def held_of(run: Run, job: Job) -> Held | None:
 
 def printed_meter(run: Run) -> Meter:
     """Return which memory a training row measured; frameworks print what their allocator gave."""
-    return meter_of(run, "memory_kind") if run.text.get("memory_kind") else "allocated"
+    return stated_meter(run) or "allocated"
