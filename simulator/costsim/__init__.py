@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from costsim.hooks import register
+
 if TYPE_CHECKING:
     from costsim.architectures import from_torch as from_torch
     from costsim.architectures import load_model as load_model
@@ -34,6 +36,7 @@ __all__ = [
     "estimate_inference",
     "estimate_training",
     "fit",
+    "from_torch",
     "load_hardware",
     "load_model",
     "plan",
@@ -51,6 +54,17 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'costsim' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _plan_html(plan: Any) -> str:
+    """Return a plan as a notebook shows it: its report."""
+    from costsim.reporting import render
+    from costsim.reporting.plans import plan_report
+
+    return render(plan_report(plan), "html")
+
+
+register("plan_html", _plan_html)
 
 
 def __dir__() -> list[str]:

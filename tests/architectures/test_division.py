@@ -9,7 +9,7 @@ from costsim.architectures.division import Heads, divisors, heads_of
 from costsim.errors import SpecError
 from costsim.hardware import load_hardware
 from costsim.inference import estimate_inference
-from costsim.planning.serving_search import layouts_of
+from costsim.planning.workloads.serving.replicas import layouts_of
 from costsim.training.space import legal_strategies, limits_of
 
 

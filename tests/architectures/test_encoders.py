@@ -34,6 +34,7 @@ from costsim.architectures.huggingface import (
 from costsim.architectures.huggingface.config import library_defaults, library_parts
 from costsim.architectures.layers import SelfAttention
 from costsim.architectures.layers.disentangled_attention import DisentangledAttention
+from costsim.architectures.layers.recording import recorded
 from costsim.architectures.layers.sliding_chunks import SlidingChunks
 from costsim.architectures.operators import Linear, Operator
 from costsim.architectures.operators.wrapping import Idle
@@ -152,7 +153,7 @@ def _input(batch: int, tokens: int, width: int) -> torch.Tensor:
 def test_sliding_chunks_are_a_module() -> None:
     mixer = SlidingChunks(heads=2, head_dim=8, window=8)
     module = modules.SlidingChunks(16, 2, 8)
-    operators, _ = mixer.operators(Workload(3, 32), 16, "input")
+    operators = recorded(mixer, Workload(3, 32), 16)
     assert _flops_of(operators) == _counted(module, _input(3, 32, 16))
 
 
@@ -163,7 +164,7 @@ def test_disentangled_attention_is_a_module() -> None:
     mixer = DisentangledAttention(
         content=content, span=6, to_distance=True, from_distance=True, shared=True
     )
-    operators, _ = mixer.operators(Workload(3, 10), 16, "input")
+    operators = recorded(mixer, Workload(3, 10), 16)
     forward, training, count = _counted(modules.Disentangled(16, 2, 6), _input(3, 10, 16))
     # The table of distances is one for all layers, and counted there.
     assert _flops_of(operators) == (forward, training, count - 12 * 16)

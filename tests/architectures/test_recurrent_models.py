@@ -26,7 +26,8 @@ from costsim.architectures.layers.gated_delta import CHUNK, GatedDelta
 from costsim.architectures.layers.lightning_attention import LightningAttention
 from costsim.architectures.layers.linear_recurrence import LinearRecurrence
 from costsim.architectures.layers.matrix_memory import MatrixMemory
-from costsim.architectures.layers.short_convolution import ShortConvolution, causal_convolution
+from costsim.architectures.layers.recording import recorded, started
+from costsim.architectures.layers.short_convolution import ShortConvolution
 from costsim.architectures.layers.state_space import StateSpace
 from costsim.architectures.layers.state_space_dual import StateSpaceDual
 from costsim.architectures.layers.time_mix import TimeMix
@@ -100,7 +101,7 @@ def _counted(run: Callable[[], torch.Tensor]) -> tuple[int, int]:
 
 
 def _scan(mixer: Mixer, batch: int, tokens: int) -> tuple[int, int]:
-    operators, _ = mixer.operators(Workload(batch, tokens), 8, "input")
+    operators = recorded(mixer, Workload(batch, tokens), 8)
     (scan,) = (o for o in operators if isinstance(o, Recurrence))
     forward, backward = (
         sum(work.flops for work in scan.work(way, FUSED)) for way in ("forward", "backward")
@@ -145,7 +146,9 @@ def test_lightning_scan(tokens: int, batch: int, heads: int, dim: int) -> None:
 
 @given(lengths, st.integers(1, 3), st.integers(1, 40), st.integers(2, 7))
 def test_causal_convolution(tokens: int, batch: int, channels: int, kernel: int) -> None:
-    operator = causal_convolution("c", "x", Workload(batch, tokens), channels, kernel, bias=False)
+    x = started(Workload(batch, tokens), channels)
+    x.causal("convolution", kernel, channels, bias=False)
+    (operator,) = x.recorder.operators
     with FlopCounterMode(display=False) as counter:
         modules.causal_convolution(batch, tokens, channels, kernel, "meta")
     assert sum(work.flops for work in operator.work("forward")) == counter.get_total_flops()
@@ -170,7 +173,7 @@ def test_devices_add_up_to_the_whole(
     name: str, tp: int, batch: int, tokens: int, generates: bool
 ) -> None:
     load = Workload.generation(batch, tokens) if generates else Workload(batch, tokens)
-    operators, _ = SHAPES[name].operators(load, 48, "input")
+    operators = recorded(SHAPES[name], load, 48)
     block = Block("layer", operators, Activation("input", load.rows * 48))
     part = block.shard(Shard(tp=tp))
     assert tp * forward_flops((part,)) == forward_flops((block,))
@@ -205,7 +208,7 @@ def test_formulas_and_columns_equal_integers(tmp_path: Path) -> None:
 def test_scans_are_timed_within_the_device(batch: int, tokens: int) -> None:
     model = load_kernel_model(load_accelerator("nvidia-h100-sxm5-80gb"))
     mixer = StateSpaceDual(heads=80, head_dim=64, state_size=128, groups=1, kernel=4, chunk=256)
-    operators, _ = mixer.operators(Workload(batch, tokens), 2560, "input")
+    operators = recorded(mixer, Workload(batch, tokens), 2560)
     scans: tuple[Operator, ...] = tuple(o for o in operators if isinstance(o, Recurrence))
     block = Block("layer", scans, Activation("input", batch * tokens * 2560))
     times = block_times(model, [block], 1, FUSED, Formats("bf16", "bf16", 2.0))

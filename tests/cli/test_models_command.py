@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from costsim.architectures import load_model, model_names
+from costsim.architectures.releases import releases
 from costsim.cli import main
+from costsim.cli.models import entry_of
+from costsim.resources import data_folder
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -54,3 +57,43 @@ def test_a_misspelt_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     output = capsys.readouterr()
     assert output.out == ""
     assert "did you mean `llama-2-70b`" in output.err
+
+
+def test_the_index_is_what_the_models_give() -> None:
+    """`python .ci/model_index.py` renews it."""
+    index = json.loads((data_folder("scenarios") / "models" / "index.json").read_text("utf-8"))
+    assert index == {name: entry_of(load_model(name)) for name in model_names()}
+
+
+def test_releases_are_listed_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    table = _run(capsys, "--releases").splitlines()
+    listed = json.loads(_run(capsys, "--releases", "--format", "json"))["releases"]
+    assert [row.split()[0] for row in table[1:]] == [entry["name"] for entry in listed]
+    assert {entry["name"] for entry in listed} == {one.name for one in releases().values()}
+    assert main(["models", "gpt2", "--releases"]) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("models",),
+        ("estimate", "--hardware", "h100"),
+        ("explain",),
+        ("compress", "--recipe", "awq-int4"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_says_what_was_taken_for_granted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "llama", "hidden_size": 256, "num_hidden_layers": 2,'
+        ' "intermediate_size": 512, "vocab_size": 100, "max_position_embeddings": 128,'
+        ' "num_attention_heads": 4, "num_key_value_heads": 2, "novelty": 1}'
+    )
+    name, *options = command
+    assert main([name, str(tmp_path), *options, "--format", "json"]) == 0
+    said = capsys.readouterr()
+    text = "not understood, taken to change nothing that is counted: novelty"
+    assert text in " ".join(said.err.split())
+    assert text in said.out

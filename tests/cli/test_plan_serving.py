@@ -20,7 +20,7 @@ def run(*arguments: str) -> int:
 def test_json_names_the_fleet_and_its_percentiles(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     best = found["best"]
     assert best["replicas"] * best["replica_devices"] <= best["devices"]
     assert best["measured"]["ttft"]["p99_s"] >= best["measured"]["ttft"]["median_s"]

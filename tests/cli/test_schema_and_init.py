@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,9 @@ import pytest
 from costsim.cli import main
 from costsim.cli.schema import KINDS
 from costsim.documents import load_document, parse_as
-from costsim.planning.scenario import Scenario
+from costsim.planning.workloads.training.spec import TrainingScenario
 
-HERE = [kind for kind, target in KINDS.items() if find_spec(target.partition(":")[0])]
+HERE = list(KINDS)
 
 
 @pytest.mark.parametrize("kind", HERE)
@@ -19,7 +18,7 @@ def test_every_kind_prints_a_schema(kind: str, capsys: pytest.CaptureFixture[str
     assert main(["schema", kind]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert schema["properties"]
+    assert schema.get("properties") or schema["anyOf"]
 
 
 def test_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +35,7 @@ def test_init_writes_a_scenario_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "mine.yaml"
     assert main(["init", str(path)]) == 0
     written = path.read_text()
-    assert parse_as(load_document(path), Scenario).limits.cost == 250_000
+    assert parse_as(load_document(path), TrainingScenario).limits.cost == 250_000
     assert written.startswith("#")
     path.write_text("mine\n")
     assert main(["init", str(path)]) == 2

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import costsim
 from costsim.architectures import load_model
+from costsim.architectures.architecture import Architecture
+from costsim.compression.cache import cached_in
 from costsim.compression.compressing import compress
 from costsim.compression.effects import effects, figures
 from costsim.compression.formats import FORMATS, plain
 from costsim.compression.sparsity import Pattern
-from costsim.compression.timing import pass_time_s
 from costsim.errors import UnknownNameError
-from costsim.hardware import load_accelerator
+from costsim.hardware import Accelerator, load_accelerator, load_hardware
 from costsim.hardware.gemm import gemm_time_s
 from costsim.hardware.kernels import load_kernel_model
+
+
+def pass_time_s(model: Architecture, device: Accelerator, **work: Any) -> float:
+    """Return seconds of a pass on one device."""
+    system = load_hardware(device.id, count=1)
+    cached = cached_in(model)
+    return costsim.estimate_inference(model, system, cache_dtype=cached, **work).latency_s
+
 
 A100 = load_accelerator("nvidia-a100-sxm4-80gb")
 H100 = load_accelerator("nvidia-h100-sxm5-80gb")

@@ -8,9 +8,9 @@ import pytest
 from costsim import estimate_inference, load_hardware
 from costsim.architectures import load_model
 from costsim.architectures.workload import Shard
+from costsim.compression.cache import cached_in
 from costsim.compression.compressing import compress
 from costsim.compression.effects import figures
-from costsim.compression.timing import cached_in, pass_time_s
 from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import cache_bytes, weight_bytes
@@ -77,13 +77,3 @@ def test_a_compressed_model_still_has_its_formulas() -> None:
     packed = compress(model, "awq-int4").after
     assert packed.formula("parameters") == model.formula("parameters")
     assert packed.formula("forward_flops") == model.formula("forward_flops")
-
-
-@pytest.mark.parametrize("phase", ["prefill", "decode"])
-def test_time_of_a_pass_is_that_of_the_inference_room(phase: str) -> None:
-    """Two ways to the same kernels: they differ in what stands around them at most."""
-    for recipe in ("none", "awq-int4"):
-        after = compress("llama-3.1-8b", recipe).after
-        ours = pass_time_s(after, A100.accelerator, phase=phase, batch=4, sequence=1024)  # type: ignore[arg-type]
-        theirs = estimate_inference(after, A100, phase=phase, batch=4, sequence=1024)  # type: ignore[arg-type]
-        assert ours == pytest.approx(theirs.latency_s, rel=0.03)

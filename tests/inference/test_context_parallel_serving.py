@@ -15,7 +15,7 @@ from costsim.inference.memory import activation_bytes, cache_bytes, request_slot
 from costsim.inference.passes import ServedModel
 from costsim.inference.steady import Requests, open_loop
 from costsim.inference.traffic import random_traffic
-from costsim.planning.serving_search import layouts_of
+from costsim.planning.workloads.serving.replicas import layouts_of
 
 DEGREES = [1, 2, 4, 8]
 LAYOUTS = Layouts.of([Layout(cp=cp) for cp in DEGREES])

@@ -32,7 +32,7 @@ def planned(**workload: object) -> Plan:
 
 
 def parts(plan: Plan) -> dict[str, float]:
-    return plan.best.memory_parts_bytes[0][1]
+    return plan.best.run.memory_parts_bytes[0][1]
 
 
 def test_adapters_hold_frozen_weights_and_few_states() -> None:
@@ -75,12 +75,12 @@ def test_adapters_divide_as_the_model_does() -> None:
             "strategy": {"ep": 8},
         }
     )
-    assert experts.best.strategy.ep == 8
+    assert experts.best.run.strategy.ep == 8
 
 
 def test_padding_takes_steps_that_packing_spares() -> None:
     packed, padded = planned(), planned(padded_document=512)
-    assert padded.best.steps == pytest.approx(4 * packed.best.steps, abs=4)
+    assert padded.best.run.steps == pytest.approx(4 * packed.best.run.steps, abs=4)
     assert padded.best.value("step_time_s") == packed.best.value("step_time_s")
     assert padded.best.value("tokens_per_s") == pytest.approx(packed.best.value("tokens_per_s") / 4)
 
@@ -92,7 +92,7 @@ def test_states_in_the_host_are_checkpointed_all_the_same() -> None:
         for offload in ("none", "optimizer")
     )
     assert parts(paged)["optimizer"] == 0 < parts(plain)["optimizer"]
-    kept = [found.best.goodput.checkpoint_interval_s for found in (plain, paged)]
+    kept = [found.best.run.goodput.checkpoint_interval_s for found in (plain, paged)]
     assert kept[0] == kept[1]
     assert paged.best.value("step_time_s") > plain.best.value("step_time_s")
 
@@ -107,7 +107,7 @@ def test_a_host_that_is_full_is_no_plan() -> None:
         changed = {"model": "llama-3.1-70b", "strategy": strategy, "workload": workload}
         return costsim.plan(BASE | changed)
 
-    assert planned_by(4).best.strategy.offload == "all"
+    assert planned_by(4).best.run.strategy.offload == "all"
     with pytest.raises(InfeasiblePlanError, match="host's memory"):
         planned_by(16)
 

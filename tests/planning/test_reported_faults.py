@@ -13,8 +13,8 @@ import yaml
 from costsim.cli import main
 from costsim.errors import InfeasiblePlanError
 from costsim.hardware import load_hardware
-from costsim.planning import plan, plan_serving
-from costsim.planning.serving_search import layouts_of
+from costsim.planning import plan
+from costsim.planning.workloads.serving.replicas import layouts_of
 from costsim.resources import data_folder
 from costsim.units import parse_quantity
 
@@ -57,7 +57,7 @@ def changed(scenario: dict[str, Any], **places: Any) -> dict[str, Any]:
 
 
 def launched(**places: Any) -> str:
-    return plan_serving(changed(SERVING, **places)).to_dict()["best"]["deploy"]
+    return plan(changed(SERVING, **places)).to_dict()["best"]["deploy"]
 
 
 def test_a_checkpoint_is_as_large_under_every_zero_stage() -> None:
@@ -65,7 +65,7 @@ def test_a_checkpoint_is_as_large_under_every_zero_stage() -> None:
     # each of 512 devices writes its part at 0.12 GB/s.
     stall_s = 14 * 8.03e9 / 512 / 0.12e9
     for zero in (1, 3):
-        note = plan(changed(TRAINING, strategy__zero=zero)).best.goodput.note
+        note = plan(changed(TRAINING, strategy__zero=zero)).best.run.goodput.note
         assert f"of {stall_s:.0f} s" in note
 
 
@@ -98,7 +98,7 @@ def test_ranks_hold_whole_heads_of_keys_and_values() -> None:
 
 def test_heads_that_do_not_divide_are_not_blamed_on_memory() -> None:
     with pytest.raises(InfeasiblePlanError, match="28 attention heads do not divide"):
-        plan_serving(changed(SERVING, model="qwen2.5-7b", hardware__replica_devices=[8]))
+        plan(changed(SERVING, model="qwen2.5-7b", hardware__replica_devices=[8]))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_weights_of_a_quantized_checkpoint_are_not_quantized_again() -> None:
 def test_drafts_are_launched_with_their_method_or_not_at_all() -> None:
     drafts = {"tokens": 3, "accepted": 2.5}
     assert "speculative" not in launched(workload__speculation=drafts)
-    left_out = plan_serving(changed(SERVING, workload__speculation=drafts)).notes
+    left_out = plan(changed(SERVING, workload__speculation=drafts)).notes
     assert any("method is not stated" in note for note in left_out)
     drafts |= {"method": "eagle3", "model": "someone/a-draft"}
     command = launched(workload__speculation=drafts)

@@ -16,7 +16,7 @@ from costsim.architectures.pictures import divides, native_image, sees_latents, 
 from costsim.cli import main
 from costsim.errors import CostsimError, InfeasiblePlanError, SpecError
 from costsim.planning.plans import Plan
-from costsim.planning.timelines import plan_timeline
+from costsim.planning.workloads.training.timelines import plan_timeline
 from costsim.resources import packaged_yaml
 from costsim.validation.kinds.copies import CopiesPrediction, predict_copies
 from costsim.validation.runs import Run
@@ -128,13 +128,15 @@ def test_a_plan_takes_what_the_same_row_is_predicted_to(name: str, devices: int)
 def flops_of_a_sample(plan: Plan) -> float:
     best = plan.best
     peak = 312e12 * best.devices
-    return best.value("mfu_ratio") * peak * best.value("step_time_s") / plan.job.global_batch
+    return (
+        best.value("mfu_ratio") * peak * best.value("step_time_s") / plan.best.run.job.global_batch
+    )
 
 
 def test_work_is_what_is_published_of_resnet50() -> None:
     """torchvision: 25,557,032 parameters, 4.09 G multiply-adds; the image asks for no gradient."""
     plan = planned("resnet50", RESNET)
-    assert plan.job.model.parameters == 25_557_032
+    assert plan.best.run.job.model.parameters == 25_557_032
     stem = 2 * 112 * 112 * 64 * 3 * 7 * 7
     assert flops_of_a_sample(plan) == pytest.approx(3 * 2 * 4_089_184_256 - stem, rel=1e-12)
 
@@ -142,7 +144,7 @@ def test_work_is_what_is_published_of_resnet50() -> None:
 def test_work_is_that_of_bert_by_hand() -> None:
     """24·h² + 4·s·h a token and layer forward (Narayanan et al. 2021), thrice in all; a pooler."""
     plan = planned("bert-large", BERT | {"software": "tuned"})
-    assert plan.job.model.parameters == 335_141_888
+    assert plan.best.run.job.model.parameters == 335_141_888
     hidden, layers, tokens = 1024, 24, 128
     forward = layers * tokens * (24 * hidden**2 + 4 * tokens * hidden) + 2 * hidden**2
     assert flops_of_a_sample(plan) == pytest.approx(3 * forward, rel=1e-3)
@@ -152,7 +154,7 @@ def test_steps_and_rates_are_of_samples() -> None:
     epochs = {k: v for k, v in RESNET.items() if k != "samples"}
     plan = planned("resnet50", epochs | {"epochs": 90, "dataset_samples": 1_281_167})
     best = plan.best
-    assert best.steps == math.ceil(90 * 1_281_167 / 4096)
+    assert best.run.steps == math.ceil(90 * 1_281_167 / 4096)
     assert best.value("samples_per_s") == pytest.approx(4096 / best.value("step_time_s"))
     assert best.value("device_hours") == pytest.approx(best.value("days") * 24 * 8)
     assert "tokens_per_s" not in best.to_dict()
@@ -194,7 +196,7 @@ def test_larger_images_and_longer_texts_take_longer() -> None:
         steps_s = [plan.best.value("step_time_s") for plan in plans]
         assert steps_s == sorted(steps_s)
     wide = planned("resnet50", RESNET | {"image": [224, 448]})
-    assert native_image(wide.job.model) == (224, 448)
+    assert native_image(wide.best.run.job.model) == (224, 448)
 
 
 def test_a_step_waits_for_the_slower_of_loader_and_node() -> None:
@@ -207,18 +209,18 @@ def test_a_step_waits_for_the_slower_of_loader_and_node() -> None:
         plan = planned("resnet50", RESNET | {"input": pipeline}, strategy=PLAIN)
         step_s = plan.best.value("step_time_s")
         assert step_s == pytest.approx((alone_s**4 + waited_s**4) ** 0.25)
-        assert plan.best.time_parts_s["input"] == pytest.approx(step_s - alone_s)
-        assert sum(plan.best.time_parts_s.values()) == pytest.approx(step_s)
+        assert plan.best.run.time_parts_s["input"] == pytest.approx(step_s - alone_s)
+        assert sum(plan.best.run.time_parts_s.values()) == pytest.approx(step_s)
 
 
 def test_only_pictures_are_waited_for_unless_it_is_said() -> None:
-    assert planned("resnet50", RESNET).best.time_parts_s["input"] > 0
-    assert planned("resnet50", RESNET | {"software": "tuned"}).best.time_parts_s["input"] == 0
+    assert planned("resnet50", RESNET).best.run.time_parts_s["input"] > 0
+    assert planned("resnet50", RESNET | {"software": "tuned"}).best.run.time_parts_s["input"] == 0
     diffusion = RESNET | {"global_batch": 64}
-    assert planned("stable-diffusion-1.5-unet", diffusion).best.time_parts_s["input"] == 0
-    assert planned("bert-base", BERT).best.time_parts_s["input"] == 0
+    assert planned("stable-diffusion-1.5-unet", diffusion).best.run.time_parts_s["input"] == 0
+    assert planned("bert-base", BERT).best.run.time_parts_s["input"] == 0
     slow = BERT | {"input": {"sample": "10 ms"}}
-    assert planned("bert-base", slow).best.time_parts_s["input"] > 0
+    assert planned("bert-base", slow).best.run.time_parts_s["input"] > 0
 
 
 def test_intervals_are_those_of_the_software() -> None:
@@ -229,15 +231,15 @@ def test_intervals_are_those_of_the_software() -> None:
         step = candidate.figures["step_time_s"]
         assert step.low == pytest.approx(step.value * limits[name]["low_ratio"])
         assert step.high == pytest.approx(step.value * limits[name]["high_ratio"])
-    assert plan.candidates[1].time_parts_s["input"] > 0
+    assert plan.candidates[1].run.time_parts_s["input"] > 0
 
 
 def test_images_are_copied_and_divided_only_where_work_divides() -> None:
     for model in ("resnet50", "stable-diffusion-1.5-unet"):
-        found = planned(model, RESNET).search.evaluation.strategies
+        found = planned(model, RESNET).details.search.evaluation.strategies
         assert set(found.tp) == set(found.pp) == set(found.cp) == {1}
         assert {0, 1, 2, 3} == set(found.zero)
-    found = planned("vit-b-16", RESNET | {"software": "tuned"}).search.evaluation.strategies
+    found = planned("vit-b-16", RESNET | {"software": "tuned"}).details.search.evaluation.strategies
     assert {1, 2, 4} == set(found.tp)
     assert found.micro_batch.max() == 4096 / 2  # of two replicas
     assert divides(costsim.load_model("dit-xl-2"), 16)
@@ -261,7 +263,7 @@ def test_a_model_made_for_another_image_is_that_of_the_catalog() -> None:
 def test_a_timeline_waits_first_and_ends_with_the_step() -> None:
     plan = planned("resnet50", RESNET, strategy=PLAIN)
     found = plan_timeline(plan)
-    waited_s = plan.best.time_parts_s["input"]
+    waited_s = plan.best.run.time_parts_s["input"]
     first = min(found.slices, key=lambda one: one.start_s)
     assert (first.name, first.start_s, first.end_s) == ("input", 0.0, waited_s)
     assert max(one.end_s for one in found.slices) == pytest.approx(plan.best.value("step_time_s"))

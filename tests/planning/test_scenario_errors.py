@@ -8,8 +8,8 @@ import pytest
 
 from costsim.cli import main
 from costsim.errors import Problem, SpecError
-from costsim.planning.reading import read_scenario
-from costsim.planning.scenario import Training
+from costsim.planning.planner import studied
+from costsim.planning.workloads.training.spec import Training, TrainingScenario
 from planning.scenarios import SCENARIO, written
 
 Change = tuple[str, str]
@@ -160,21 +160,23 @@ def test_empty_and_missing_and_large_files(tmp_path: Path) -> None:
 
 
 def test_numbers_may_have_exponents(tmp_path: Path) -> None:
-    read = read_scenario(written(tmp_path, ("40 B tokens", "1e9")))
-    assert isinstance(read.scenario.workload, Training)
-    assert read.scenario.workload.tokens == 1e9
+    _, study, _ = studied(written(tmp_path, ("40 B tokens", "1e9")))
+    assert isinstance(study.scenario, TrainingScenario)
+    assert isinstance(study.scenario.workload, Training)
+    assert study.scenario.workload.tokens == 1e9
 
 
 def test_settings_change_the_scenario_and_name_themselves_in_errors(tmp_path: Path) -> None:
     path = written(tmp_path)
-    read = read_scenario(path, ["hardware.devices=[8, 16]", "strategy.tp=5"])
-    assert read.scenario.hardware.devices == (8, 16)
-    assert read.scenario.strategy.tp == (5,)
+    _, study, _ = studied(path, ["hardware.devices=[8, 16]", "strategy.tp=1"])
+    assert isinstance(study.scenario, TrainingScenario)
+    assert study.scenario.hardware.devices == (8, 16)
+    assert study.scenario.strategy.tp == (1,)
     with pytest.raises(SpecError) as caught:
-        read_scenario(path, ["workload.global_batch=many"])
+        studied(path, ["workload.global_batch=many"])
     assert "--set workload.global_batch" in str(caught.value)
     with pytest.raises(SpecError, match="path=value"):
-        read_scenario(path, ["workload.global_batch"])
+        studied(path, ["workload.global_batch"])
 
 
 def test_a_config_of_an_unsupported_type_is_told_in_its_own_file(tmp_path: Path) -> None:

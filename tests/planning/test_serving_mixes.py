@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.inference.deployment import simulate, simulate_mixed
 from costsim.inference.traffic import random_traffic
-from costsim.planning import plan_serving
-from costsim.planning.serving_mix import Kind, cheapest_counts, most_carried
+from costsim.planning import plan
+from costsim.planning.workloads.serving.mix import Kind, cheapest_counts, most_carried
 from costsim.reporting import render
-from costsim.reporting.serving_report import serving_report
+from costsim.reporting.plans import plan_report
 from inference.serving_setup import deployment
 
 TWO: dict[str, Any] = {
@@ -37,7 +37,7 @@ TWO: dict[str, Any] = {
     },
     "price": "2 $/h",
 }
-ALONE = plan_serving(TWO)
+ALONE = plan(TWO)
 
 
 def limited(**available: int) -> dict[str, Any]:
@@ -116,10 +116,10 @@ def test_a_fleet_gets_requests_in_proportion_to_its_rates() -> None:
 
 
 def test_where_no_device_suffices_alone_a_mix_is_the_answer() -> None:
-    need = {one.replica.system.accelerator.id: one.devices for one in ALONE.candidates}
+    need = {one.run.replica.system.accelerator.id: one.devices for one in ALONE.candidates}
     h100, a100 = need["nvidia-h100-sxm5-80gb"], need["nvidia-a100-sxm4-80gb"]
-    found = plan_serving(limited(h100=h100 - 2, a100_sxm4_80gb=a100 - 1))
-    mix = found.mix
+    found = plan(limited(h100=h100 - 2, a100_sxm4_80gb=a100 - 1))
+    mix = found.details.mix
     assert mix is not None
     assert len({kind.system for kind in mix.kinds}) == 2
     for hour in (*mix.day, mix.replicas):
@@ -127,20 +127,20 @@ def test_where_no_device_suffices_alone_a_mix_is_the_answer() -> None:
             assert n <= (h100 - 2 if "h100" in kind.system else a100 - 1)
     assert mix.measured.attainment_ratio >= 0.99
     assert found.to_dict()["mix"]["devices"] == mix.devices
-    text = render(serving_report(found), "markdown")
+    text = render(plan_report(found), "markdown")
     assert "A mixed fleet serves it" in text
 
 
 def test_enough_of_all_devices_is_the_plan_without_limits() -> None:
-    found = plan_serving(limited(h100=1000, a100_sxm4_80gb=1000))
-    assert found.best.usd_per_hour == ALONE.best.usd_per_hour
-    if found.mix is not None:
-        assert found.mix.usd_per_hour < found.best.usd_per_hour
+    found = plan(limited(h100=1000, a100_sxm4_80gb=1000))
+    assert found.best.value("usd_per_hour") == ALONE.best.value("usd_per_hour")
+    if found.details.mix is not None:
+        assert found.details.mix.usd_per_hour < found.best.value("usd_per_hour")
 
 
 def test_too_few_of_everything_says_what_comes_nearest() -> None:
     with pytest.raises(InfeasiblePlanError, match="too few devices are available") as caught:
-        plan_serving(limited(h100=2, a100_sxm4_80gb=1))
+        plan(limited(h100=2, a100_sxm4_80gb=1))
     assert caught.value.exit_code == 3
     hint = caught.value.problems[0].hint
     assert hint is not None
@@ -149,4 +149,4 @@ def test_too_few_of_everything_says_what_comes_nearest() -> None:
 
 def test_available_devices_are_those_of_a_listed_system() -> None:
     with pytest.raises(SpecError, match="which `system` does not"):
-        plan_serving(limited(h200=4))
+        plan(limited(h200=4))

@@ -12,9 +12,8 @@ import yaml
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.inference.metrics import Objective
 from costsim.inference.traffic import random_traffic
-from costsim.planning import plan_serving
-from costsim.planning.reading import serves
-from costsim.planning.serving_capacity import day_of, pools_for, replicas_for
+from costsim.planning import plan
+from costsim.planning.workloads.serving.capacity import day_of, pools_for, replicas_for
 from inference.serving_setup import deployment
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
@@ -50,30 +49,31 @@ def changed(**places: Any) -> dict[str, Any]:
 
 
 def test_a_plan_keeps_its_objectives_and_adds_up() -> None:
-    found = plan_serving(SMALL)
+    found = plan(SMALL)
     best = found.best
-    assert serves(SMALL)
-    assert best.measured.attainment_ratio >= 0.99
-    assert best.measured.ttft.p99_s <= 1.0 or best.measured.attainment_ratio >= 0.99
+    assert found.kind == "inference"
+    assert best.run.measured.attainment_ratio >= 0.99
+    assert best.run.measured.ttft.p99_s <= 1.0 or best.run.measured.attainment_ratio >= 0.99
     # Dollars: device-hours of a day at the price; tokens: those of the mean rate.
-    assert best.usd_per_hour == pytest.approx(best.day.replica_hours / 24 * 2.0)
+    assert best.value("usd_per_hour") == pytest.approx(best.run.day.replica_hours / 24 * 2.0)
     tokens = 12.0 * 0.6 * 3600 * (800 + 150) / 1e6
-    assert best.usd_per_mtok == pytest.approx(best.usd_per_hour / tokens, rel=0.01)
-    paid = best.usd_per_mtok_input * 800 + best.usd_per_mtok_output * 150
-    assert paid == pytest.approx(best.usd_per_mtok * 950, rel=0.01)
-    assert best.usd_per_hour == min(one.usd_per_hour for one in found.candidates)
-    assert {one.replica.system.accelerator.id for one in found.candidates} == {
+    assert best.value("usd_per_mtok") == pytest.approx(
+        best.value("usd_per_hour") / tokens, rel=0.01
+    )
+    paid = best.value("usd_per_mtok_input") * 800 + best.value("usd_per_mtok_output") * 150
+    assert paid == pytest.approx(best.value("usd_per_mtok") * 950, rel=0.01)
+    assert best.value("usd_per_hour") == min(one.value("usd_per_hour") for one in found.candidates)
+    assert {one.run.replica.system.accelerator.id for one in found.candidates} == {
         "nvidia-h100-sxm5-80gb",
         "nvidia-a100-sxm4-80gb",
     }
     # One replica fewer would not do.
-    assert plan_serving(SMALL).to_json() == found.to_json()
+    assert plan(SMALL).to_json() == found.to_json()
 
 
 def test_more_traffic_needs_no_fewer_devices() -> None:
     devices = [
-        plan_serving(changed(workload__requests_per_s=rate)).best.devices
-        for rate in (2.0, 20.0, 80.0)
+        plan(changed(workload__requests_per_s=rate)).best.devices for rate in (2.0, 20.0, 80.0)
     ]
     assert devices == sorted(devices)
     assert devices[0] < devices[-1]
@@ -102,7 +102,7 @@ def test_a_day_runs_fewer_replicas_at_night() -> None:
 
 def test_an_objective_that_nothing_meets_says_what_comes_nearest() -> None:
     with pytest.raises(InfeasiblePlanError, match="nothing keeps the objectives") as caught:
-        plan_serving(changed(workload__slo={"tpot": "1 ms"}))
+        plan(changed(workload__slo={"tpot": "1 ms"}))
     hint = caught.value.problems[0].hint
     assert hint is not None
     assert "nearest: NVIDIA" in hint
@@ -111,7 +111,7 @@ def test_an_objective_that_nothing_meets_says_what_comes_nearest() -> None:
 
 def test_a_model_that_fits_nowhere_is_no_plan() -> None:
     with pytest.raises(InfeasiblePlanError, match="fits on no replica"):
-        plan_serving(
+        plan(
             changed(
                 model="llama-3.1-405b", hardware={"system": "h100", "replica_devices": [1, 2, 4]}
             )
@@ -134,14 +134,14 @@ def test_a_model_that_fits_nowhere_is_no_plan() -> None:
 )
 def test_bad_input_is_one_clear_error(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
-        plan_serving(changed(**change))
+        plan(changed(**change))
     assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize("name", ["llama3-70b-chat", "rag-prefix-cache", "batch-offline"])
 def test_example_scenarios_are_planned(name: str) -> None:
     settings = ["hardware.system=nvidia-h100-sxm5-80gb", "hardware.precision=fp8"]
-    found = plan_serving(SCENARIOS / f"{name}.yaml", settings)
+    found = plan(SCENARIOS / f"{name}.yaml", settings)
     assert found.best.devices >= 1
     assert found.to_dict()["best"]["deploy"]
 
@@ -155,9 +155,9 @@ def test_a_recorded_trace_is_planned_at_the_rate_asked_for(tmp_path: Path) -> No
     )
     path = tmp_path / "service.yaml"
     path.write_text(yaml.safe_dump(scenario), encoding="utf-8")
-    best = plan_serving(path).best
-    assert best.measured.completed == 600
-    assert best.measured.request_per_s == pytest.approx(12.0, rel=0.2)
+    best = plan(path).best
+    assert best.run.measured.completed == 600
+    assert best.run.measured.request_per_s == pytest.approx(12.0, rel=0.2)
 
 
 def test_pools_apart_keep_the_objective_too() -> None:
@@ -173,39 +173,39 @@ def test_pools_apart_keep_the_objective_too() -> None:
 
 
 def test_a_model_larger_than_a_node_has_stages_in_several() -> None:
-    found = plan_serving(
+    found = plan(
         changed(model="llama-3.1-405b", hardware__system="h100", workload__slo={"ttft": "5 s"})
     )
-    layout = found.best.replica.layout
+    layout = found.best.run.replica.layout
     assert layout.pp > 1
     assert layout.devices == layout.tp * layout.pp
 
 
 @pytest.mark.parametrize("name", ["bert-embedding", "resnet50-images", "stable-diffusion"])
 def test_passes_are_planned_as_services(name: str) -> None:
-    found = plan_serving(SCENARIOS / f"{name}.yaml", ["hardware.system=nvidia-l4"])
+    found = plan(SCENARIOS / f"{name}.yaml", ["hardware.system=nvidia-l4"])
     best = found.best
-    assert not found.generates
-    promised = found.objective.e2e_s
+    assert not found.details.generates
+    promised = found.details.objective.e2e_s
     assert promised is not None
-    assert best.measured.attainment_ratio >= found.objective.percentile / 100
+    assert best.run.measured.attainment_ratio >= found.details.objective.percentile / 100
     # A result takes a pass at least, and a device yields no more than its largest batch does.
-    fastest = min(1 / result for _, result, _ in best.replica.curve)
-    assert best.measured.e2e.median_s >= fastest
-    most = max(device for *_, device in best.replica.curve)
-    assert best.measured.request_per_s <= best.replicas * most * 1.05
+    fastest = min(1 / result for _, result, _ in best.run.replica.curve)
+    assert best.run.measured.e2e.median_s >= fastest
+    most = max(device for *_, device in best.run.replica.curve)
+    assert best.run.measured.request_per_s <= best.run.replicas * most * 1.05
     assert found.to_dict()["best"]["deploy"] is None
 
 
 def test_a_pass_longer_than_the_model_takes_is_an_error() -> None:
     with pytest.raises(SpecError, match="has positions for 512 tokens, not 600"):
-        plan_serving(SCENARIOS / "bert-embedding.yaml", ["workload.sequence=600"])
+        plan(SCENARIOS / "bert-embedding.yaml", ["workload.sequence=600"])
 
 
 def test_a_cached_prefix_saves_devices() -> None:
     long = {"workload__input_tokens": 6000, "workload__requests_per_s": 60.0}
-    plain = plan_serving(changed(**long))
-    cached = plan_serving(changed(**long, workload__cached=0.8))
+    plain = plan(changed(**long))
+    cached = plan(changed(**long, workload__cached=0.8))
     assert cached.best.devices < plain.best.devices
 
 
@@ -218,7 +218,7 @@ def test_a_cached_prefix_saves_devices() -> None:
     ],
 )
 def test_context_parallelism_is_planned_where_it_is_listed(engine: str, flag: str) -> None:
-    found = plan_serving(
+    found = plan(
         changed(
             workload__engine=engine,
             hardware__system="h100",
@@ -226,6 +226,6 @@ def test_context_parallelism_is_planned_where_it_is_listed(engine: str, flag: st
             hardware__cp=2,
         )
     )
-    assert {str(one.replica.layout) for one in found.candidates} == {"tp2-cp2"}
+    assert {str(one.run.replica.layout) for one in found.candidates} == {"tp2-cp2"}
     assert found.to_dict()["best"]["layout"]["cp"] == 2
     assert flag in found.to_dict()["best"]["deploy"]

@@ -14,7 +14,7 @@ from costsim.architectures.operators import Attention
 from costsim.architectures.workload import FUSED, Shard, Workload
 from costsim.errors import SpecError
 from costsim.planning.planner import plan
-from costsim.planning.search import describe
+from costsim.planning.strategies import describe
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
@@ -199,7 +199,7 @@ SCENARIO = {
 
 def test_a_scenario_compares_both() -> None:
     found = plan(SCENARIO)
-    names = {candidate.label: candidate.strategy for candidate in found.candidates}
+    names = {candidate.label: candidate.run.strategy for candidate in found.candidates}
     assert names["best"].cp_exchange == "ring"
     assert names["a2a"].cp_exchange == "all_to_all"
     assert "CP by all-to-all" in describe(names["a2a"])

@@ -15,7 +15,7 @@ from costsim.architectures.block import Block
 from costsim.architectures.operators import Linear
 from costsim.architectures.work import GroupedGemm, ScaledDotProduct
 from costsim.architectures.workload import FUSED, Execution, Shard, Workload
-from costsim.planning.search import describe
+from costsim.planning.strategies import describe
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision

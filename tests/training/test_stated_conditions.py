@@ -126,5 +126,5 @@ def test_masked_documents_of_a_scenario(tmp_path: Path) -> None:
     strategy = "strategy: {tp: 1, pp: 1, zero: 1, micro_batch: 4, recompute: none}\n"
     plain = plan(written(tmp_path, extra=strategy))
     masked = plan(written(tmp_path, ("512\n", "512\n  masked_document: 128\n"), extra=strategy))
-    assert masked.job.documents == 8
+    assert masked.best.run.job.documents == 8
     assert masked.best.value("step_time_s") < plain.best.value("step_time_s")

@@ -203,7 +203,7 @@ def test_a_batch_that_ranks_cannot_share_is_the_next_they_can(tmp_path: Path) ->
         tmp_path, model="opt-175b", n_devices="992", global_batch="1024", tp="8", pp="1", cp="1"
     )
     found = configured(run)
-    assert found.job.global_batch == 992
+    assert found.best.run.job.global_batch == 992
     assert "of 1,024 sequences 992, which 124 ranks share evenly" in found.assumed
     assert isinstance(predict([run])[0], Prediction)
 

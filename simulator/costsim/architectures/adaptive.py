@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number
+from costsim.architectures.layers.recording import started
 from costsim.architectures.operators import CrossEntropy, Embedding, Linear, Operator
 from costsim.architectures.operators.linear import Columns
 from costsim.architectures.transformer import Transformer
@@ -29,15 +30,15 @@ class AdaptiveDecoder(Transformer):
     def _stem(self, workload: Workload) -> tuple[Operator, ...]:
         first, *rest = Transformer._stem(self, workload)
         assert isinstance(first, Embedding)
-        found: list[Operator] = []
+        x = started(workload, self.hidden)
         for index, (words, width) in enumerate(self.clusters):
             name = first.name if index == 0 else f"{first.name}.{index}"
-            table = replace(first, name=name, entries=words, width=width)
             # Nearly all positions are of frequent words; the rarer are looked up beside them.
-            found.append(table if index == 0 else replace(table, rows=workload.batch))
+            found = x.look_up(name, words, width, rows=x.rows if index == 0 else workload.batch)
             if width is not self.hidden and width != self.hidden:
-                found.append(Linear.of(f"{name}.project", name, workload.batch, width, self.hidden))
-        return (*found, *rest)
+                few = found.beside(name, workload.batch, width).within(name)
+                few.linear("project", self.hidden)
+        return (*x.recorder.operators, *rest)
 
     def _head(self, workload: Workload) -> tuple[Operator, ...]:
         frequent = self.clusters[0][0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from costsim.algebra import Number, exact_div
@@ -52,13 +52,19 @@ class Architecture:
     notes: tuple[str, ...] = ()  # what was taken for granted while reading it
     quantization: Quantization | None = None  # how published weights are stored, where said
     adapter: Adapter | None = None  # what a release puts beside the weights of its base model
+    _at_rest: list[tuple[Block, ...]] = field(
+        default_factory=list[tuple[Block, ...]], init=False, repr=False, compare=False
+    )  # the blocks without a workload, once they were asked for
 
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
         if workload is not None:
             return self.description.blocks(workload)
-        at_rest = getattr(self.description, "blocks_at_rest", None)
-        return self.description.blocks(Workload(1, 1)) if at_rest is None else at_rest()
+        if not self._at_rest:
+            at_rest = getattr(self.description, "blocks_at_rest", None)
+            once = self.description.blocks(Workload(1, 1)) if at_rest is None else at_rest()
+            self._at_rest.append(once)
+        return self._at_rest[0]
 
     @property
     def parameters(self) -> int:

@@ -35,9 +35,10 @@ def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architec
     """Return a model's architecture.
 
     Args:
-        model: a catalog name or alias ("gpt3-175b"; case does not matter), the path of a YAML
-            description, of a `config.json` or of its folder, or the content of either as a
-            mapping. An architecture is returned as it is.
+        model: a catalog name or alias ("gpt3-175b"; case does not matter), the name of a release
+            (`owner/name`: as the local Hub cache has it, else as it ships here), the path of a YAML
+            description, of a release's folder or of a file in it (config.json, params.json, GGUF,
+            …), or the content of a description as a mapping. An architecture is returned as it is.
 
     Raises:
         UnknownNameError: if no catalog model and no file has the name.
@@ -49,13 +50,51 @@ def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architec
         name = str(model.get("_name_or_path") or model.get("model_type") or "model")
         return _from_document(Document(dict(model), "<mapping>"), name, "", trusted=False)
     if isinstance(model, str):
-        identity = _identity(model)
-        if identity is not None and not _is_path(model):
-            return _packaged(identity)
+        named = None if _is_path(model) else _named(model)
+        if named is not None:
+            return named
         if not _is_path(model) and not Path(model).exists():
-            hint = suggestion(_normalised(model), [*model_names(), *_aliases()], "costsim models")
-            raise UnknownNameError(f"unknown model `{model}`", hint=hint)
+            raise UnknownNameError(f"unknown model `{model}`", hint=_near(model))
     return _from_path(Path(model))
+
+
+def _named(name: str) -> Architecture | None:
+    """Return the model of a name: in the Hub's cache, the catalogue, or the shipped releases."""
+    if "/" in name:
+        from costsim.architectures.files.hub import snapshot_of
+
+        snapshot = snapshot_of(name.strip())
+        if snapshot is not None:
+            return _from_path(snapshot, name.strip().rpartition("/")[2])
+    identity = _identity(name)
+    if identity is not None:
+        return _packaged(identity)
+    return _released(name.strip().lower())
+
+
+@lru_cache(maxsize=256)
+def _released(name: str) -> Architecture | None:
+    from costsim.architectures.releases import release
+
+    found = release(name)
+    if found is None:
+        return None
+    document = Document({"huggingface": found.config}, found.name)
+    own = {"huggingface": dict(found.config)}
+    source = f"{found.source} ({found.name})"
+    return _from_fields(own, document, found.name.rpartition("/")[2], source, trusted=True)
+
+
+def _near(name: str) -> str:
+    """Return the hint for an unknown name: the nearest of its family, else of all."""
+    from costsim.architectures.releases import releases
+
+    own = _normalised(name)
+    bare = own.rpartition("/")[2]
+    known = [*model_names(), *_aliases(), *(one.name for one in releases().values())]
+    word = re.match(r"[a-z]+", bare)
+    alike = [one for one in known if word and word[0] in one.lower().rpartition("/")[2]]
+    return suggestion(bare if alike else own, alike or known, "costsim models")
 
 
 @lru_cache(maxsize=1)
@@ -247,7 +286,6 @@ def _extended(base: str, document: Document, chain: tuple[str, ...]) -> dict[str
             raise SpecError(message, location=document.locate(("extends",)))
         below, trusted = load_document(file), False
     else:
-        hint = suggestion(_normalised(base), [*model_names(), *_aliases()], "costsim models")
         where = document.locate(("extends",))
-        raise UnknownNameError(f"unknown model `{base}`", location=where, hint=hint)
+        raise UnknownNameError(f"unknown model `{base}`", location=where, hint=_near(base))
     return _resolved(_fields(below, trusted=trusted), below, (*chain, below.file))

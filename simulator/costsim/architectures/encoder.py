@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Elementwise, Held, Linear, Operator
+from costsim.architectures.layers.recording import recorded, started
+from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
 from costsim.architectures.scores import Scores
 from costsim.architectures.stacks import Head, Stack
@@ -26,18 +27,12 @@ class Pooler:
 
     def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
         """Return its two operators."""
-        dense = Linear.of(
-            "pooler.dense", "input.first", workload.batch, hidden, self.outputs, bias=True
-        )
-        activation = Elementwise(
-            name="pooler.activation",
-            rows=workload.batch,
-            read=self.outputs,
-            written=self.outputs,
-            holds=(Held("pooler.dense", self.outputs),),
-            function=self.activation,
-        )
-        return (Detached.around(dense), Detached.around(activation))
+        x = started(workload, hidden)
+        first = x.beside("input.first", workload.batch, hidden).within("pooler")
+        with x.recorder.wrapped(Detached.around):
+            dense = first.linear("dense", self.outputs, bias=True)
+            dense.elementwise("activation", function=self.activation)
+        return tuple(x.recorder.operators)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +53,7 @@ class Encoder:
         if self.pooler is not None:
             operators = (*operators, *self.pooler.operators(inside, hidden))
         if self.head is not None:
-            operators = (*operators, *self.head.operators(inside, hidden))
+            operators = (*operators, *recorded(self.head, inside, hidden))
         blocks = self.stack.blocks(workload)
         if not operators:
             return blocks

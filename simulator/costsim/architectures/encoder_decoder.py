@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
+from costsim.architectures.layers.recording import recorded
 from costsim.architectures.stacks import Head, Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
@@ -59,7 +60,7 @@ class EncoderDecoder:
         closing = self.decoder.closing(written, "decoder", "head")
         operators = () if closing is None else closing.operators
         hidden = self.decoder.hidden
-        head = (*operators, *self.head.operators(written, hidden))
+        head = (*operators, *recorded(self.head, written, hidden))
         entry = Activation("input", written.rows * hidden)
         return (*blocks, Block("head", head, entry, part="head"))
 
@@ -100,7 +101,7 @@ class Writer:
         closing = self.decoder.closing(workload, "decoder", "head")
         operators = () if closing is None else closing.operators
         hidden = self.decoder.hidden
-        head = (*operators, *self.head.operators(workload, hidden))
+        head = (*operators, *recorded(self.head, workload, hidden))
         entry = Activation("input", workload.rows * hidden)
         blocks = self.decoder.blocks(workload, "decoder")
         return (*blocks, Block("head", head, entry, part="head"))

@@ -7,7 +7,8 @@ from math import prod
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Convolution, Learned, Operator
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Convolution
 from costsim.architectures.vision.net import each
 from costsim.architectures.workload import Workload
 
@@ -46,45 +47,35 @@ class PatchStem:
         tokens = self._patches(workload) + self.class_tokens
         return replace(workload, tokens=tokens, context=None, generates=False)
 
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return the patches' product and what follows it."""
-        inside = self.inside(workload)
-        size = (self.frames, *self._image(workload))
+    def build(self, x: Tensor) -> Tensor:
+        """Record the patches' product and what follows it."""
+        hidden, workload = x.width, x.workload
         patch = (self.frames, *self.patch)
-        found: list[Operator] = [
-            Convolution(
-                name=f"{prefix}patches",
-                source=f"{prefix}image",
-                batch=workload.batch,
-                sizes=size,
-                inputs=self.channels,
-                outputs=hidden,
-                kernel=patch,
-                stride=patch,
-                padded=(0, 0, 0),
-                dilation=(1, 1, 1),
-                bias=self.bias,
-                leaf=True,
-            )
-        ]
+        patches = x.make(
+            Convolution,
+            "patches",
+            hidden,
+            source=x.called("image").name,
+            batch=workload.batch,
+            sizes=(self.frames, *self._image(workload)),
+            inputs=self.channels,
+            outputs=hidden,
+            kernel=patch,
+            stride=patch,
+            padded=(0, 0, 0),
+            dilation=(1, 1, 1),
+            bias=self.bias,
+            leaf=True,
+        )
+        stream = patches
         if self.class_tokens != 0:
-            shape = (self.class_tokens, hidden)
-            found.append(Learned(name=f"{prefix}class", shapes=(shape,)))
+            stream = stream.learned("class", (self.class_tokens, hidden), elements=0)
         if self.positions != 0:
-            found.append(
-                Learned(
-                    name=f"{prefix}positions",
-                    shapes=((self.positions, hidden),),
-                    elements=inside.rows * hidden,
-                    lookup=not self.added,
-                )
-            )
+            shape = (self.positions, hidden)
+            stream = stream.learned("positions", shape, lookup=not self.added)
         if self.norm is not None:
-            source = f"{prefix}patches"
-            found.append(self.norm.operator(f"{prefix}norm", source, inside.rows, hidden))
-        return tuple(found)
+            stream = patches.made_by(stream).norm("norm", self.norm)
+        return stream
 
 
 def patches_of(image: tuple[int, int], patch: tuple[int, int]) -> int:

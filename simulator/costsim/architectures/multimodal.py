@@ -13,7 +13,7 @@ from costsim.algebra import Number
 from costsim.architectures.architecture import Description
 from costsim.architectures.block import Block
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Elementwise, Held, Learned, Linear, Operator
+from costsim.architectures.layers.recording import Recorder, Tensor
 from costsim.architectures.stacks import Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
@@ -75,34 +75,25 @@ class Chain:
 
     def blocks(self, workload: Workload) -> tuple[Block, ...]:
         """Return one block of all steps."""
-        rows = workload.batch * self.positions
-        found: list[Operator] = []
-        source = f"{self.name}.input"
+        rows, width = workload.batch * self.positions, _width(self.steps)
+        x = Tensor(Recorder(workload), f"{self.name}.input", rows, width, self.name)
+        recorder = x.recorder
         for index, step in enumerate(self.steps):
-            name = f"{self.name}.{index}"
-            found.append(_operator(step, name, source, rows))
-            source = name
-        entry = Activation(f"{self.name}.input", rows * _width(self.steps))
-        return (Block(self.name, tuple(found), entry, part="stem"),)
+            x = _recorded(step, x, str(index))
+        entry = Activation(f"{self.name}.input", rows * width)
+        return (Block(self.name, tuple(recorder.operators), entry, part="stem"),)
 
 
-def _operator(step: Step, name: str, source: str, rows: Number) -> Operator:
+def _recorded(step: Step, x: Tensor, name: str) -> Tensor:
     match step:
         case Dense():
-            return Linear.of(name, source, rows, step.inputs, step.outputs, bias=step.bias)
+            return x.called_as(x.name, step.inputs).linear(name, step.outputs, bias=step.bias)
         case Normalized():
-            return step.style.operator(name, source, rows, step.size)
+            return x.called_as(x.name, step.size).norm(name, step.style)
         case Activated():
-            return Elementwise(
-                name=name,
-                rows=rows,
-                read=step.size,
-                written=step.size,
-                holds=(Held(source, step.size),),
-                function=step.function,
-            )
+            return x.called_as(x.name, step.size).elementwise(name, function=step.function)
         case Tensors():
-            return Learned(name=name, shapes=step.shapes, lookup=step.lookup)
+            return x.learned(name, *step.shapes, elements=0, lookup=step.lookup)
 
 
 def _width(steps: Sequence[Step]) -> Number:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import CrossEntropy, Elementwise, Held, Linear, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,35 +25,15 @@ class Scores:
     everywhere: bool = True
     projected: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str = "input"
-    ) -> tuple[Operator, ...]:
-        """Return dense layer, scores and loss."""
+    def build(self, x: Tensor) -> Tensor:
+        """Record dense layer, scores and loss."""
         if self.outputs == 0:
-            return ()
-        rows, width = workload.rows if self.everywhere else workload.batch, hidden
-        found: list[Operator] = []
+            return x
+        if not self.everywhere:
+            x = x.beside(x.name, x.workload.batch, x.width)
+        x = x.within("head")
         if self.inner is not None:
-            dense, width = "head.dense", self.inner
-            found.append(Linear.of(dense, source, rows, hidden, width, bias=self.inner_bias))
-            held = (Held(dense, width),)
-            found.append(
-                Elementwise(
-                    name="head.activation",
-                    rows=rows,
-                    read=width,
-                    written=width,
-                    holds=held,
-                    function=self.activation,
-                )
-            )
-            source = "head.activation"
-        found.append(
-            Linear.of("head.scores", source, rows, width, self.outputs, bias=self.bias, use="head")
-        )
-        if not self.projected:
-            loss = CrossEntropy(
-                name="head.loss", source="head.scores", rows=rows, classes=self.outputs
-            )
-            found.append(loss)
-        return tuple(found)
+            dense = x.linear("dense", self.inner, bias=self.inner_bias)
+            x = dense.elementwise("activation", function=self.activation)
+        scores = x.linear("scores", self.outputs, bias=self.bias, use="head")
+        return scores if self.projected else scores.loss()

@@ -7,19 +7,11 @@ from typing import Literal
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.tables import Table
-from costsim.architectures.operators import (
-    ChannelNorm,
-    Convolution,
-    Elementwise,
-    Held,
-    Learned,
-    Linear,
-    Operator,
-    Pooling,
-    Residual,
-)
+from costsim.architectures.operators import Convolution, Pooling
 from costsim.architectures.operators.convolution import strided
+from costsim.architectures.stacks import embedded
 from costsim.architectures.workload import Workload
 
 LAYER_NORM = NormStyle(kind="layer")
@@ -50,69 +42,49 @@ class Filter:
         """Channels after the gate."""
         return self.outputs // 2 if self.gated else self.outputs
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return its operators as a sub-layer of a stream `hidden` wide."""
-        name = "convolution"
-        found = self.steps(name, source, workload.batch, workload.tokens, hidden, leaf=False)
-        return found, f"{name}.activation"
+    def build(self, x: Tensor) -> Tensor:
+        """Record it as a sub-layer."""
+        return self.over(x, "convolution", x.workload.tokens)
 
     def length(self, length: Number) -> Number:
         """Return how many positions it makes of `length`."""
         return strided(length, self.kernel, self.stride, self.padded)
 
-    def steps(
-        self, name: str, source: str, batch: Number, length: Number, inputs: Number, *, leaf: bool
-    ) -> tuple[Operator, ...]:
-        """Return convolution, norm and activation."""
-        rows = batch * self.length(length)
-        found: list[Operator] = [
-            Convolution(
-                name=name,
-                source=source,
-                batch=batch,
-                sizes=(length,),
-                inputs=inputs,
-                outputs=self.outputs,
-                kernel=(self.kernel,),
-                stride=(self.stride,),
-                padded=(self.padded,),
-                dilation=(1,),
-                groups=self.groups,
-                bias=self.bias,
-                leaf=leaf,
-            )
-        ]
+    def over(self, x: Tensor, name: str, length: Number, *, leaf: bool = False) -> Tensor:
+        """Record convolution, norm and activation over sounds `length` long."""
+        batch, made = x.workload.batch, self.length(length)
+        filtered = x.make(
+            Convolution,
+            name,
+            self.outputs,
+            made_rows=batch * made,
+            source=x.name,
+            batch=batch,
+            sizes=(length,),
+            inputs=x.width,
+            outputs=self.outputs,
+            kernel=(self.kernel,),
+            stride=(self.stride,),
+            padded=(self.padded,),
+            dilation=(1,),
+            groups=self.groups,
+            bias=self.bias,
+            leaf=leaf,
+        )
+        seen = filtered
         if self.weight_norm:
-            found.append(Learned(name=f"{name}.lengths", shapes=((1, 1, self.kernel),)))
+            filtered.learned(f"{name}.lengths", (1, 1, self.kernel), elements=0)
         if self.norm == "group":
-            found.append(
-                ChannelNorm(
-                    name=f"{name}.norm",
-                    source=name,
-                    batch=batch,
-                    positions=self.length(length),
-                    channels=self.outputs,
-                    kind="group",
-                    groups=self.outputs,
-                )
-            )
+            seen = filtered.channel_norm(f"{name}.norm", made, "group", self.outputs)
         elif self.norm is not None:
             affine = self.norm == "layer"
             style = NormStyle(kind="layer", weight=affine, bias=affine)
-            found.append(style.operator(f"{name}.norm", name, rows, self.outputs))
-        found.append(
-            Elementwise(
-                name=f"{name}.activation",
-                rows=rows,
-                read=self.outputs,
-                written=self.channels,
-                holds=(Held(name, self.outputs),),
-                function=None if self.gated else self.activation,
-            )
+            seen = filtered.norm(f"{name}.norm", style)
+        return filtered.made_by(seen).elementwise(
+            f"{name}.activation",
+            width=self.channels,
+            function=None if self.gated else self.activation,
         )
-        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,60 +129,46 @@ class SoundStem:
             length = one.length(length)
         return length
 
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return filters, projection and positions."""
-        inside = self.inside(workload)
-        batch, channels = workload.batch, self.channels
+    def build(self, x: Tensor) -> Tensor:
+        """Record filters, projection and positions."""
+        hidden, workload, inside = x.width, x.workload, self.inside(x.workload)
         length = self._heard(workload)
-        found: list[Operator] = []
-        source = f"{prefix}input"
+        stream = x.called_as(x.name, self.channels)
         for index, one in enumerate(self.filters):
-            name = f"{prefix}filter.{index}"
-            found.extend(one.steps(name, source, batch, length, channels, leaf=index == 0))
-            source, length, channels = f"{name}.activation", one.length(length), one.channels
-        rows = batch * length
+            stream = one.over(stream, f"filter.{index}", length, leaf=index == 0)
+            length = one.length(length)
+        stream = stream.beside(stream.name, workload.batch * length, stream.width)
         if self.projection_norm:
-            name = f"{prefix}projection_norm"
-            found.append(LAYER_NORM.operator(name, source, rows, channels))
-            source = name
+            stream = stream.norm("projection_norm", LAYER_NORM)
         if self.projected:
-            name = f"{prefix}projection"
-            found.append(Linear.of(name, source, rows, channels, hidden, bias=True))
-            source = name
+            stream = stream.linear("projection", hidden, bias=True)
         if self.mask != 0:
-            found.append(Learned(name=f"{prefix}mask", shapes=((self.mask,),)))
+            stream.learned("mask", (self.mask,), elements=0)
         if self.squeeze > 1:
-            found.append(
-                Pooling(
-                    name=f"{prefix}squeezed",
-                    source=source,
-                    batch=batch,
-                    sizes=(length,),
-                    output_sizes=(length // self.squeeze,),
-                    channels=hidden,
-                    kind="mean",
-                )
+            stream.make(
+                Pooling,
+                "squeezed",
+                hidden,
+                source=stream.name,
+                batch=workload.batch,
+                sizes=(length,),
+                output_sizes=(length // self.squeeze,),
+                channels=hidden,
+                kind="mean",
             )
-        beside, seen = source, length
+        beside, seen = stream.called_as(stream.name, hidden), length
         for index, one in enumerate(self.around):
-            name = f"{prefix}around.{index}"
-            found.extend(one.steps(name, beside, batch, seen, hidden, leaf=False))
-            beside, seen = f"{name}.activation", length // self.squeeze
-        if self.table is not None:
-            found.append(self.table.operator(f"{prefix}embedding", inside, hidden))
-        if self.around or self.table is not None:
-            name = f"{prefix}positioned"
-            found.append(
-                Residual(
-                    name=name, rows=inside.rows, width=hidden, dropout=self.dropout, source="weight"
-                )
+            beside = one.over(beside, f"around.{index}", seen).called_as(
+                beside.called(f"around.{index}.activation").name, hidden
             )
-            source = name
-        if self.norm is not None:
-            found.append(self.norm.operator(f"{prefix}norm", source, inside.rows, hidden))
-        return tuple(found)
+            seen = length // self.squeeze
+        stream = stream.beside(stream.name, inside.rows, hidden)
+        if self.table is not None:
+            with x.recorder.during(inside):
+                self.table.look_up(embedded(x, "embedding"), hidden)
+        if self.around or self.table is not None:
+            stream = stream.residual("positioned", beside, dropout=self.dropout, source="weight")
+        return stream if self.norm is None else stream.norm("norm", self.norm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,19 +187,18 @@ class SpectrogramStem:
             length = strided(length, 3, 2, 2)
         return replace(workload, tokens=length, context=None, generates=False)
 
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return the filters and the dense layer."""
-        found: list[Operator] = []
-        source, inputs, sizes = f"{prefix}input", 1, (self.bands, self.frames)
+    def build(self, x: Tensor) -> Tensor:
+        """Record the filters and the dense layer."""
+        stream, height, width = x.called_as(x.name, 1), self.bands, self.frames
         for index, outputs in enumerate(self.channels):
-            one = Convolution(
-                name=f"{prefix}filter.{index}",
-                source=source,
-                batch=workload.batch,
-                sizes=sizes,
-                inputs=inputs,
+            stream = stream.make(
+                Convolution,
+                f"filter.{index}",
+                outputs,
+                source=stream.name,
+                batch=x.workload.batch,
+                sizes=(height, width),
+                inputs=stream.width,
                 outputs=outputs,
                 kernel=(3, 3),
                 stride=(2, 2),
@@ -250,15 +207,9 @@ class SpectrogramStem:
                 bias=True,
                 leaf=index == 0,
             )
-            found.append(one)
-            source, inputs = one.name, outputs
-            height, width = one.output_sizes
-            sizes = (height, width)
-        inside = self.inside(workload)
-        width = inputs * sizes[0]
-        name = f"{prefix}projection"
-        found.append(Linear.of(name, source, inside.rows, width, hidden, bias=self.bias))
-        return tuple(found)
+            height, width = (strided(side, 3, 2, 2) for side in (height, width))
+        flat = stream.called_as(stream.name, stream.width * height)
+        return flat.linear("projection", x.width, bias=self.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,13 +226,7 @@ class QueryStem:
             workload, tokens=self.queries, context=None, source_tokens=self.seen, generates=False
         )
 
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return the vectors, and their norm."""
-        rows = workload.batch * self.queries
-        name = f"{prefix}queries"
-        learned = Learned(name=name, shapes=((1, self.queries, hidden),), elements=rows * hidden)
-        if self.norm is None:
-            return (learned,)
-        return (learned, self.norm.operator(f"{prefix}norm", name, rows, hidden))
+    def build(self, x: Tensor) -> Tensor:
+        """Record the vectors, and their norm."""
+        learned = x.learned("queries", (1, self.queries, x.width))
+        return learned if self.norm is None else learned.norm("norm", self.norm)

@@ -5,43 +5,32 @@ Encoders, encoder-decoders and models of several inputs are composed of these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.layers.tables import Table
-from costsim.architectures.operators import (
-    CrossEntropy,
-    Elementwise,
-    Embedding,
-    Held,
-    Linear,
-    Operator,
-    Residual,
+from costsim.architectures.layers.recording import (
+    INPUT,
+    Part,
+    Recorder,
+    Tensor,
+    started,
+    unrolled,
 )
+from costsim.architectures.layers.tables import Table
 from costsim.architectures.operators.wrapping import Reused
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Workload
 
 
-class StackLayer(Protocol):
+class StackLayer(Part, Protocol):
     """One layer of a stack."""
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        ...
 
-
-class Stem(Protocol):
-    """What turns an input into a stream of `hidden` wide vectors."""
-
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return its operators; names begin with `prefix`."""
-        ...
+class Stem(Part, Protocol):
+    """What turns an input into a stream; it is recorded within the name of its stack."""
 
     def inside(self, workload: Workload) -> Workload:
         """Return what passes through the layers where `workload` enters the stem."""
@@ -73,40 +62,38 @@ class TextStem:
         """Return `workload`: a position a token."""
         return workload
 
-    def operators(
-        self, workload: Workload, hidden: Number, prefix: str = ""
-    ) -> tuple[Operator, ...]:
-        """Return look-ups, norm, projection and dropout."""
-        rows, width = workload.rows, self.embedding_width
-        width = hidden if width is None else width
+    def build(self, x: Tensor) -> Tensor:
+        """Record look-ups, norm, projection and dropout."""
+        hidden = x.width
+        width = hidden if self.embedding_width is None else self.embedding_width
         projected = self.embedding_width is not None if self.projected is None else self.projected
-        name = f"{prefix}embedding"
-        tokens: Operator = Embedding(
-            name=f"{name}.tokens" if self.tied_to is None else self.tied_to,
-            rows=rows,
-            entries=self.vocabulary,
-            width=width if self.token_width is None else self.token_width,
-        )
-        found: list[Operator] = [tokens if self.tied_to is None else Reused.around(tokens)]
+        found = embedded(x, "embedding").called("", width)
+        token_width = width if self.token_width is None else self.token_width
+        if self.tied_to is None:
+            tokens = found.look_up("tokens", self.vocabulary, token_width)
+        else:
+            with x.recorder.wrapped(Reused.around):
+                tokens = found.within("").look_up(self.tied_to, self.vocabulary, token_width)
         for table in self.tables:
-            found.extend(table.operators(name, workload, width))
-        source, wide = name, hidden if self.norm_last else width
-        project = Linear.of(f"{name}.project", name, rows, width, hidden, bias=self.projection_bias)
-        if self.norm_last and projected:
-            found.append(project)
-            source = project.name
-        if self.norm is not None:
-            found.append(self.norm.operator(f"{name}.norm", source, rows, wide))
-            source = f"{name}.norm"
-        if projected and not self.norm_last:
-            found.append(replace(project, source=source))
-        if self.dropout:
-            found.append(
-                Residual(
-                    name=f"{name}.dropout", rows=rows, width=hidden, dropout=True, source="weight"
-                )
-            )
-        return tuple(found)
+            table.build(found)
+        found = found.made_by(tokens)
+        if self.norm is not None and not self.norm_last:
+            found = found.norm("norm", self.norm)
+        if projected:
+            found = found.linear("project", hidden, bias=self.projection_bias)
+        if self.norm is not None and self.norm_last:
+            found = found.norm("norm", self.norm, width=hidden)
+        return dropped(found, hidden) if self.dropout else found
+
+
+def embedded(x: Tensor, name: str) -> Tensor:
+    """Return `x` within the part of its scope that is called `name`."""
+    return x.within(f"{x.scope}.{name}" if x.scope else name)
+
+
+def dropped(x: Tensor, hidden: Number) -> Tensor:
+    """Record the dropout of an embedding."""
+    return x.called("", hidden).residual("dropout", x, dropout=True, source="weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,33 +106,12 @@ class Transform:
     activation: str = "gelu"
     norm: NormStyle | None = None
 
-    def operators(
-        self, rows: Number, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into what is scored, and its name."""
-        found: list[Operator] = []
+    def build(self, x: Tensor) -> Tensor:
+        """Record what turns `x` into what is scored."""
         if self.dense:
-            found.append(
-                Linear.of(
-                    "head.transform", source, rows, hidden, self.outputs, bias=self.bias, use="head"
-                )
-            )
-            source = "head.transform"
-        found.append(
-            Elementwise(
-                name="head.activation",
-                rows=rows,
-                read=self.outputs,
-                written=self.outputs,
-                holds=(Held(source, self.outputs),),
-                function=self.activation,
-            )
-        )
-        source = "head.activation"
-        if self.norm is not None:
-            found.append(self.norm.operator("head.transform_norm", source, rows, self.outputs))
-            source = "head.transform_norm"
-        return tuple(found), source
+            x = x.linear("transform", self.outputs, bias=self.bias, use="head")
+        x = x.called_as(x.name, self.outputs).elementwise("activation", function=self.activation)
+        return x if self.norm is None else x.norm("transform_norm", self.norm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,47 +130,22 @@ class Head:
     tied_to: str | None = None
     rank_tied_to: str | None = None
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return norm, transform, logits and loss."""
-        rows, source, width = workload.rows, "input", hidden
-        found: list[Operator] = []
+    def build(self, x: Tensor) -> Tensor:
+        """Record norm, transform, logits and loss."""
+        x = x.within("head")
         if self.norm is not None:
-            found.append(self.norm.operator("head.norm", source, rows, hidden))
-            source = "head.norm"
+            x = x.norm("norm", self.norm)
         if self.transform is not None:
-            inner, source = self.transform.operators(rows, hidden, source)
-            found.extend(inner)
-            width = self.transform.outputs
+            x = self.transform.build(x)
         if self.rank is not None:
-            found.append(
-                Linear.of(
-                    "head.project",
-                    source,
-                    rows,
-                    width,
-                    self.rank,
-                    tied_to=self.rank_tied_to,
-                    use="head",
-                )
-            )
-            source, width = "head.project", self.rank
-        found.append(
-            Linear.of(
-                "head.logits",
-                source,
-                rows,
-                width,
-                self.vocabulary,
-                bias=self.bias,
-                split="column",
-                tied_to=self.tied_to,
-                use="head",
-            )
-        )
-        found.append(
-            CrossEntropy(name="head.loss", source="head.logits", rows=rows, classes=self.vocabulary)
-        )
-        return tuple(found)
+            x = x.linear("project", self.rank, tied_to=self.rank_tied_to, use="head")
+        return scored(x, self.vocabulary, bias=self.bias, tied_to=self.tied_to)
+
+
+def scored(x: Tensor, vocabulary: Number, *, bias: bool, tied_to: str | None) -> Tensor:
+    """Record the scores of a vocabulary, and their loss."""
+    logits = x.linear("logits", vocabulary, bias=bias, split="column", tied_to=tied_to, use="head")
+    return logits.loss()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,15 +165,14 @@ class Stack:
         """Return its blocks, called after `name`, as they work on `workload`."""
         prefix = f"{name}." if name else ""
         inside = self.stem.inside(workload)
-        entry = Activation("input", inside.rows * self.hidden)
-        stem = self.stem.operators(workload, self.hidden, prefix)
+        entry = Activation(INPUT, inside.rows * self.hidden)
+        entering = Tensor(Recorder(workload), f"{prefix}{INPUT}", inside.rows, self.hidden, name)
+        self.stem.build(entering)
+        stem = tuple(entering.recorder.operators)
         blocks = [Block(f"{prefix}embedding", stem, entry, part="stem")]
-        made: dict[StackLayer, tuple[Operator, ...]] = {}
-        for index, (layer, count) in enumerate(self.layers):
+        for index, operators in unrolled(self.layers, inside, self.hidden):
+            count = self.layers[index][1]
             own = f"{prefix}layers" if len(self.layers) == 1 else f"{prefix}layers.{index}"
-            if layer not in made:
-                made[layer] = layer.operators(inside, self.hidden)
-            operators = made[layer]
             blocks.append(Block(own, operators, entry, count))
             if type(self.repeats) is not int or self.repeats > 1:
                 again = tuple(Reused.around(operator) for operator in operators)
@@ -244,6 +184,7 @@ class Stack:
         if self.norm is None:
             return None
         inside = self.stem.inside(workload)
-        entry = Activation("input", inside.rows * self.hidden)
-        norm = self.norm.operator(f"{name}.norm", "input", inside.rows, self.hidden)
-        return Block(f"{name}.norm", (norm,), entry, part=part)
+        entry = Activation(INPUT, inside.rows * self.hidden)
+        x = started(inside, self.hidden)
+        x.within(name).norm("norm", self.norm)
+        return Block(f"{name}.norm", tuple(x.recorder.operators), entry, part=part)

@@ -8,24 +8,16 @@ from typing import Protocol
 from costsim.algebra import Number
 from costsim.architectures.block import Block
 from costsim.architectures.layers import NormStyle, SubLayer
-from costsim.architectures.operators import (
-    CrossEntropy,
-    Embedding,
-    Linear,
-    Operator,
-    Residual,
-)
+from costsim.architectures.layers.recording import Part, started, unrolled
+from costsim.architectures.operators import Operator
 from costsim.architectures.scores import Scores
+from costsim.architectures.stacks import dropped, scored
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
 
-class DecoderLayer(Protocol):
+class DecoderLayer(Part, Protocol):
     """One layer of a decoder: equal ones work alike, so they must be comparable and hashable."""
-
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        ...
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what one layer keeps after `tokens` positions of `batch` sequences."""
@@ -64,13 +56,10 @@ class Transformer:
     def blocks(self, workload: Workload) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
         entry = Activation("input", workload.rows * self.hidden)
-        made: dict[DecoderLayer, tuple[Operator, ...]] = {}
         blocks = [Block("embedding", self._stem(workload), entry, part="stem")]
-        for index, (layer, count) in enumerate(self.layers):
-            if layer not in made:
-                made[layer] = layer.operators(workload, self.hidden)
+        for index, operators in unrolled(self.layers, workload, self.hidden):
             name = "layers" if len(self.layers) == 1 else f"layers.{index}"
-            blocks.append(Block(name, made[layer], entry, count))
+            blocks.append(Block(name, operators, entry, self.layers[index][1]))
         blocks.append(Block("head", self._head(workload), entry, part="head"))
         return tuple(blocks)
 
@@ -81,66 +70,37 @@ class Transformer:
         )
 
     def _stem(self, workload: Workload) -> tuple[Operator, ...]:
-        rows, hidden = workload.rows, self.hidden
+        hidden = self.hidden
+        x = started(workload, hidden)
         width = hidden if self.embedding_width is None else self.embedding_width
-        found: list[Operator] = [
-            Embedding(name="embedding.tokens", rows=rows, entries=self.vocabulary, width=width)
-        ]
+        at = x.within("embedding")
+        tokens = stream = at.look_up("tokens", self.vocabulary, width)
         if self.embedding_width is not None:
-            found.append(Linear.of("embedding.project", "embedding.tokens", rows, width, hidden))
+            stream = tokens.linear("project", hidden)
         if self.beside is not None:
-            found.extend(self.beside.operators(workload, hidden, "embedding.tokens")[0])
+            self.beside.build(tokens.called_as(tokens.name, hidden))
         if self.positions:
-            found.append(
-                Embedding(
-                    name="embedding.positions",
-                    rows=rows,
-                    entries=self.positions,
-                    width=hidden,
-                    vocabulary=False,
-                    looked_up=workload.tokens,
-                )
+            stream = at.look_up(
+                "positions", self.positions, hidden, vocabulary=False, looked_up=workload.tokens
             )
         if self.embedding_norm is not None:
-            found.append(self.embedding_norm.operator("embedding.norm", "embedding", rows, hidden))
+            stream = stream.called("").norm("norm", self.embedding_norm)
         if self.dropout:
-            found.append(
-                Residual(
-                    name="embedding.dropout", rows=rows, width=hidden, dropout=True, source="weight"
-                )
-            )
-        return tuple(found)
+            dropped(stream, hidden)
+        return tuple(x.recorder.operators)
 
     def _head(self, workload: Workload) -> tuple[Operator, ...]:
-        rows, hidden = workload.rows, self.hidden
-        found: list[Operator] = []
-        source, width = "input", hidden
+        entry = started(workload, self.hidden)
+        x = entry.within("head")
         if self.final_norm is not None:
-            found.append(self.final_norm.operator("head.norm", source, rows, hidden))
-            source = "head.norm"
+            x = x.norm("norm", self.final_norm)
         if self.before_head is not None:
-            operators, source = self.before_head.operators(workload, hidden, source)
-            found.extend(operators)
+            x = self.before_head.build(x).within("head")
         if self.embedding_width is not None:
-            width = self.embedding_width
-            found.append(Linear.of("head.project", source, rows, hidden, width))
-            source = "head.project"
+            x = x.linear("project", self.embedding_width)
         if self.scores is not None:
-            return (*found, *self.scores.operators(workload, width, source))
-        found.append(
-            Linear.of(
-                "head.logits",
-                source,
-                rows,
-                width,
-                self.vocabulary,
-                bias=self.head_bias,
-                split="column",
-                tied_to="embedding.tokens.weight" if self.tied else None,
-                use="head",
-            )
-        )
-        found.append(
-            CrossEntropy(name="head.loss", source="head.logits", rows=rows, classes=self.vocabulary)
-        )
-        return tuple(found)
+            self.scores.build(x)
+        else:
+            tied_to = "embedding.tokens.weight" if self.tied else None
+            scored(x, self.vocabulary, bias=self.head_bias, tied_to=tied_to)
+        return tuple(entry.recorder.operators)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from costsim.cli._console import UsageError
+from costsim.errors import suggestion
 
 _FORMAT_OF_SUFFIX = {
     ".json": "json",
@@ -19,20 +20,35 @@ _FORMAT_OF_SUFFIX = {
     ".htm": "html",
     ".csv": "csv",
     ".txt": "table",
+    ".tex": "latex",
 }
 
 
-def choose_format(asked: str | None, output: Path | None, known: Sequence[str]) -> str:
+def report_formats() -> dict[str, tuple[str, ...]]:
+    """Return the formats that reports can be written in, each with the suffixes that choose it."""
+    from costsim.reporting import FORMATS
+
+    return {name: entry.suffixes for name, entry in FORMATS.items()}
+
+
+def choose_format(
+    asked: str | None, output: Path | None, known: Sequence[str] | Mapping[str, Sequence[str]]
+) -> str:
     """Return the format asked for, else the one the suffix of `output` names, else the first known.
 
     Raises:
-        UsageError: if the suffix names no format that the command knows.
+        UsageError: if the command knows no such format, or the suffix names none.
     """
     if asked:
+        if asked not in known:
+            raise UsageError(f"`{asked}` is no format of this command", suggestion(asked, known))
         return asked
     if output is None or output == Path("-"):
-        return known[0]
-    chosen = _FORMAT_OF_SUFFIX.get(output.suffix.lower())
+        return next(iter(known))
+    suffixes = _FORMAT_OF_SUFFIX
+    if isinstance(known, Mapping):
+        suffixes = {suffix: name for name, own in known.items() for suffix in own}
+    chosen = suffixes.get(output.suffix.lower())
     if chosen is None or chosen not in known:
         suffix = f"suffix `{output.suffix}`" if output.suffix else "missing suffix"
         hint = "add --format with one of " + ", ".join(known)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costsim.cli._console import current_settings
+from costsim.cli._console import current_settings, note
 from costsim.cli._output import write_result
 
 if TYPE_CHECKING:
@@ -37,3 +37,5 @@ def write_report(
     files = render_files(report, format_name, output, options)
     text = files.pop(output.name)
     write_result(text, output, files)
+    beside = f" and {len(files)} charts beside it: {', '.join(files)}" if files else ""
+    note(f"wrote {output}{beside}")

@@ -1,13 +1,28 @@
-"""What commands that read a scenario have in common."""
+"""What commands that read a scenario have in common: the argument, and how it may be changed."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import click
+
+SETTINGS = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a value of the scenario, such as hardware.devices=512; repeatable.",
+)
+CALIBRATION = click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Overlay file of `costsim calibrate` to apply.",
+)
 
 
-def with_calibration(settings: tuple[str, ...], calibration: Path | None) -> tuple[str, ...]:
-    """Return `settings` with an overlay file, whose path starts where the command runs."""
-    if calibration is None:
-        return settings
-    return (*settings, f"calibration={json.dumps(str(calibration.resolve()))}")
+def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument SCENARIO and the options that change it."""
+    argument = click.argument("scenario", type=click.Path(path_type=Path))
+    return argument(SETTINGS(CALIBRATION(command)))

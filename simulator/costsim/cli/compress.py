@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costsim.cli._console import UsageError
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
 if TYPE_CHECKING:
+    from costsim.architectures import Architecture
     from costsim.compression.compressing import Compression
     from costsim.compression.effects import Effects, Figures
-    from costsim.compression.timing import Phase
     from costsim.hardware import System
+    from costsim.inference.phases import Phase
 
 FORMATS = ("table", "json", "csv")
 
@@ -87,6 +89,7 @@ def command(
     from costsim.hardware import load_hardware
 
     compression = compress(model, list(recipes), dtype)
+    say_notes(compression.before)
     system = load_hardware(hardware) if hardware else None
     accelerator = system.accelerator if system else None
     found = effects(compression, batch=batch, sequence=sequence, accelerator=accelerator)
@@ -114,25 +117,33 @@ def _times(
     compression: Compression, system: System, batch: int, sequence: int
 ) -> dict[str, dict[str, float]]:
     """Return seconds of a pass before and after, by phase, on one device of `system`."""
-    from costsim.compression.timing import pass_time_s
+    from costsim.compression.cache import cached_in
+    from costsim.inference import estimate_inference
 
     models = (("before", compression.before), ("after", compression.after))
     generates = all(model.cache_bytes(1, 1) for _, model in models)
     phases: tuple[Phase, ...] = ("prefill", "decode") if generates else ("forward",)
     return {
         phase: {
-            when: pass_time_s(
+            when: estimate_inference(
                 model,
-                system.accelerator,
+                system.with_count(1),
                 phase=phase,
                 batch=batch,
-                sequence=sequence,
-                dtype=compression.dtype,
-            )
+                sequence=_within(model, sequence, phase),
+                precision=compression.dtype,
+                cache_dtype=cached_in(model, compression.dtype),
+            ).latency_s
             for when, model in models
         }
         for phase in phases
     }
+
+
+def _within(model: Architecture, sequence: int, phase: Phase) -> int:
+    """Return the tokens of a pass, of which a decode step adds one to those in the cache."""
+    limit = model.context_limit
+    return sequence if limit is None else min(sequence, limit - (phase == "decode"))
 
 
 def _content(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
@@ -78,6 +79,7 @@ def command(
 
     form = choose_format(asked, output, FORMATS)
     described = load_model(model)
+    say_notes(described)
     system = load_hardware(hardware, count=devices)
     tokens = sequence or usual_sequence(described, phase)
     rows = [
@@ -91,7 +93,8 @@ def command(
     if form == "json":
         head = {"model": described.name, "hardware": system.id, "devices": devices, "phase": phase}
         counted = {"parameters": described.parameters, "sequence": tokens, "precision": precision}
-        write_result(to_json({**head, **counted, "batches": rows}), output)
+        notes = list(described.notes)
+        write_result(to_json({**head, **counted, "notes": notes, "batches": rows}), output)
     elif form == "csv":
         flat = _flat(rows)
         write_result(to_csv(list(flat[0]), [list(row.values()) for row in flat]), output)

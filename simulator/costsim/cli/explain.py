@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costsim.cli._console import UsageError
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
+from costsim.cli._scenarios import CALIBRATION, SETTINGS
 from costsim.cli._tables import aligned, to_json
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ _WIDTH = 96  # of running text
     help="Tokens of each; for decode_flops those in the cache.",
 )
 @click.option("--dtype", default="bf16", show_default=True, help="Number format of elements kept.")
+@SETTINGS
+@CALIBRATION
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 def command(
@@ -46,30 +50,37 @@ def command(
     batch: int,
     sequence: int,
     dtype: str,
+    settings: tuple[str, ...],
+    calibration: Path | None,
     asked: str | None,
     output: Path | None,
 ) -> None:
     """Show the formula of QUANTITY, its numbers and sources; without QUANTITY, of all.
 
     Of a MODEL: parameters, active_parameters, forward_flops, training_flops, decode_flops,
-    cache_bytes, activation_bytes. Of the best plan of a SCENARIO file: step_time_s, days,
-    device_hours, cost_usd, energy_kwh, co2e_t, mfu_ratio, memory_bytes_per_device.
+    cache_bytes, activation_bytes. Of the best plan of a SCENARIO file of any kind: every figure
+    that its JSON has, such as cost_usd, days, step_time_s, ttft_p99_s, energy_kwh.
     """
     named = _FORMAT_OF_SUFFIX.get(output.suffix) if output else None
     form = choose_format(asked or named, output, _FORMATS)
     if _is_scenario(subject):
-        write_result(_of_plan(subject, quantity, form), output)
+        write_result(_of_plan(subject, quantity, form, settings, calibration), output)
         return
+    if settings or calibration:
+        raise UsageError("--set and --calibration change scenarios, not models", None)
     from costsim.architectures import load_model
     from costsim.architectures.formulas import QUANTITIES, formula
 
     described = load_model(subject)
+    say_notes(described)
     names = [quantity] if quantity else list(QUANTITIES)
     found = [
         formula(described, name, batch=batch, sequence=sequence, dtype=dtype) for name in names
     ]
     if form == "json":
-        text = to_json({"model": described.name, "quantities": [_entry(item) for item in found]})
+        entries = [_entry(item) for item in found]
+        notes = list(described.notes)
+        text = to_json({"model": described.name, "quantities": entries, "notes": notes})
     elif form == "latex":
         text = "\n".join(_latex(item) for item in found)
     elif quantity:
@@ -90,32 +101,37 @@ def _is_scenario(subject: str) -> bool:
     return isinstance(value, dict) and "workload" in value
 
 
-def _of_plan(scenario: str, quantity: str | None, form: str) -> str:
-    """Return the explanations of the best plan of a scenario."""
-    from dataclasses import asdict
-
+def _of_plan(
+    scenario: str,
+    quantity: str | None,
+    form: str,
+    settings: tuple[str, ...],
+    calibration: Path | None,
+) -> str:
+    """Return the figures of the best plan of a scenario, as they were computed."""
     from costsim.planning import plan
-    from costsim.planning.explanations import PLAN_QUANTITIES, explain_plan
 
     if form == "latex":
         raise UsageError("a plan is explained as text or json", "add --format json")
-    made = plan(scenario)
-    found = [explain_plan(made, name) for name in ([quantity] if quantity else PLAN_QUANTITIES)]
+    made = plan(scenario, settings, calibration)
+    names = [quantity] if quantity else list(made.best.figures)
+    found = {name: made.explain(name) for name in names}
     if form == "json":
-        return to_json({"plan": made.name, "quantities": [asdict(item) for item in found]})
+        entries = [{"quantity": name, **figure.to_dict()} for name, figure in found.items()]
+        return to_json({"plan": made.name, "quantities": entries})
     lines = [made.name]
-    for item in found:
-        lines += ["", f"{item.quantity}: {item.meaning}", f"  = {item.formula}"]
-        lines += textwrap.wrap(
-            item.numbers, _WIDTH, initial_indent="  = ", subsequent_indent="    "
-        )
-        lines.append(f"  = {item.value}")
-        if item.parts:
-            lines += [
-                "",
-                *("  " + row for row in aligned(("", "", ""), item.parts, (1,)).split("\n")[1:]),
-            ]
-        lines += [f"  source: {source}" for source in item.sources]
+    for name, figure in found.items():
+        lines += ["", f"{name}: {figure.meaning}"]
+        if figure.formula:
+            for text in (figure.formula, figure.numbers):
+                lines += textwrap.wrap(
+                    text, _WIDTH, initial_indent="  = ", subsequent_indent="    "
+                )
+        lines.append(f"  = {figure}" + (f" ({figure.interval})" if figure.interval else ""))
+        if figure.parts:
+            rows = [(part.name, str(part), part.meaning) for part in figure.parts]
+            lines += ["", *("  " + r for r in aligned(("", "", ""), rows, (1,)).split("\n")[1:])]
+        lines += [f"  source: {source}" for source in made.cited(figure)]
     return "\n".join(lines)
 
 

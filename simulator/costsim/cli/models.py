@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
@@ -31,23 +34,36 @@ _COLUMNS = {
 
 @click.command()
 @click.argument("name", required=False, metavar="[MODEL]")
+@click.option("--releases", is_flag=True, help="List published releases known by owner/name.")
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
-def command(name: str | None, asked: str | None, output: Path | None) -> None:
+def command(name: str | None, releases: bool, asked: str | None, output: Path | None) -> None:
     """List the models of the catalog; with MODEL, its totals and its blocks.
 
-    MODEL is a name of the catalog, the path of a YAML description, of a Hugging Face config.json
-    or of its folder. FLOPs are of a forward pass, multiply-add = 2, at 2,048 tokens or the longest
-    the model is made for; the cache is in bf16.
+    MODEL is a name of the catalog or of a release (owner/name: as the local Hub cache has it, else
+    as it ships), the path of a YAML description, of a release's folder or of a file in it
+    (config.json, params.json, model_index.json, adapter_config.json, GGUF, …). FLOPs are of a
+    forward pass, multiply-add = 2, at 2,048 tokens or the longest the model is made for; the cache
+    is in bf16.
     """
     form = choose_format(asked, output, _FORMATS)
-    write_result(_describe(name, form) if name else _list(form), output)
+    if name and releases:
+        raise click.UsageError("--releases lists all; give it or MODEL")
+    listed = _list_releases if releases else _list
+    write_result(_describe(name, form) if name else listed(form), output)
 
 
 def _list(form: str) -> str:
-    from costsim.architectures import load_model, model_names
+    from costsim.resources import data_folder
 
-    entries = [_entry(load_model(name)) for name in model_names()]
+    folder = data_folder("scenarios") / "models"
+    index = folder / "index.json"
+    known: dict[str, Any] = json.loads(index.read_text("utf-8")) if index.is_file() else {}
+    entries = list(known.values())
+    if known.keys() != {path.stem for path in folder.glob("*.yaml")} - {"aliases"}:
+        from costsim.architectures import load_model, model_names
+
+        entries = [known.get(name) or entry_of(load_model(name)) for name in model_names()]
     if form == "json":
         return to_json({"models": entries})
     if form == "csv":
@@ -56,11 +72,45 @@ def _list(form: str) -> str:
     return aligned(list(_COLUMNS.values()), rows, right=range(1, len(_COLUMNS)))
 
 
+def _list_releases(form: str) -> str:
+    from costsim.architectures.releases import releases
+
+    entries = [
+        {
+            "name": one.name,
+            "parameters": one.parameters,
+            "model_type": one.config.get("model_type"),
+            "quantization": _method(one.config),
+            "source": one.source,
+        }
+        for one in sorted(releases().values(), key=lambda one: one.name.lower())
+    ]
+    if form == "json":
+        return to_json({"releases": entries})
+    if form == "csv":
+        return to_csv(list(entries[0]), [list(entry.values()) for entry in entries])
+    rows = [
+        (
+            str(entry["name"]),
+            _shown("parameters", entry["parameters"]),
+            str(entry["model_type"] or ""),
+            str(entry["quantization"] or ""),
+        )
+        for entry in entries
+    ]
+    return aligned(("NAME", "PARAMETERS", "TYPE", "STORED AS"), rows, right=(1,))
+
+
+def _method(config: Mapping[str, Any]) -> str | None:
+    return config.get("quantization_config", {}).get("quant_method")
+
+
 def _describe(name: str, form: str) -> str:
     from costsim.architectures import aliases_of, load_model, model_names
 
     model = load_model(name)
-    entry, blocks = _entry(model), _blocks(model)
+    say_notes(model)
+    entry, blocks = entry_of(model), _blocks(model)
     if form == "csv":
         return to_csv(list(blocks[0]), [list(block.values()) for block in blocks])
     known = model.name in model_names() and load_model(model.name) == model
@@ -103,7 +153,8 @@ def _describe(name: str, form: str) -> str:
     return "\n".join(lines)
 
 
-def _entry(model: Architecture) -> dict[str, Any]:
+def entry_of(model: Architecture) -> dict[str, Any]:
+    """Return the totals of a model, as the list shows them."""
     tokens = _tokens(model)
     items = tokens if model.reads_tokens else 1
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,13 +11,11 @@ import click
 from costsim.cli._output import write_result
 from costsim.errors import UnknownNameError, suggestion
 
-# kind -> the pydantic model that reads it
+# kind -> the pydantic model that reads it; of a scenario, one for each kind of workload
 KINDS = {
-    "scenario": "costsim.planning.scenario:Scenario",
-    "serving": "costsim.planning.serving_scenario:ServingScenario",
+    "scenario": "",
     "model": "costsim.architectures.spec:ModelSpec",
     "recipe": "costsim.compression.recipes:Recipe",
-    "compression": "costsim.planning.compression_scenario:CompressionScenario",
 }
 
 
@@ -30,15 +27,19 @@ def command(kind: str | None, output: Path | None) -> None:
 
     An editor with a YAML language server completes and checks a scenario against it.
     """
-    kinds = {name: target for name, target in KINDS.items() if find_spec(target.split(":")[0])}
     if kind is None:
-        write_result("\n".join(kinds), output)
+        write_result("\n".join(KINDS), output)
         return
-    if kind not in kinds:
+    if kind not in KINDS:
         raise UnknownNameError(
-            f"no schema is called `{kind}`", hint=suggestion(kind, kinds, "costsim schema")
+            f"no schema is called `{kind}`", hint=suggestion(kind, KINDS, "costsim schema")
         )
-    module, name = kinds[kind].split(":")
-    schema = getattr(import_module(module), name).model_json_schema()
+    if kind == "scenario":
+        from costsim.planning.workload import scenario_schema
+
+        schema = scenario_schema()
+    else:
+        module, name = KINDS[kind].split(":")
+        schema = getattr(import_module(module), name).model_json_schema()
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     write_result(json.dumps(schema, indent=2, ensure_ascii=False), output)

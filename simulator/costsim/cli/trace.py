@@ -7,23 +7,11 @@ from pathlib import Path
 import click
 
 from costsim.cli._output import write_result
-from costsim.cli._scenarios import with_calibration
+from costsim.cli._scenarios import scenario_options
 
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="PATH=VALUE",
-    help="Change a value of the scenario, such as hardware.devices=512; repeatable.",
-)
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    help="Overlay file of `costsim calibrate` to apply.",
-)
+@scenario_options
 @click.option(
     "--strategy",
     "label",
@@ -48,8 +36,8 @@ def command(
     import json
 
     from costsim.planning import plan
-    from costsim.planning.timelines import plan_timeline
+    from costsim.planning.workloads.training.timelines import plan_timeline
     from costsim.training.timeline import trace_events
 
-    found = plan_timeline(plan(scenario, with_calibration(settings, calibration)), label)
+    found = plan_timeline(plan(scenario, settings, calibration), label)
     write_result(json.dumps(trace_events(found), separators=(",", ":"), allow_nan=False), output)

@@ -148,6 +148,7 @@ def training_budget(
     storage: Storage | None = None,
     egress: Egress | None = None,
     experiments_ratio: float | None = None,
+    further: tuple[Line, ...] = (),
 ) -> Budget:
     """Return the budget of a training run on rented or owned devices.
 
@@ -160,6 +161,7 @@ def training_budget(
         egress: traffic, where it is priced.
         experiments_ratio: device-hours of smaller runs before the final one over the device-hours
             of that one, where the scenario states it.
+        further: lines of what else is paid for, such as making a compressed model.
 
     Raises:
         SpecError: if a ratio, a quantity or a price is out of range.
@@ -193,7 +195,7 @@ def training_budget(
     if egress is not None:
         moved_gb = egress.moved_bytes / 1e9
         lines.append(leaf("Egress", moved_gb, "GB", egress.usd_per_gb, source=egress.source))
-    return budget("Training", tuple(lines))
+    return budget("Training", (*lines, *further))
 
 
 def _rounded(line: Line, step_cents: int) -> Line:

@@ -9,33 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from costsim.planning.compression import plan_compressed as plan_compressed
-    from costsim.planning.compression_plans import CompressionPlan as CompressionPlan
+    from costsim.planning.figures import Figure as Figure
     from costsim.planning.planner import plan as plan
     from costsim.planning.plans import Candidate as Candidate
     from costsim.planning.plans import Plan as Plan
-    from costsim.planning.serving import plan_serving as plan_serving
-    from costsim.planning.serving_plan import ServingPlan as ServingPlan
+    from costsim.planning.study import Study as Study
 
 _MODULES = {
     "Candidate": "plans",
-    "CompressionPlan": "compression_plans",
+    "Figure": "figures",
     "Plan": "plans",
+    "Study": "study",
     "plan": "planner",
-    "plan_compressed": "compression",
-    "plan_serving": "serving",
-    "ServingPlan": "serving_plan",
 }
 
-__all__ = [
-    "Candidate",
-    "CompressionPlan",
-    "Plan",
-    "ServingPlan",
-    "plan",
-    "plan_compressed",
-    "plan_serving",
-]
+__all__ = ["Candidate", "Figure", "Plan", "Study", "plan"]
 
 
 def __getattr__(name: str) -> Any:

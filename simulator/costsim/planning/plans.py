@@ -1,138 +1,212 @@
-"""A plan: the best strategy for a scenario, what it costs, and what else was considered."""
+"""A plan: the answer to a study, whatever its workload, and what else was considered."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from costsim.costs.budget import Budget
-from costsim.costs.prices import PriceChoice
+from costsim.costs.prices import PriceChoice, newest_day
+from costsim.errors import OverBudgetError, Problem, UnknownNameError, suggestion
 from costsim.hardware.systems import System
-from costsim.planning.search import Search
-from costsim.training.goodput import Goodput
-from costsim.training.job import Job
-from costsim.training.strategy import Strategy
+from costsim.hooks import hook
+from costsim.planning.compare import Comparison
+from costsim.planning.figures import Figure
+from costsim.planning.making import Made
+from costsim.planning.options import Option
+from costsim.units import format_duration, format_usd
 
-SCHEMA_VERSION = 1
-
-RANGED = (
-    "step_time_s",
-    "days",
-    "device_hours",
-    "cost_usd",
-    "energy_kwh",
-    "co2e_t",
-    "mfu_ratio",
-    "hfu_ratio",
-    "tokens_per_s",
-    "samples_per_s",
-    "memory_bytes_per_device",
-)
-"""Quantities that carry a low-high interval; throughput is in what the workload counts."""
+SCHEMA_VERSION = 2
+_DAY_S = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with the range that it is expected to fall in."""
+class Run(Protocol):
+    """How a workload runs on devices: what only its own kind of candidate has."""
 
-    value: float
-    low: float
-    high: float
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, keys with their units."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One strategy with everything it costs, for the whole run.
+R = TypeVar("R", bound=Run, covariant=True)
 
-    `days` and `device_hours` include lost time; `useful_days` is steps alone. Memory is of the
-    fullest pipeline stage; `memory_parts_bytes` lists every distinct stage.
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Candidate(Generic[R]):
+    """One way to do the workload, with everything it costs.
+
+    Attributes:
+        label: what the report calls it.
+        option: of compression, with the model that is run.
+        system: with as many devices as it takes.
+        devices: that it holds at its busiest.
+        figures: by the names that JSON gives them; of the whole run, or of the months of a service.
+        run: how it runs: what its kind of workload says of it.
+        price: of a device-hour.
+        budget: what is paid for, line by line.
+        made: runs that make the compressed model.
+        fits: whether it may be chosen; what a scenario compares need not fit.
     """
 
     label: str
-    job: Job = field(repr=False)
-    strategy: Strategy
+    option: Option
+    system: System
     devices: int
-    steps: int
-    figures: dict[str, Interval]
-    useful_days: float
-    time_parts_s: dict[str, float]
-    memory_parts_bytes: tuple[tuple[str, dict[str, float]], ...]
-    sent_bytes: dict[str, float]
-    goodput: Goodput
+    figures: Mapping[str, Figure]
+    run: R
+    price: PriceChoice
+    budget: Budget
+    made: tuple[Made, ...] = ()
 
     def __repr__(self) -> str:
-        cost, days = self.value("cost_usd"), self.value("days")
+        name = self.system.accelerator.name
         return (
-            f"<Candidate {self.label!r}: ${cost:,.0f}, {days:.3g} days on {self.devices:,} devices>"
+            f"<Candidate {self.label!r}: {self.figures['cost_usd']} on {self.devices:,} x {name}>"
         )
 
     def value(self, quantity: str) -> float:
-        """Return the central figure of a quantity of `RANGED`."""
+        """Return the central value of a figure."""
         return self.figures[quantity].value
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as plain values, keys with their units."""
-        figures = {name: self.figures[name] for name in RANGED if name in self.figures}
+        ranged = {name: one for name, one in self.figures.items() if one.low is not None}
         return {
             "label": self.label,
-            "strategy": self.strategy.to_dict(),
+            "option": self.option.name,
+            "recipes": list(self.option.compression.names),
+            "quality_loss_ratio": self.option.loss.ratio if self.option.loss.known else None,
+            "quality": self.option.loss.text,
+            "system": self.system.id,
+            "accelerator": self.system.accelerator.id,
             "devices": self.devices,
-            "steps": self.steps,
-            **{name: figure.value for name, figure in figures.items()},
-            "useful_days": self.useful_days,
-            "low": {name: figure.low for name, figure in figures.items()},
-            "high": {name: figure.high for name, figure in figures.items()},
-            "time_by_part_s": self.time_parts_s,
-            "memory_by_stage_bytes": [
-                {"stage": stage, **parts} for stage, parts in self.memory_parts_bytes
-            ],
-            "sent_bytes_per_device_by_axis": self.sent_bytes,
-            "goodput_ratio": self.goodput.ratio,
+            **{name: figure.value for name, figure in self.figures.items()},
+            "low": {name: figure.low for name, figure in ranged.items()},
+            "high": {name: figure.high for name, figure in ranged.items()},
+            "usd_per_device_hour": self.price.usd_per_device_hour,
+            **self.run.to_dict(),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The answer to a scenario. `candidates` holds the best, the Pareto set and the compared."""
+D = TypeVar("D", bound=Run, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Generic[R, D]):
+    """The answer to a scenario.
+
+    `candidates` holds the best, what it was compared with, and the best of each other option and
+    place. `details` is what its kind of workload adds: a space of strategies, a day, a mix.
+    """
 
     name: str
-    scenario: dict[str, Any]
-    job: Job
-    system: System
-    best: Candidate
-    candidates: tuple[Candidate, ...]
-    budget: Budget
-    price: PriceChoice
-    search: Search = field(repr=False)
+    kind: str
+    unit: str  # what the workload counts
+    scenario: Mapping[str, Any]
+    best: Candidate[R]
+    candidates: tuple[Candidate[R], ...]
+    details: D
+    searched: int
+    feasible: int
+    rejected: Mapping[str, int]
+    refused: tuple[tuple[str, str], ...]  # options and places that cannot be, with the reason
+    comparison: Comparison | None
     notes: tuple[str, ...] = ()
-    sources: dict[str, str] = field(default_factory=dict[str, str])
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __repr__(self) -> str:
         return f"<Plan {self.name!r}: {len(self.candidates)} candidates, best {self.best!r}>"
+
+    @property
+    def budget(self) -> Budget:
+        """What the best is paid for, line by line."""
+        return self.best.budget
+
+    @property
+    def system(self) -> System:
+        """What the best runs on."""
+        return self.best.system
+
+    @property
+    def price(self) -> PriceChoice:
+        """What a device-hour of the best costs."""
+        return self.best.price
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The version of the tool, the day of its catalogue, and a hash of the scenario."""
+        from importlib.metadata import version
+
+        text = json.dumps(self.scenario, sort_keys=True).encode()
+        return {
+            "tool_version": version("costsim"),
+            "catalog_date": newest_day().isoformat(),
+            "input_hash": hashlib.sha256(text).hexdigest()[:16],
+        }
+
+    def explain(self, quantity: str) -> Figure:
+        """Return a figure of the best candidate with its formula, terms and sources.
+
+        Raises:
+            UnknownNameError: for a quantity that the plan has no figure of.
+        """
+        figures = self.best.figures
+        if quantity not in figures:
+            raise UnknownNameError(
+                f"this plan has no quantity `{quantity}`", hint=suggestion(quantity, figures)
+            )
+        return figures[quantity]
+
+    def cited(self, figure: Figure) -> tuple[str, ...]:
+        """Return the sources of a figure in words."""
+        return tuple(self.sources.get(source, source) for source in figure.sources)
+
+    def check_limits(self) -> None:
+        """Raise where the best is over a stated budget or deadline.
+
+        Raises:
+            OverBudgetError: with each limit that it is over.
+        """
+        problems: list[Problem] = []
+        limits = self.scenario.get("limits", {})
+        cost = self.best.value("cost_usd")
+        if "cost" in limits and cost > limits["cost"]:
+            over = f"over {format_usd(limits['cost'])}"
+            problems.append(Problem(f"the best plan costs {format_usd(cost)}, {over}"))
+        days = self.best.figures.get("days")
+        if "deadline" in limits and days and days.value * _DAY_S > limits["deadline"]:
+            over = f"over the deadline of {format_duration(limits['deadline'])}"
+            problems.append(Problem(f"the best plan takes {days}, {over}"))
+        if problems:
+            raise OverBudgetError(problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values: versioned, units in keys, equal for equal input."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "scenario": self.scenario,
+            **self.provenance,
+            "scenario": dict(self.scenario),
+            "workload": self.kind,
+            "unit": self.unit,
             "best": self.best.to_dict(),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "budget": self.budget.to_dict(),
-            "searched": self.search.searched,
-            "feasible": len(self.search.order),
-            "rejected": self.search.rejected,
+            "searched": self.searched,
+            "feasible": self.feasible,
+            "rejected": dict(self.rejected),
+            "refused": [{"option": option, "reason": why} for option, why in self.refused],
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            **self.details.to_dict(),
             "notes": list(self.notes),
-            "sources": self.sources,
+            "sources": dict(self.sources),
         }
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text with sorted keys."""
-        import json
-
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
 
     def _repr_html_(self) -> str:
-        from costsim.reporting import render
-        from costsim.reporting.plan_report import plan_report
-
-        return render(plan_report(self), "html")
+        return hook("plan_html")(self)

@@ -13,15 +13,10 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.huggingface import (
     bart,
     bert,
-    bloom,
     deberta,
     decoders,
-    gpt2,
-    gpt_neox,
     hybrids,
-    llama,
     native,
-    opt,
     released_vision,
     rotary_encoders,
     sound_language,
@@ -41,11 +36,6 @@ from costsim.architectures.huggingface.unsupported import unsupported
 from costsim.documents import Document
 
 _FAMILIES = (
-    gpt2,
-    opt,
-    bloom,
-    gpt_neox,
-    llama,
     decoders,
     hybrids,
     bert,

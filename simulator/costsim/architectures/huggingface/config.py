@@ -287,7 +287,9 @@ class Config:
     def problem(self, key: str, message: str, hint: str | None = None) -> None:
         """Record a problem of `key`."""
         location = self.document.locate((*self.path, key))
-        self.problems.append(Problem(f"`{key}` {message}", location, hint))
+        found = Problem(f"`{key}` {message}", location, hint)
+        if found not in self.problems:  # keys that are read twice are wrong once
+            self.problems.append(found)
 
     def notes(self) -> tuple[str, ...]:
         """Return what the reader took for granted, after it has read all it knows.

@@ -32,6 +32,7 @@ from costsim.architectures.layers.fourier import Fourier
 from costsim.architectures.layers.grouped_channels import GroupedAttention, GroupedNetwork
 from costsim.architectures.layers.landmark_attention import LandmarkAttention
 from costsim.architectures.layers.layer import SubLayer
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.shifted_attention import ShiftedAttention, Shortened
 from costsim.architectures.layers.sliding_chunks import SlidingChunks
 from costsim.architectures.layers.span_attention import SpanAttention
@@ -44,9 +45,7 @@ from costsim.architectures.multimodal import (
     Normalized,
     Tensors,
 )
-from costsim.architectures.operators import Learned, Operator
 from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem, Transform
-from costsim.architectures.workload import Workload
 
 
 def _always(layer: StackLayer) -> Callable[[Config, Shape], StackLayer]:
@@ -255,14 +254,14 @@ class OneOf:
     network: FeedForward
     count: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators of the one, and the weights of the others."""
-        found, output = self.network.operators(workload, hidden, source)
-        each = sum(weight.elements for one in found for weight in one.weights())
-        others = Learned(name=f"{self.network.name}.others", shapes=((self.count - 1, each),))
-        return (*found, others), output
+    def build(self, x: Tensor) -> Tensor:
+        """Record the one, and the weights of the others."""
+        before = len(x.recorder.operators)
+        output = self.network.build(x)
+        own = x.recorder.operators[before:]
+        each = sum(weight.elements for one in own for weight in one.weights())
+        x.within(self.network.name).learned("others", (self.count - 1, each), elements=0)
+        return output
 
 
 def _xmod(config: Config) -> Encoder:

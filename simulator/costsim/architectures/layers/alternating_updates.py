@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number
-from costsim.architectures.layers.layer import Layer, SubLayer
+from costsim.architectures.layers.layer import Layer
 from costsim.architectures.layers.norm import RMS
-from costsim.architectures.operators import Elementwise, Held, Learned, Linear, Operator
+from costsim.architectures.layers.recording import Part, Tensor
+from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Reused
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.work import Direction, Gemm, Work
-from costsim.architectures.workload import FUSED, Execution, Shard, Workload
+from costsim.architectures.workload import FUSED, Execution, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,40 +53,26 @@ class AlternatingLayer:
     streams: Number
     rank: Number
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        rows, streams, rank = workload.rows, self.streams, self.rank
-        square = streams * streams
-        norm = RMS.operator("streams.norm", "input", rows, hidden)
-        router = Linear.of("streams.router", norm.name, rows, hidden, streams, use="router")
-        predicted = (
-            norm,
-            router,
-            Linear.of("streams.prediction", router.name, rows, streams, square, use="router"),
-            StreamMixing(name="streams.mixed", rows=rows, hidden=hidden, streams=streams),
+    def build(self, x: Tensor) -> Tensor:
+        """Record one layer."""
+        hidden, streams = x.width, self.streams
+        wide = streams * hidden
+        at = x.within("streams")
+        router = at.norm("norm", RMS).linear("router", streams, use="router")
+        matrix = router.linear("prediction", streams * streams, use="router")
+        mixed = matrix.make(
+            StreamMixing, "mixed", wide, at, rows=x.rows, hidden=hidden, streams=streams
         )
-        low = (
-            Linear.of("laurel.left", "mixer_norm", rows, hidden, rank),
-            Linear.of("laurel.right", "laurel.left", rows, rank, hidden),
-            RMS.operator("laurel.norm", "laurel.right", rows, hidden),
+        low = x.beside("mixer_norm", x.rows, hidden).within("laurel").linear("left", self.rank)
+        low.linear("right", hidden).norm("norm", RMS)
+        active = self.layer.build(x).within("streams")
+        with x.recorder.wrapped(Reused.around):
+            again = active.norm("norm_again", RMS).linear("router_again", streams, use="router")
+        correction = again.linear("correction", streams, use="router")
+        corrected = correction.elementwise(
+            "corrected", active, mixed, read=wide + hidden, width=wide, keeps=(active, mixed)
         )
-        active, wide = "feed_forward_residual", streams * hidden
-        again = replace(norm, name="streams.norm_again", source=active)
-        rerouted = replace(router, name="streams.router_again", source=again.name)
-        corrected = (
-            Reused.around(again),
-            Reused.around(rerouted),
-            Linear.of("streams.correction", rerouted.name, rows, streams, streams, use="router"),
-            Elementwise(
-                name="streams.corrected",
-                rows=rows,
-                read=wide + hidden,
-                written=wide,
-                holds=(Held(active, hidden), Held("streams.mixed", wide)),
-            ),
-            Learned(name="streams.scale", shapes=((hidden,),), elements=rows * hidden),
-        )
-        return (*predicted, *low, *self.layer.operators(workload, hidden), *corrected)
+        return corrected.learned("scale", (hidden,), elements=x.rows * hidden)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what the mixer keeps."""
@@ -98,17 +85,12 @@ class StreamProjections:
 
     streams: int
     name: str
-    beside: SubLayer | None = None
+    beside: Part | None = None
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators of the projections, and the source's name."""
-        first: tuple[Operator, ...] = ()
+    def build(self, x: Tensor) -> Tensor:
+        """Record the projections, and return what they read."""
         if self.beside is not None:
-            first, _ = self.beside.operators(workload, hidden, source)
-        others = (
-            Linear.of(f"{self.name}.{stream}", source, workload.rows, hidden, hidden)
-            for stream in range(1, self.streams)
-        )
-        return (*first, *others), source
+            self.beside.build(x)
+        for stream in range(1, self.streams):
+            x.within(self.name).linear(f"{stream}", x.width)
+        return x

@@ -8,11 +8,10 @@ from typing import Protocol, runtime_checkable
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import SubLayer
 from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.tables import Table
-from costsim.architectures.operators import Learned, Operator, Residual
 from costsim.architectures.operators.wrapping import Idle
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @runtime_checkable
@@ -53,40 +52,29 @@ class Branch:
     table: Table | None = None
     idle: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, stream: str, dropout: bool
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `stream` into the next one, and that one's name."""
-        rows, source = workload.rows, stream
-        found: list[Operator] = []
+    def build(self, x: Tensor, dropout: bool = False) -> Tensor:
+        """Record the branch; what it returns is the next stream."""
+        with x.recorder.wrapped(Idle.around if self.idle else None):
+            stream = self._stream(x, dropout)
+        return x if self.idle else stream
+
+    def _stream(self, x: Tensor, dropout: bool) -> Tensor:
+        name, source = self.name, x
         if self.before is not None:
-            source = f"{self.name}_norm"
-            found.append(self.before.operator(source, stream, rows, hidden))
+            source = x.norm(f"{name}_norm", self.before)
         if self.table is not None:
-            found.append(self.table.operator(self.name, workload, 1))
-        inner, output = self.sub_layer.operators(workload, hidden, source)
-        found.extend(inner)
+            self.table.look_up(x.within(name), 1)
+        output = self.sub_layer.build(source).within("")
         if self.after is not None:
-            found.append(self.after.operator(f"{self.name}_output_norm", output, rows, hidden))
-            output = f"{self.name}_output_norm"
+            output = output.norm(f"{name}_output_norm", self.after)
         if self.scales != 0:
-            found.append(
-                Learned(
-                    name=f"{self.name}.scale",
-                    shapes=((self.scales,),),
-                    elements=rows * hidden,
-                    multiplies=output,
-                )
-            )
+            scaled = output.learned(f"{name}.scale", (self.scales,), scales=True)
+            output = output.made_by(scaled)
         if self.add:
-            output = f"{self.name}_residual"
-            found.append(Residual(name=output, rows=rows, width=hidden, dropout=dropout))
+            output = output.residual(f"{name}_residual", x, dropout=dropout)
         if self.behind is not None:
-            found.append(self.behind.operator(f"{self.name}_sum_norm", output, rows, hidden))
-            output = f"{self.name}_sum_norm"
-        if self.idle:
-            return tuple(Idle.around(operator) for operator in found), stream
-        return tuple(found), output
+            output = output.norm(f"{name}_sum_norm", self.behind)
+        return output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +84,11 @@ class Branches:
     branches: tuple[Branch, ...]
     dropout: bool = False
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        found: list[Operator] = []
-        stream = "input"
+    def build(self, x: Tensor) -> Tensor:
+        """Record one layer."""
         for branch in self.branches:
-            inner, stream = branch.operators(workload, hidden, stream, self.dropout)
-            found.extend(inner)
-        return tuple(found)
+            x = branch.build(x, self.dropout)
+        return x
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what one layer keeps after `tokens` positions of `batch` sequences."""

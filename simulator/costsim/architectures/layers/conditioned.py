@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import SubLayer
-from costsim.architectures.operators import Elementwise, Held, Linear, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,28 +16,10 @@ class Conditioned:
     inner: SubLayer
     rank: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the sub-layer's output, and its name."""
-        condition = (
-            Linear.of("condition.down", "condition", 1, hidden, self.rank),
-            Elementwise(
-                name="condition.activation",
-                rows=1,
-                read=self.rank,
-                written=self.rank,
-                holds=(Held("condition.down", self.rank),),
-                function="gelu",
-            ),
-            Linear.of("condition.up", "condition.activation", 1, self.rank, hidden),
-        )
-        scaled = Elementwise(
-            name="condition.scaled",
-            rows=workload.rows,
-            read=2 * hidden,
-            written=hidden,
-            holds=(Held(source, hidden),),
-        )
-        inner, output = self.inner.operators(workload, hidden, scaled.name)
-        return (*condition, scaled, *inner), output
+    def build(self, x: Tensor) -> Tensor:
+        """Record the condition's network, the product with it, and the sub-layer."""
+        condition = x.beside("condition", 1, x.width).within("condition")
+        low = condition.linear("down", self.rank).elementwise("activation", function="gelu")
+        scales = low.linear("up", x.width)
+        scaled = x.within("condition").elementwise("scaled", scales, keeps=(x,))
+        return self.inner.build(scaled.within(""))

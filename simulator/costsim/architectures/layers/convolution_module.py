@@ -7,15 +7,7 @@ from typing import Literal
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import (
-    ChannelNorm,
-    Convolution,
-    Elementwise,
-    Held,
-    Linear,
-    Operator,
-)
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,56 +20,16 @@ class ConvolutionModule:
     filter_bias: bool = False
     norm: Literal["batch", "layer"] = "batch"
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the module's output, and its name."""
-        rows, width = workload.rows, self.channels
-        gated, filtered, normed = "convolution.gated", "convolution.filter", "convolution.norm"
-        norm: Operator = ChannelNorm(
-            name=normed,
-            source=filtered,
-            batch=workload.batch,
-            positions=workload.tokens,
-            channels=width,
+    def build(self, x: Tensor) -> Tensor:
+        """Record the module."""
+        width, bias = self.channels, self.bias
+        up = x.within("convolution").linear("up", 2 * width, bias=bias)
+        filtered = up.elementwise("gated", width=width).convolve(
+            "filter", width, self.kernel, groups=width, bias=self.filter_bias, split="channels"
         )
         if self.norm == "layer":
-            norm = NormStyle(kind="layer").operator(normed, filtered, rows, width)
-        found: tuple[Operator, ...] = (
-            Linear.of("convolution.up", source, rows, hidden, 2 * width, bias=self.bias),
-            Elementwise(
-                name=gated,
-                rows=rows,
-                read=2 * width,
-                written=width,
-                holds=(Held("convolution.up", 2 * width),),
-            ),
-            Convolution(
-                name=filtered,
-                source=gated,
-                batch=workload.batch,
-                sizes=(workload.tokens,),
-                inputs=width,
-                outputs=width,
-                kernel=(self.kernel,),
-                stride=(1,),
-                padded=(self.kernel - 1,),
-                dilation=(1,),
-                groups=width,
-                bias=self.filter_bias,
-                split="channels",
-            ),
-            norm,
-            Elementwise(
-                name="convolution.activation",
-                rows=rows,
-                read=width,
-                written=width,
-                holds=(Held(normed, width),),
-                function="silu",
-            ),
-            Linear.of(
-                "convolution.down", "convolution.activation", rows, width, hidden, bias=self.bias
-            ),
-        )
-        return found, "convolution.down"
+            normed = filtered.norm("norm", NormStyle(kind="layer"))
+        else:
+            normed = filtered.channel_norm("norm")
+        active = normed.elementwise("activation", function="silu")
+        return active.linear("down", x.width, bias=bias)

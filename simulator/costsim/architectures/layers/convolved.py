@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from costsim.algebra import Number
 from costsim.architectures.layers.branches import Caching
 from costsim.architectures.layers.layer import SubLayer
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.self_attention import SelfAttention
-from costsim.architectures.layers.short_convolution import causal_convolution
-from costsim.architectures.operators import Columns, Learned, Linear, Operator
+from costsim.architectures.operators import Columns
 from costsim.architectures.operators.shared_factor import SharedFactor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +27,13 @@ class Convolved:
     kernel: Number
     scaled: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the output, and that one's name."""
-        found, output = self.sub_layer.operators(workload, hidden, source)
+    def build(self, x: Tensor) -> Tensor:
+        """Record the sub-layer and the convolution of what it gives."""
+        output = self.sub_layer.build(x).within(self.name)
         if self.scaled:
-            scale = f"{self.name}.scale"
-            found = (*found, Learned(name=scale, shapes=((1,),), multiplies=output))
-        convolution = causal_convolution(
-            f"{self.name}.convolution", output, workload, hidden, self.kernel, bias=False
-        )
-        return (*found, convolution), convolution.name
+            scaled = output.learned("scale", (1,), elements=0, scales=True)
+            output = output.made_by(scaled)
+        return output.causal("convolution", self.kernel, x.width, bias=False)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what the sub-layer keeps, and the last inputs of the convolution, in fp32."""
@@ -60,42 +54,25 @@ class ConvolvedAttention(SelfAttention):
     profiles: Number
     extent: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        found, output = SelfAttention.operators(self, workload, hidden, source)
-        rows, mixtures = workload.rows, "attention.profiles"
-        extra: tuple[Operator, ...] = (
-            *(
-                causal_convolution(
-                    f"attention.{part}_convolution",
-                    f"attention.{part}_projection",
-                    workload,
-                    self.kv_heads * width,
-                    self.kernel,
-                    bias=False,
-                )
-                for part, width in (("key", self.head_dim), ("value", self.values))
-            ),
-            Linear(
-                name=mixtures,
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(self.heads * self.profiles, self.heads),),
-                split="column",
-            ),
-            SharedFactor(
-                name="attention.distance_bias",
-                source=mixtures,
-                rows=rows,
-                groups=self.heads,
-                inputs=self.profiles,
-                outputs=self.extent,
-            ),
+    def attended(self, x: Tensor) -> Tensor:
+        """Record all but the projection back."""
+        x = x.within("attention")
+        query, key, value = self.projected(x)
+        key = key.causal("key_convolution", self.kernel, key.width, bias=False)
+        value = value.causal("value_convolution", self.kernel, value.width, bias=False)
+        columns = Columns(self.heads * self.profiles, self.heads)
+        mixtures = x.linear("profiles", columns, split="column")
+        mixtures.make(
+            SharedFactor,
+            "distance_bias",
+            self.heads * self.extent,
+            source=mixtures.name,
+            rows=x.rows,
+            groups=self.heads,
+            inputs=self.profiles,
+            outputs=self.extent,
         )
-        return (found[0], *extra, *found[1:]), output
+        return self.over(x, query, key, value)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values, and the last inputs of their convolutions, in fp32."""

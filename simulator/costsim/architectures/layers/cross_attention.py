@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import Attention, Columns, Linear, Operator
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.operators.wrapping import Idle
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 ENCODED = "encoder.output"
 """What the encoder's output is called in every layer that reads it."""
@@ -32,63 +32,36 @@ class CrossAttention:
     output_bias: bool = True
     dropout: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, name = workload.rows, "cross_attention"
-        seen = workload.kv_tokens if workload.source_tokens is None else workload.source_tokens
-        encoded = workload.tokens if workload.source_tokens is None else workload.source_tokens
-        width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        found: list[Operator] = [
-            Linear(
-                name=f"{name}.query",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(width, self.heads),),
-                bias=self.query_bias,
-                split="column",
-            )
-        ]
-        for part, bias in (("key", self.key_bias), ("value", self.value_bias)):
-            projection = Linear(
-                name=f"{name}.{part}",
-                source=ENCODED,
-                rows=workload.batch * encoded,
-                inputs=hidden if self.source_width is None else self.source_width,
-                columns=(Columns(kv_width, self.kv_heads),),
-                bias=bias,
-                split="column",
-            )
-            found.append(Idle.around(projection) if workload.generates else projection)
-        found.append(
-            Attention(
-                name=f"{name}.context",
-                batch=workload.batch,
-                query_heads=self.heads,
-                kv_heads=self.kv_heads,
-                tokens=workload.tokens,
-                context=seen,
-                head_dim=self.head_dim,
-                value_dim=self.head_dim,
-                causal=False,
-                dropout=self.dropout,
-            )
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        workload = x.workload
+        seen, encoded = workload.kv_tokens, workload.tokens
+        if workload.source_tokens is not None:
+            seen = encoded = workload.source_tokens
+        at = x.within("cross_attention")
+        query = at.linear(
+            "query",
+            Columns(self.heads * self.head_dim, self.heads),
+            bias=self.query_bias,
+            split="column",
         )
-        output = f"{name}.output"
-        found.append(
-            Linear.of(
-                output,
-                f"{name}.context",
-                rows,
-                width,
-                hidden,
-                bias=self.output_bias,
-                split="row",
-            )
+        source_width = x.width if self.source_width is None else self.source_width
+        source = at.beside(ENCODED, workload.batch * encoded, source_width)
+        columns = Columns(self.kv_heads * self.head_dim, self.kv_heads)
+        with x.recorder.wrapped(Idle.around if workload.generates else None):
+            key = source.linear("key", columns, bias=self.key_bias, split="column")
+            value = source.linear("value", columns, bias=self.value_bias, split="column")
+        context = query.attend(
+            self.heads,
+            self.head_dim,
+            key,
+            value,
+            kv_heads=self.kv_heads,
+            context=seen,
+            causal=False,
+            dropout=self.dropout,
         )
-        return tuple(found), output
+        return context.linear("output", x.width, bias=self.output_bias, split="row")
 
     def source_cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values of `tokens` encoded positions."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number, minimum
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.self_attention import SelfAttention
-from costsim.architectures.operators import Attention, Columns, Linear, Operator
-from costsim.architectures.operators.products import Product
+from costsim.architectures.operators import Columns
 from costsim.architectures.operators.wrapping import Reused
-from costsim.architectures.workload import Workload
 
 DISTANCES = "embedding.distances"
 """What the table of distances is called in every layer that reads it."""
@@ -35,47 +34,41 @@ class DisentangledAttention:
     clipped: bool = False
     mixed_heads: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        found, output = self.content.operators(workload, hidden, source)
-        heads, head_dim = self.content.heads, self.content.head_dim
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        content = self.content
+        x, hidden = x.within("attention"), x.width
+        query, key, value = content.projected(x)
+        if self.to_distance:
+            self._distances(query, "key", "query", hidden, self.key_bias)
+        if self.from_distance:
+            self._distances(key, "query", "key", hidden, True)
+        if self.mixed_heads:
+            pairs = x.workload.batch * x.workload.tokens * x.workload.kv_tokens
+            for name in ("scores", "probabilities"):
+                scores = x.beside(f"attention.{name}", pairs, content.heads)
+                scores.linear(f"mixed_{name}", content.heads)
+        context = content.over(x, query, key, value)
+        return context.linear("output", hidden, bias=content.output_bias, split="row")
+
+    def _distances(self, made: Tensor, name: str, against: str, hidden: Number, bias: bool) -> None:
+        """Record the projection of distances, and the scores of what was `made` with them."""
+        content, workload = self.content, made.workload
+        heads, head_dim = content.heads, content.head_dim
         rows = 2 * (minimum(workload.tokens, self.span) if self.clipped else self.span)
-        extra: list[Operator] = []
-        for scores, name, against, bias in (
-            (self.to_distance, "key", "query", self.key_bias),
-            (self.from_distance, "query", "key", True),
-        ):
-            if not scores:
-                continue
-            projection = Linear(
-                name=f"attention.distance_{name}",
-                source=DISTANCES,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(heads * head_dim, heads),),
-                bias=self.content.bias if self.shared else bias,
+        table = made.beside(DISTANCES, rows, hidden)
+        with made.recorder.wrapped(Reused.around if self.shared else None):
+            projected = table.linear(
+                f"distance_{name}",
+                Columns(heads * head_dim, heads),
+                bias=content.bias if self.shared else bias,
                 split="column",
             )
-            extra.append(Reused.around(projection) if self.shared else projection)
-            extra.append(
-                Product(
-                    name=f"attention.{against}_distance",
-                    left=f"attention.context.{against}",
-                    right=projection.name,
-                    rows=workload.tokens,
-                    inner=head_dim,
-                    columns=rows,
-                    count=workload.batch * heads,
-                    split="heads",
-                )
-            )
-        if self.mixed_heads:
-            pairs = workload.batch * workload.tokens * workload.kv_tokens
-            for name in ("scores", "probabilities"):
-                extra.append(
-                    Linear.of(f"attention.mixed_{name}", f"attention.{name}", pairs, heads, heads)
-                )
-        at = next(i for i, operator in enumerate(found) if isinstance(operator, Attention))
-        return (*found[:at], *extra, *found[at:]), output
+        made.called(f"context.{against}").product(
+            f"{against}_distance",
+            projected,
+            rows=workload.tokens,
+            inner=head_dim,
+            columns=rows,
+            count=workload.batch * heads,
+        )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Elementwise, Held, Linear, Operator
-from costsim.architectures.operators.linear import Columns
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,40 +27,21 @@ class FeedForward:
     activation_weights: int = 0
     name: str = "feed_forward"
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the network's output, and its name."""
-        ups = 2 if self.gated else 1
-        rows, name = workload.rows, self.name
-        inner = f"{name}.activation"
-        found: list[Operator] = [
-            Linear(
-                name=f"{name}.up",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(self.width, self.width),) * ups,
-                bias=self.bias,
-                separate=not self.fused_gate,
-                split="column",
-            ),
-            Elementwise(
-                name=inner,
-                rows=rows,
-                read=ups * self.width,
-                written=self.width,
-                holds=(Held(f"{name}.up", ups * self.width),),
-                function=self.activation,
-                gated=self.gated,
-                scalars=self.activation_weights,
-                split="columns",
-            ),
-        ]
+    def build(self, x: Tensor) -> Tensor:
+        """Record the network."""
+        ups = (self.width,) * (2 if self.gated else 1)
+        up = x.within(self.name).linear(
+            "up", *ups, bias=self.bias, separate=not self.fused_gate, split="column"
+        )
+        inner = up.elementwise(
+            "activation",
+            width=self.width,
+            function=self.activation,
+            gated=self.gated,
+            scalars=self.activation_weights,
+            split="columns",
+        )
         if self.inner_norm is not None:
-            norm = self.inner_norm.operator(f"{name}.inner_norm", inner, rows, self.width)
-            found.append(replace(norm, split="columns"))
-            inner = norm.name
+            inner = inner.norm("inner_norm", self.inner_norm, split="columns")
         bias = self.bias if self.down_bias is None else self.down_bias
-        down = Linear.of(f"{name}.down", inner, rows, self.width, hidden, bias=bias, split="row")
-        return (*found, down), down.name
+        return inner.linear("down", x.width, bias=bias, split="row")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.algebra import Number
-from costsim.architectures.operators import Elementwise, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +14,7 @@ class Fourier:
     What it computes are no products of matrices, so it is counted by what it moves.
     """
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return one pass: real numbers in, complex ones between the two axes, real ones out."""
-        transform = Elementwise(
-            name="fourier", rows=workload.rows, read=3 * hidden, written=3 * hidden
-        )
-        return (transform,), transform.name
+    def build(self, x: Tensor) -> Tensor:
+        """Record one pass: real numbers in, complex ones between the two axes, real ones out."""
+        made = x.elementwise("fourier", width=3 * x.width, read=3 * x.width, keeps=())
+        return made.called("fourier", x.width)

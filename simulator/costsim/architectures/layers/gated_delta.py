@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costsim.algebra import Number, ceil_div
-from costsim.architectures.layers.short_convolution import causal_convolution
-from costsim.architectures.operators import Columns, Held, Linear, Norm, Operator
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.norm import RMS
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -56,71 +56,47 @@ class GatedDelta:
         """Factors of decay at a position."""
         return self.value_heads if self.decay == "heads" else self.keys
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows = workload.rows
-        forward, backward = self._scan_flops(workload)
-        projected, scan, norm = "delta.input", "delta.scan", "delta.norm"
-        keys, values = Columns(self.keys, self.key_heads), Columns(self.values, self.value_heads)
-        decays = Columns(self.decays, self.value_heads)
-        found: list[Operator] = [
-            Linear(
-                name=projected,
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(
-                    *(keys, keys, values),
-                    Columns(self.value_heads, self.value_heads),  # how far towards the value
-                    decays if self.decay_rank is None else Columns(self.decay_rank, 1),
-                    values if self.gate_rank is None else Columns(self.gate_rank, 1),
-                ),
-                separate=not self.fused_projection,
-                split="column",
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        heads, generates = self.value_heads, x.workload.generates
+        keys, values = Columns(self.keys, self.key_heads), Columns(self.values, heads)
+        decays = Columns(self.decays, heads)
+        made = x.within("delta").linear(
+            "input",
+            *(keys, keys, values),
+            Columns(heads, heads),  # how far towards the value
+            decays if self.decay_rank is None else Columns(self.decay_rank, 1),
+            values if self.gate_rank is None else Columns(self.gate_rank, 1),
+            separate=not self.fused_projection,
+            split="column",
+        )
+        decay, gate = made.called("decay", self.decays), made.called("gate", self.values)
+        if self.decay_rank is not None:
+            decay = made.called("decay_rank", self.decay_rank).linear(
+                "decay", self.decays, split="column"
             )
-        ]
-        for name, rank, outputs in (
-            ("delta.decay", self.decay_rank, self.decays),
-            ("delta.gate", self.gate_rank, self.values),
-        ):
-            if rank is not None:
-                found.append(Linear.of(name, f"{name}_rank", rows, rank, outputs, split="column"))
-        found += [
-            causal_convolution(
-                "delta.convolution", projected, workload, self.convolved, self.kernel, bias=False
-            ),
-            Recurrence(
-                name=scan,
-                rows=rows,
-                read=self.convolved + self.value_heads + self.decays,
-                written=self.values,
-                flops=forward,
-                backward_flops=backward,
-                state=workload.batch * self._state if workload.generates else 0,
-                holds=(
-                    Held("delta.convolution", self.convolved),
-                    Held("delta.correction", self.value_heads),
-                    Held("delta.decay", self.decays),
-                    Held("delta.gate", self.values),
-                ),
-                vectors=(("decay", (self.value_heads,)), ("decay_bias", (self.decays,))),
-                kernels=1 if workload.generates else 6,  # sums, scores, solve, w and u, states, out
-            ),
-            Norm(
-                name=norm,
-                source=scan,
-                rows=rows,
-                width=self.value_dim,
-                groups=self.value_heads,
-                kind="rms",
-                bias=False,
-                split="heads",
-            ),
-            Linear.of("delta.output", norm, rows, self.values, hidden, split="row"),
-        ]
-        return tuple(found), "delta.output"
+        if self.gate_rank is not None:
+            gate = made.called("gate_rank", self.gate_rank).linear(
+                "gate", self.values, split="column"
+            )
+        convolved = made.causal("convolution", self.kernel, self.convolved, bias=False)
+        forward, backward = self._scan_flops(x.workload)
+        scan = convolved.scan(
+            "scan",
+            decay,
+            gate,
+            made,
+            width=self.values,
+            read=self.convolved + heads + self.decays,
+            flops=forward,
+            backward_flops=backward,
+            state=self._state,
+            keeps=(convolved, made.called("correction", heads), decay, gate),
+            vectors=(("decay", (heads,)), ("decay_bias", (self.decays,))),
+            kernels=1 if generates else 6,  # sums, scores, solve, w and u, states, out
+        )
+        norm = scan.norm("norm", RMS, width=self.value_dim, groups=heads, split="heads")
+        return norm.linear("output", x.width, split="row")
 
     @property
     def _state(self) -> Number:

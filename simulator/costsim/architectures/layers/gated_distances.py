@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.self_attention import SelfAttention
-from costsim.architectures.operators import Elementwise, Held, Learned, Linear, Operator
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,24 +16,13 @@ class GatedDistances:
     content: SelfAttention
     gates: Number = 8
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        content = self.content
-        rows = workload.rows * content.heads
+    def build(self, x: Tensor) -> Tensor:
+        """Record the gates, the shift of scores by distance, and attention."""
+        heads, workload = self.content.heads, x.workload
+        each = x.beside(x.name, x.rows * heads, self.content.head_dim).within("attention")
+        gates = each.linear("gates", self.gates, bias=True)
+        scaled = gates.learned("gates.scale", (1, heads, 1, 1), elements=0)
         pairs = workload.batch * workload.tokens * workload.kv_tokens
-        name = "attention.gates"
-        gating = (
-            Linear.of(name, source, rows, content.head_dim, self.gates, bias=True),
-            Learned(name=f"{name}.scale", shapes=((1, content.heads, 1, 1),)),
-            Elementwise(
-                name="attention.shift",
-                rows=pairs,
-                read=2 * content.heads,
-                written=content.heads,
-                holds=(Held("attention.distances", content.heads),),
-            ),
-        )
-        found, output = content.operators(workload, hidden, source)
-        return (*gating, *found), output
+        distances = scaled.beside("attention.distances", pairs, heads)
+        distances.elementwise("shift", read=2 * heads)
+        return self.content.build(x)

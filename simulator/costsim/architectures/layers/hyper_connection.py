@@ -11,21 +11,16 @@ from dataclasses import dataclass
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import Mixer, SubLayer
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Elementwise, Held, Learned, Linear, Operator
+from costsim.architectures.layers.recording import INPUT, Tensor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
-def _weighed(
-    name: str, rows: Number, hidden: Number, streams: Number, weights: Number, scales: Number
-) -> tuple[Operator, ...]:
-    """Return the operators that weigh `streams` into one, by `weights` made of all of them."""
-    wide, mixed = streams * hidden, f"{name}.mixed"
-    return (
-        Linear.of(f"{name}.weights", "input", rows, wide, weights, use="router"),
-        Learned(name=f"{name}.base", shapes=((weights,), (scales,)), elements=rows * weights),
-        Elementwise(name=mixed, rows=rows, read=wide, written=hidden, holds=(Held("input", wide),)),
-    )
+def _weighed(x: Tensor, name: str, streams: Number, weights: Number, scales: Number) -> Tensor:
+    """Record what weighs `streams` into one, by `weights` made of all of them."""
+    wide = x.beside("input", x.rows, streams * x.width).within(name)
+    made = wide.linear("weights", weights, use="router")
+    made = made.learned("base", (weights,), (scales,))
+    return wide.elementwise("mixed", made, width=x.width, read=wide.width, keeps=(wide,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +32,20 @@ class HyperLayer:
     norm: NormStyle
     streams: Number
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        rows, found = workload.rows, list[Operator]()
+    def build(self, x: Tensor) -> Tensor:
+        """Record one layer."""
+        streams = self.streams
         for name, part in (("mixer", self.mixer), ("feed_forward", self.feed_forward)):
-            streams = self.streams
-            found.extend(_weighed(f"{name}_streams", rows, hidden, streams, 2 * streams, 2))
-            norm = self.norm.operator(f"{name}_norm", f"{name}_streams.mixed", rows, hidden)
-            operators, output = part.operators(workload, hidden, norm.name)
-            added = Elementwise(
-                name=f"{name}_residual",
-                rows=rows,
-                read=(streams + 1) * hidden,
-                written=streams * hidden,
-                holds=(Held(output, hidden),),
+            weighed = _weighed(x, f"{name}_streams", streams, 2 * streams, 2).within("")
+            output = part.build(weighed.norm(f"{name}_norm", self.norm)).within("")
+            output.elementwise(
+                f"{name}_residual",
+                weighed,
+                read=(streams + 1) * x.width,
+                width=streams * x.width,
+                keeps=(output,),
             )
-            found += [norm, *operators, added]
-        return tuple(found)
+        return x.called(INPUT)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what the mixer keeps."""
@@ -66,10 +58,6 @@ class HyperHead:
 
     streams: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that make one stream, and its name."""
-        name = "head.streams"
-        found = _weighed(name, workload.rows, hidden, self.streams, self.streams, 1)
-        return found, f"{name}.mixed"
+    def build(self, x: Tensor) -> Tensor:
+        """Record what makes one stream."""
+        return _weighed(x, "head.streams", self.streams, self.streams, 1)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.layers.unmasked import unmasked
-from costsim.architectures.operators import Columns, Convolution, Linear, Operator
-from costsim.architectures.operators.products import Product
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns, Convolution
 
 INVERSE_STEPS = 6
 """Steps of the iteration by which Nyströmformer inverts its landmarks' scores."""
@@ -29,71 +27,58 @@ class LandmarkAttention:
     kernel: Number | None = None
     dropout: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width = workload.rows, self.heads * self.head_dim
-        found: list[Operator] = [
-            Linear(
-                name="attention.query_key_value",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(width, self.heads),) * 3,
-                bias=True,
-                separate=True,
-                split="column",
-            )
-        ]
-        if self.landmarks == self.segment:
-            found.append(unmasked(workload, self.heads, self.head_dim, self.dropout))
-        else:
-            found.extend(self._by_landmarks(workload))
-        if self.kernel is not None:
-            found.append(
-                Convolution(
-                    name="attention.convolved",
-                    source="attention.value",
-                    batch=workload.batch,
-                    sizes=(workload.tokens, self.head_dim),
-                    inputs=self.heads,
-                    outputs=self.heads,
-                    kernel=(self.kernel, 1),
-                    stride=(1, 1),
-                    padded=(self.kernel // 2 * 2, 0),
-                    dilation=(1, 1),
-                    groups=self.heads,
-                    split="channels",
-                )
-            )
-        output = Linear.of(
-            "attention.output", "attention.context", rows, width, hidden, bias=True, split="row"
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        heads, head_dim, width = self.heads, self.head_dim, self.heads * self.head_dim
+        at = x.within("attention")
+        made = at.linear(
+            "query_key_value",
+            *(Columns(width, heads),) * 3,
+            bias=True,
+            separate=True,
+            split="column",
         )
-        return (*found, output), output.name
+        if self.landmarks == self.segment:
+            context = made.attend(heads, head_dim, causal=False, dropout=self.dropout)
+        else:
+            context = self._by_landmarks(made).called("context", width)
+        if self.kernel is not None:
+            made.called("value", width).make(
+                Convolution,
+                "convolved",
+                width,
+                source=made.called("value").name,
+                batch=x.workload.batch,
+                sizes=(x.workload.tokens, head_dim),
+                inputs=heads,
+                outputs=heads,
+                kernel=(self.kernel, 1),
+                stride=(1, 1),
+                padded=(self.kernel // 2 * 2, 0),
+                dilation=(1, 1),
+                groups=heads,
+                split="channels",
+            )
+        return context.linear("output", x.width, bias=True, split="row")
 
-    def _by_landmarks(self, workload: Workload) -> tuple[Operator, ...]:
-        count, tokens, few = workload.batch * self.heads, workload.tokens, self.landmarks
-        inverses = 4 * INVERSE_STEPS  # products of each step of the iteration
-
-        def product(name: str, rows: Number, inner: Number, columns: Number, times: int = 1):
-            return Product(
-                name=f"attention.{name}",
-                left=f"attention.{name}.left",
-                right=f"attention.{name}.right",
+    def _by_landmarks(self, x: Tensor) -> Tensor:
+        """Record the products by way of the landmarks, each with how many there are of it."""
+        tokens, few, dim = x.workload.tokens, self.landmarks, self.head_dim
+        for name, rows, inner, columns, times in (
+            ("query_landmarks", tokens, dim, few, 1),
+            ("landmark_scores", few, dim, few, 1),
+            ("landmark_keys", few, dim, tokens, 1),
+            ("inverse", few, few, few, 4 * INVERSE_STEPS),  # four in each step of the iteration
+            ("probabilities", tokens, few, few, 1),
+            ("values", few, tokens, dim, 1),
+            ("context", tokens, few, dim, 1),
+        ):
+            x = x.called(f"{name}.left").product(
+                name,
+                x.called(f"{name}.right"),
                 rows=rows,
                 inner=inner,
                 columns=columns,
-                count=count * times,
-                split="heads",
+                count=x.workload.batch * self.heads * times,
             )
-
-        return (
-            product("query_landmarks", tokens, self.head_dim, few),
-            product("landmark_scores", few, self.head_dim, few),
-            product("landmark_keys", few, self.head_dim, tokens),
-            product("inverse", few, few, few, inverses),
-            product("probabilities", tokens, few, few),
-            product("values", few, tokens, self.head_dim),
-            product("context", tokens, few, self.head_dim),
-        )
+        return x

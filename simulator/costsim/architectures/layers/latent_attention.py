@@ -7,16 +7,9 @@ from typing import Literal
 
 from costsim.algebra import Number, minimum
 from costsim.architectures.layers.norm import RMS
-from costsim.architectures.layers.self_attention import gated_context
-from costsim.architectures.operators import (
-    Columns,
-    Indexer,
-    LatentAttention,
-    LatentExpansion,
-    Linear,
-    Operator,
-    Rotary,
-)
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.layers.self_attention import gated
+from costsim.architectures.operators import Columns, Indexer, LatentAttention, LatentExpansion
 from costsim.architectures.tensors import CacheTensor, Storage
 from costsim.architectures.workload import Workload
 
@@ -61,112 +54,82 @@ class LatentSelfAttention:
         """Width of a head's values."""
         return self.value_dim
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, heads = workload.rows, self.heads
-        query_dim = self.key_dim + self.rotary_dim
-        found: list[Operator] = []
-        queries_from, query_inputs = source, hidden
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        hidden, heads, bias = x.width, self.heads, self.bias
+        x = queries = x.within("attention")
         if self.query_latent_dim is not None:
-            query_inputs, latent = self.query_latent_dim, "attention.query_latent"
-            found.append(
-                Linear.of(latent, source, rows, hidden, query_inputs, bias=self.bias),
-            )
-            queries_from = f"{latent}_norm"
-            found.append(RMS.operator(queries_from, latent, rows, query_inputs))
-        found.append(
-            Linear(
-                name="attention.query",
-                source=queries_from,
-                rows=rows,
-                inputs=query_inputs,
-                columns=(Columns(heads * query_dim, heads),),
-                split="column",
-            )
-        )
-        latent, width = "attention.latent", self.latent_dim + self.rotary_dim
-        found.append(Linear.of(latent, source, rows, hidden, width, bias=self.bias))
-        found.append(RMS.operator(f"{latent}_norm", latent, rows, self.latent_dim))
+            compressed = x.linear("query_latent", self.query_latent_dim, bias=bias)
+            queries = compressed.norm("query_latent_norm", RMS)
+        query_dim = self.key_dim + self.rotary_dim
+        query = queries.linear("query", Columns(heads * query_dim, heads), split="column")
+        latent = x.linear("latent", self.latent_dim + self.rotary_dim, bias=bias)
+        compressed = latent.norm("latent_norm", RMS, width=self.latent_dim)
+        position = latent
         if self.rotary_norm:
-            found.append(RMS.operator("attention.rotary_norm", latent, rows, self.rotary_dim))
-        rotated = (heads + 1) * self.rotary_dim
-        found.append(
-            Rotary(
-                name="attention.rotary",
-                rows=rows,
-                tokens=workload.tokens,
-                dim=self.rotary_dim,
-                read=rotated,
-                written=rotated,
-                split="columns",
-            )
+            position = latent.norm("rotary_norm", RMS, width=self.rotary_dim)
+        query = query.rotary((heads + 1) * self.rotary_dim, self.rotary_dim, position)
+        context = self._context(x.workload)
+        expanded = self._expanded(compressed, context)
+        picked = self._picked(x, queries, context)
+        output = query.attend(
+            heads,
+            query_dim,
+            expanded,
+            *picked,
+            kind=LatentAttention,
+            value_dim=self.value_dim,
+            context=context,
+            latent_dim=self.latent_dim,
+            rotary_dim=self.rotary_dim,
+            selected=self.selected if self.index is None else self.index.selected,
+            window=self.window,
+            dropout=self.dropout,
+            sinks=self.sinks,
         )
-        context = self._context(workload)
-        # A cache holds latents, so that generating expands those of the whole context again.
-        expanded = workload.batch * context if workload.generates else rows
-        found.append(
-            LatentExpansion(
-                name="attention.expansion",
-                source=f"{latent}_norm",
-                rows=rows,
-                expanded_rows=expanded,
-                latent_dim=self.latent_dim,
-                heads=heads,
-                key_dim=self.key_dim,
-                value_dim=self.value_dim,
-            )
-        )
-        if self.index is not None:
-            found.append(
-                Indexer(
-                    name="attention.indexer",
-                    source=source,
-                    rows=rows,
-                    batch=workload.batch,
-                    tokens=workload.tokens,
-                    context=context,
-                    hidden=hidden,
-                    query_inputs=query_inputs,
-                    heads=self.index.heads,
-                    head_dim=self.index.head_dim,
-                )
-            )
-        found.append(
-            LatentAttention(
-                name="attention.context",
-                batch=workload.batch,
-                query_heads=heads,
-                kv_heads=heads,
-                tokens=workload.tokens,
-                context=context,
-                head_dim=query_dim,
-                value_dim=self.value_dim,
-                latent_dim=self.latent_dim,
-                rotary_dim=self.rotary_dim,
-                selected=self.selected if self.index is None else self.index.selected,
-                window=self.window,
-                dropout=self.dropout,
-                sinks=self.sinks,
-            )
-        )
-        output = "attention.context"
         if self.gate is not None:
-            found.extend(gated_context(self, rows, hidden, source))
-            output = "attention.gated"
-        found.append(
-            Linear.of(
-                "attention.output",
-                output,
-                rows,
-                heads * self.value_dim,
-                hidden,
-                bias=self.bias,
-                split="row",
-            )
+            output = gated(self, x, output)
+        return output.linear("output", hidden, bias=bias, split="row")
+
+    def _expanded(self, latent: Tensor, context: Number) -> Tensor:
+        """Record the expansion of latents to keys and values of each head."""
+        workload = latent.workload
+        # A cache holds latents, so that generating expands those of the whole context again.
+        expanded = workload.batch * context if workload.generates else latent.rows
+        return latent.make(
+            LatentExpansion,
+            "expansion",
+            self.heads * (self.key_dim + self.value_dim),
+            source=latent.name,
+            rows=latent.rows,
+            expanded_rows=expanded,
+            latent_dim=self.latent_dim,
+            heads=self.heads,
+            key_dim=self.key_dim,
+            value_dim=self.value_dim,
         )
-        return tuple(found), "attention.output"
+
+    def _picked(self, x: Tensor, queries: Tensor, context: Number) -> tuple[Tensor, ...]:
+        """Record the choice of positions, where this layer makes one."""
+        if self.index is None:
+            return ()
+        workload = x.workload
+        picked = x.make(
+            Indexer,
+            "indexer",
+            self.index.selected,
+            queries,
+            source=x.name,
+            rows=x.rows,
+            batch=workload.batch,
+            tokens=workload.tokens,
+            context=context,
+            hidden=x.width,
+            query_inputs=queries.width,
+            heads=self.index.heads,
+            head_dim=self.index.head_dim,
+        )
+        return (picked,)
 
     def _context(self, workload: Workload) -> Number:
         if self.window is None or workload.context is None:

@@ -7,19 +7,12 @@ from typing import Protocol
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Operator, Residual
+from costsim.architectures.layers.recording import Part, Tensor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
-class SubLayer(Protocol):
+class SubLayer(Part, Protocol):
     """Whatever stands between two additions to the residual stream."""
-
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into an output, and the output's name."""
-        ...
 
 
 class Mixer(SubLayer, Protocol):
@@ -54,58 +47,37 @@ class Layer:
     after: tuple[SubLayer, ...] = ()
     dropout: bool = False
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of one layer; its input is called `input`."""
-        if self.post_norm:
-            return self._post_norm_operators(workload, hidden)
-        rows = workload.rows
-        found: list[Operator] = []
-        source = "input"
-        if not self.bare_mixer:
-            source = "mixer_norm"
-            found.append(self.norm.operator(source, "input", rows, hidden))
-        mixed, output = self.mixer.operators(workload, hidden, source)
-        found.extend(mixed)
-        found.extend(self._output("mixer", output, self.mixer_output_norm, rows, hidden))
-        stream = "input" if self.parallel else "mixer_residual"
-        if not (self.parallel and self.shared_norm):
-            source = stream
-            if not self.bare_feed_forward:
-                source = "feed_forward_norm"
-                found.append(self.norm.operator(source, stream, rows, hidden))
-        fed, output = self.feed_forward.operators(workload, hidden, source)
-        found.extend(fed)
-        found.extend(
-            self._output("feed_forward", output, self.feed_forward_output_norm, rows, hidden)
-        )
+    def build(self, x: Tensor) -> Tensor:
+        """Record one layer."""
+        post, norm, dropout = self.post_norm, self.norm, self.dropout
+        bare = post or self.bare_mixer
+        source = x if bare else x.norm("mixer_norm", norm)
+        output = norm if self.mixer_output_norm and not post else None
+        mixed = added("mixer", self.mixer.build(source), x, output, dropout)
+        if post:
+            mixed = mixed.norm("mixer_norm", norm)
+        stream = x if self.parallel and not post else mixed
+        if post or not (self.parallel and self.shared_norm):
+            bare = post or self.bare_feed_forward
+            source = stream if bare else stream.norm("feed_forward_norm", norm)
+        output = norm if self.feed_forward_output_norm and not post else None
+        fed = added("feed_forward", self.feed_forward.build(source), mixed, output, dropout)
+        if post:
+            return fed.norm("feed_forward_norm", norm)
         for index, extra in enumerate(self.after):
-            more, output = extra.operators(workload, hidden, "feed_forward_residual")
-            found.extend(more)
-            found.extend(self._output(f"after.{index}", output, True, rows, hidden))
-        return tuple(found)
+            fed = added(f"after.{index}", extra.build(fed), fed, norm, dropout)
+        return fed
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what one layer keeps after `tokens` positions of `batch` sequences."""
         return self.mixer.cache(batch, tokens)
 
-    def _output(
-        self, name: str, output: str, normalized: bool, rows: Number, hidden: Number
-    ) -> tuple[Operator, ...]:
-        added = self._add(f"{name}_residual", rows, hidden)
-        if not normalized:
-            return (added,)
-        return (self.norm.operator(f"{name}_output_norm", output, rows, hidden), added)
 
-    def _post_norm_operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        found: list[Operator] = []
-        source = "input"
-        for name, sub_layer in (("mixer", self.mixer), ("feed_forward", self.feed_forward)):
-            found.extend(sub_layer.operators(workload, hidden, source)[0])
-            found.append(self._add(f"{name}_residual", workload.rows, hidden))
-            source = f"{name}_norm"
-            norm = self.norm.operator(source, f"{name}_residual", workload.rows, hidden)
-            found.append(norm)
-        return tuple(found)
-
-    def _add(self, name: str, rows: Number, hidden: Number) -> Residual:
-        return Residual(name=name, rows=rows, width=hidden, dropout=self.dropout)
+def added(
+    name: str, output: Tensor, stream: Tensor, norm: NormStyle | None, dropout: bool
+) -> Tensor:
+    """Add what a sub-layer gave to the stream, normalized first where there is a `norm`."""
+    output = output.within("")
+    if norm is not None:
+        output = output.norm(f"{name}_output_norm", norm)
+    return output.residual(f"{name}_residual", stream, dropout=dropout)

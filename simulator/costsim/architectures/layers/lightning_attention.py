@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number, ceil_div, minimum
-from costsim.architectures.operators import Columns, Elementwise, Held, Linear, Norm, Operator
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.norm import RMS
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -23,65 +24,26 @@ class LightningAttention:
     head_dim: Number
     block: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width = workload.rows, self.heads * self.head_dim
-        columns = Columns(width, self.heads)
-        projected, scan, norm, gate = (
-            f"attention.{part}" for part in ("query_key_value", "scan", "norm", "gate")
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        hidden, width = x.width, self.heads * self.head_dim
+        x, columns = x.within("attention"), Columns(width, self.heads)
+        forward, backward = self._scan_flops(x.workload)
+        made = x.linear("query_key_value", columns, columns, columns, split="column")
+        scan = made.scan(
+            "scan",
+            width=width,
+            read=3 * width,
+            flops=forward,
+            backward_flops=backward,
+            state=width * self.head_dim,
+            keeps=(made,),
         )
-        gated = "attention.gated"
-        forward, backward = self._scan_flops(workload)
-        state = self.heads * self.head_dim * self.head_dim
-        found: tuple[Operator, ...] = (
-            Linear(
-                name=projected,
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(columns,) * 3,
-                split="column",
-            ),
-            Recurrence(
-                name=scan,
-                rows=rows,
-                read=3 * width,
-                written=width,
-                flops=forward,
-                backward_flops=backward,
-                state=workload.batch * state if workload.generates else 0,
-                holds=(Held(projected, 3 * width),),
-            ),
-            Norm(
-                name=norm,
-                source=scan,
-                rows=rows,
-                width=width,
-                kind="rms",
-                bias=False,
-                split="columns",
-            ),
-            Linear(
-                name=gate,
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(columns,),
-                split="column",
-            ),
-            Elementwise(
-                name=gated,
-                rows=rows,
-                read=2 * width,
-                written=width,
-                holds=(Held(gate, width), Held(norm, width)),
-                split="columns",
-            ),
-            Linear.of("attention.output", gated, rows, width, hidden, split="row"),
+        norm = scan.norm("norm", RMS, split="columns")
+        gate = x.linear("gate", columns, split="column")
+        return gate.elementwise("gated", norm, split="columns").linear(
+            "output", hidden, split="row"
         )
-        return found, "attention.output"
 
     def _scan_flops(self, workload: Workload) -> tuple[Number, Number]:
         """Return the FLOPs of the forward and of the backward pass through the scan."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import Columns, Elementwise, Held, Linear, Norm, Operator
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -26,74 +27,33 @@ class MatrixMemory:
     bias: bool = False
     fused_projection: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows = workload.rows
-        keys = Columns(self.heads * self.key_dim, self.heads)
-        values = Columns(self.heads * self.value_dim, self.heads)
-        gates = Columns(self.heads, self.heads)
-        read = 2 * keys.outputs + values.outputs
-        width = values.outputs
-        projected, gated = "memory.input", "memory.gated"
-        found: tuple[Operator, ...] = (
-            Linear(
-                name=projected,
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(keys, keys, values, values),
-                bias=self.bias,
-                separate=not self.fused_projection,
-                split="column",
-            ),
-            Linear(
-                name="memory.gates",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(gates, gates),
-                bias=True,
-                separate=not self.fused_projection,
-                split="column",
-            ),
-            Recurrence(
-                name="memory.scan",
-                rows=rows,
-                read=read + 2 * self.heads,
-                written=width,
-                flops=self._scan_flops(workload),
-                state=workload.batch * self._state if workload.generates else 0,
-                holds=(
-                    Held("memory.query_key_value", read),
-                    Held("memory.gates", 2 * self.heads),
-                    Held("memory.scan", width),
-                ),
-                kernels=1 if workload.generates else 2,  # states of chunks, outputs
-            ),
-            Norm(
-                name="memory.norm",
-                source="memory.scan",
-                rows=rows,
-                width=self.value_dim,
-                groups=self.heads,
-                kind="layer",
-                bias=self.bias,
-                unshared=True,
-                split="heads",
-            ),
-            Elementwise(
-                name=gated,
-                rows=rows,
-                read=2 * width,
-                written=width,
-                holds=(Held("memory.output_gate", width), Held("memory.norm", width)),
-                split="columns",
-            ),
-            Linear.of("memory.output", gated, rows, width, hidden, bias=self.bias, split="row"),
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        heads, separate = self.heads, not self.fused_projection
+        keys, values = Columns(heads * self.key_dim, heads), Columns(heads * self.value_dim, heads)
+        read, width, hidden = 2 * keys.outputs + values.outputs, values.outputs, x.width
+        x = x.within("memory")
+        made = x.linear(
+            "input", keys, keys, values, values, bias=self.bias, separate=separate, split="column"
         )
-        return found, "memory.output"
+        each = Columns(heads, heads)
+        gates = x.linear("gates", each, each, bias=True, separate=separate, split="column")
+        scan = made.scan(
+            "scan",
+            gates,
+            width=width,
+            read=read + 2 * heads,
+            flops=self._scan_flops(x.workload),
+            state=self._state,
+            keeps=(made.called("query_key_value", read), gates, made.called("scan", width)),
+            kernels=1 if x.workload.generates else 2,  # states of chunks, outputs
+        )
+        style = NormStyle(kind="layer", bias=self.bias)
+        norm = scan.norm(
+            "norm", style, width=self.value_dim, groups=heads, unshared=True, split="heads"
+        )
+        gated = made.called("output_gate", width).elementwise("gated", norm, split="columns")
+        return gated.linear("output", hidden, bias=self.bias, split="row")
 
     @property
     def _state(self) -> Number:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from costsim.algebra import Number
 from costsim.architectures.layers.feed_forward import FeedForward
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Experts, Learned, Linear, Operator, Routing
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Experts, Routing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,62 +37,69 @@ class MixtureOfExperts:
     output_norm: NormStyle | None = None
     output_bias: bool = False  # of the sum
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixture's output, and its name."""
-        rows, name = workload.rows, "feed_forward.experts"
-        found: list[Operator] = [
-            Linear.of(
-                "feed_forward.router",
-                source,
-                rows,
-                hidden,
-                self.experts,
-                bias=self.router_bias,
-                use="router",
-            ),
-            Routing(
-                name="feed_forward.routing",
-                rows=rows,
-                experts=self.experts,
-                top_k=self.top_k,
-                correction=self.correction,
-            ),
-        ]
-        inner, read = hidden, source
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixture."""
+        x = x.within("feed_forward")
+        chosen = route(
+            x, self.experts, self.top_k, bias=self.router_bias, correction=self.correction
+        )
+        read = x
         if self.latent is not None:
-            inner, read = self.latent, "feed_forward.latent"
-            bias = self.latent_bias
-            found.append(Linear.of(read, source, rows, hidden, inner, bias=bias))
-        found.append(
-            Experts(
-                name=name,
-                source=read,
-                rows=rows,
-                hidden=inner,
-                width=self.width,
-                experts=self.experts,
-                chosen_from=self.experts,
-                top_k=self.top_k,
-                gated=self.gated,
-                bias=self.bias,
-                exhaustive=self.exhaustive,
-            )
+            read = x.linear("latent", self.latent, bias=self.latent_bias)
+        output = through_experts(
+            read,
+            chosen,
+            width=self.width,
+            experts=self.experts,
+            top_k=self.top_k,
+            gated=self.gated,
+            bias=self.bias,
+            exhaustive=self.exhaustive,
         )
         if self.latent is not None:
-            output = "feed_forward.latent_output"
-            found.append(Linear.of(output, name, rows, inner, hidden, bias=self.latent_bias))
-            name = output
+            output = output.linear("latent_output", x.width, bias=self.latent_bias)
         if self.shared is not None:
-            found.extend(self.shared.operators(workload, hidden, source)[0])
+            self.shared.build(x)
         if self.shared_gate:
-            gate = "feed_forward.shared_gate"
-            found.append(Linear.of(gate, source, rows, hidden, self.shared_gates, use="router"))
+            x.linear("shared_gate", self.shared_gates, use="router")
         if self.output_bias:
-            bias = "feed_forward.output_bias"
-            found.append(Learned(name=bias, shapes=((hidden,),), elements=rows * hidden))
+            output.learned("output_bias", (x.width,))
         if self.output_norm is not None:
-            norm = self.output_norm.operator("feed_forward.output_norm", name, rows, hidden)
-            return (*found, norm), norm.name
-        return tuple(found), name
+            return output.norm("output_norm", self.output_norm)
+        return output
+
+
+def route(
+    x: Tensor, experts: Number, top_k: Number, *, bias: bool = False, correction: bool = False
+) -> Tensor:
+    """Record the scores of experts, and the choice of `top_k` of them."""
+    scores = x.linear("router", experts, bias=bias, use="router")
+    return scores.make(
+        Routing,
+        "routing",
+        top_k,
+        rows=x.rows,
+        experts=experts,
+        top_k=top_k,
+        correction=correction,
+    )
+
+
+def through_experts(
+    x: Tensor, *others: Tensor, width: Number, experts: Number, top_k: Number, **fields: bool
+) -> Tensor:
+    """Record the networks that each position is sent to, and the sum of what they give."""
+    return x.make(
+        Experts,
+        "experts",
+        x.width,
+        *others,
+        source=x.name,
+        rows=x.rows,
+        hidden=x.width,
+        width=width,
+        experts=experts,
+        chosen_from=experts,
+        top_k=top_k,
+        **fields,
+    )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
-
-from costsim.algebra import Number
-from costsim.architectures.operators import Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +13,6 @@ class NormStyle:
     kind: Literal["layer", "rms"] = "layer"
     weight: bool = True
     bias: bool = True
-
-    def operator(self, name: str, source: str, rows: Number, width: Number) -> Norm:
-        """Return the norm of `source`."""
-        return Norm(
-            name=name,
-            source=source,
-            rows=rows,
-            width=width,
-            kind=self.kind,
-            weight=self.weight,
-            bias=self.bias and self.kind == "layer",
-        )
 
 
 RMS = NormStyle(kind="rms", bias=False)
@@ -43,12 +28,3 @@ class HeadNorm:
     style: NormStyle = RMS
     whole: bool = False
     unshared: bool = False
-
-    def operator(
-        self, name: str, source: str, rows: Number, heads: Number, head_dim: Number
-    ) -> Norm:
-        """Return the norm of `heads` vectors a row."""
-        norm = self.style.operator(name, source, rows, heads * head_dim if self.whole else head_dim)
-        if self.whole:
-            return replace(norm, split="columns")
-        return replace(norm, groups=heads, unshared=self.unshared, split="heads")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.layers.self_attention import SelfAttention
-from costsim.architectures.operators import Linear
-from costsim.architectures.operators.base import Operator
 from costsim.architectures.operators.relative import RelativePositions
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,33 +20,26 @@ class RelativeAttention(SelfAttention):
 
     memory: Number = 0
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        given = workload = x.workload
         remembers = not (isinstance(self.memory, int) and self.memory == 0)
-        if remembers and not workload.generates:
-            workload = replace(workload, context=workload.kv_tokens + self.memory)
-        found, name = SelfAttention.operators(self, workload, hidden, source)
-        if remembers and not workload.generates:
-            _, *keys_and_values = self._columns()
-            recalled = Linear(
-                name="attention.memory",
-                source=source,
-                rows=workload.batch * self.memory,
-                inputs=hidden,
-                columns=tuple(keys_and_values),
-                split="column",
-                tied_to="attention.query_key_value.weight",
-            )
-            found = (recalled, *found)
-        relative = RelativePositions(
-            name="attention.relative",
+        if remembers and not given.generates:
+            workload = replace(given, context=given.kv_tokens + self.memory)
+        x.within("attention").make(
+            RelativePositions,
+            "relative",
+            self.heads * self.head_dim,
             batch=workload.batch,
             tokens=workload.tokens,
             context=workload.kv_tokens,
-            inputs=hidden,
+            inputs=x.width,
             heads=self.heads,
             head_dim=self.head_dim,
         )
-        return (relative, *found), name
+        if workload is not given:
+            recalled = x.beside(x.name, given.batch * self.memory, x.width).within("attention")
+            weight = "attention.query_key_value.weight"
+            recalled.linear("memory", *self.columns()[1:], split="column", tied_to=weight)
+        with x.recorder.during(workload):
+            return SelfAttention.build(self, x)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import Layer
-from costsim.architectures.operators import Learned, Operator
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.operators.wrapping import Detached, Reused
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +19,14 @@ class Run:
     again: bool = False
     detached: bool = False
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of this run."""
-        found = self.layer.operators(workload, hidden)
-        if self.again:
-            found = tuple(Reused.around(operator) for operator in found)
-        if self.detached:
-            found = tuple(Detached.around(operator) for operator in found)
-        return found
+    def build(self, x: Tensor) -> Tensor:
+        """Record this run."""
+        recorder = x.recorder
+        with (
+            recorder.wrapped(Detached.around if self.detached else None),
+            recorder.wrapped(Reused.around if self.again else None),
+        ):
+            return self.layer.build(x)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what this run keeps: every run has keys and values of its own."""
@@ -38,9 +37,6 @@ class Run:
 class Start:
     """The state that the lower stack starts from: a parameter, though it is not trained."""
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operator that holds it, and its name."""
-        name = "embedding.start"
-        return (Learned(name=name, shapes=((hidden,),), elements=workload.rows * hidden),), name
+    def build(self, x: Tensor) -> Tensor:
+        """Record the tensor that holds it."""
+        return x.within("embedding").learned("start", (x.width,))

@@ -5,18 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import (
-    Attention,
-    Columns,
-    Experts,
-    Learned,
-    Linear,
-    Operator,
-    Rotary,
-    Routing,
-)
+from costsim.architectures.layers.mixture_of_experts import route, through_experts
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,58 +21,22 @@ class RoutedAttention:
     head_dim: Number
     dropout: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and its name."""
-        rows, width = workload.rows, self.kv_heads * self.head_dim
-        routed, name = "attention.experts", "attention.output_bias"
-        rotated = (self.top_k + 1) * width
-        return (
-            Linear.of("attention.router", source, rows, hidden, self.experts, use="router"),
-            Routing(name="attention.routing", rows=rows, experts=self.experts, top_k=self.top_k),
-            Linear(
-                name="attention.key_value",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(width, self.kv_heads),) * 2,
-                split="column",
-            ),
-            Rotary(
-                name="attention.rotary",
-                rows=rows,
-                tokens=workload.tokens,
-                dim=self.head_dim,
-                read=rotated,
-                written=rotated,
-                split="columns",
-            ),
-            Attention(
-                name="attention.context",
-                batch=workload.batch,
-                query_heads=self.kv_heads * self.top_k,
-                kv_heads=self.kv_heads,
-                tokens=workload.tokens,
-                context=workload.kv_tokens,
-                head_dim=self.head_dim,
-                value_dim=self.head_dim,
-                dropout=self.dropout,
-            ),
-            # An expert is a pair: its projection to queries, and the one back from their context.
-            Experts(
-                name=routed,
-                source=source,
-                rows=rows,
-                hidden=hidden,
-                width=width,
-                experts=self.experts,
-                chosen_from=self.experts,
-                top_k=self.top_k,
-                gated=False,
-            ),
-            Learned(name=name, shapes=((hidden,),), elements=rows * hidden),
-        ), name
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        groups, width, hidden = self.kv_heads, self.kv_heads * self.head_dim, x.width
+        x = x.within("attention")
+        chosen = route(x, self.experts, self.top_k)
+        columns = Columns(width, groups)
+        made = x.linear("key_value", columns, columns, split="column")
+        rotated = made.rotary((self.top_k + 1) * width, self.head_dim)
+        context = rotated.attend(
+            groups * self.top_k, self.head_dim, made, kv_heads=groups, dropout=self.dropout
+        )
+        # An expert is a pair: its projection to queries, and the one back from their context.
+        output = through_experts(
+            x, chosen, context, width=width, experts=self.experts, top_k=self.top_k, gated=False
+        )
+        return output.learned("output_bias", (hidden,))
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return keys and values of `tokens` positions."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from costsim.algebra import Number, exact_div, minimum
 from costsim.architectures.layers.norm import HeadNorm, NormStyle
-from costsim.architectures.operators import (
-    Attention,
-    Columns,
-    Elementwise,
-    Held,
-    Linear,
-    Operator,
-    Rotary,
-)
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -61,98 +54,74 @@ class SelfAttention:
         """Width of a head's values."""
         return self.head_dim if self.value_dim is None else self.value_dim
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows = workload.rows
-        found: list[Operator] = [
-            Linear(
-                name="attention.query_key_value",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=self._columns(),
-                bias=self.bias,
-                separate=not self.fused_projection,
-                split="column",
-            )
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        return self.attended(x).linear("output", x.width, bias=self.output_bias, split="row")
+
+    def attended(self, x: Tensor) -> Tensor:
+        """Record all but the projection back."""
+        x = x.within("attention")
+        return self.over(x, *self.projected(x))
+
+    def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Record the projections, and return queries, keys and values."""
+        columns = self.columns()
+        made = x.linear(
+            "query_key_value",
+            *columns,
+            bias=self.bias,
+            separate=not self.fused_projection,
+            split="column",
+        )
+        parts = [
+            made.called(f"{name}_projection", run.outputs)
+            for name, run in zip(("query", "key", "value"), columns, strict=False)
         ]
+        # Borrowed keys and values come from an earlier layer; keys may serve as values.
+        key = parts[min(1, len(parts) - 1)]
+        return parts[0], key, parts[-1]
+
+    def over(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Record norms of queries and keys, attention to them, and what becomes of the context."""
         rotated = self.heads * self.head_dim
         if self.query_key_norm is not None:
-            name = "attention.query"
-            found.append(self._norm(name, rows, self.heads))
+            query = query.head_norm("query", self.query_key_norm, self.heads, self.head_dim)
         if not self.borrowed:
             rotated = rotated + self.kv_heads * self.head_dim
             if self.query_key_norm is not None:
-                found.append(self._norm("attention.key", rows, self.kv_heads))
+                key = key.head_norm("key", self.query_key_norm, self.kv_heads, self.head_dim)
         if self.rotary:
-            found.append(
-                Rotary(
-                    name="attention.rotary",
-                    rows=rows,
-                    tokens=workload.tokens,
-                    dim=self.head_dim,
-                    read=rotated,
-                    written=rotated,
-                    split="columns",
-                )
-            )
-        found.append(
-            Attention(
-                name="attention.context",
-                batch=workload.batch,
-                query_heads=self.heads,
-                kv_heads=self.kv_heads,
-                tokens=workload.tokens,
-                context=self._context(workload),
-                head_dim=self.head_dim,
-                value_dim=self.values,
-                causal=self.causal,
-                window=self.window,
-                dropout=self.dropout,
-                float32_softmax=self.float32_softmax,
-                sinks=self.sinks,
-                passes=2 if self.differential else 1,
-            )
+            query = key = query.rotary(rotated, self.head_dim, key)
+        context = query.attend(
+            self.heads,
+            self.head_dim,
+            key,
+            value,
+            kv_heads=self.kv_heads,
+            value_dim=self.values,
+            context=self._context(x.workload),
+            causal=self.causal,
+            window=self.window,
+            dropout=self.dropout,
+            float32_softmax=self.float32_softmax,
+            sinks=self.sinks,
+            passes=2 if self.differential else 1,
         )
-        context, width = "attention.context", self.heads * self.values
+        width = self.heads * self.values
         if self.differential:
-            found.append(
-                Elementwise(
-                    name="attention.difference",
-                    rows=rows,
-                    read=2 * width,
-                    written=width,
-                    holds=(Held(context, 2 * width),),
-                    scalars=4 * self.head_dim,  # whose products weigh the heads to subtract
-                    split="columns",
-                )
+            both = context.beside(context.name, context.rows, 2 * width)
+            # Products of four vectors weigh the heads to subtract.
+            context = both.elementwise(
+                "difference", width=width, scalars=4 * self.head_dim, split="columns"
             )
-            context = "attention.difference"
         if self.gate is not None:
-            found.extend(
-                gated_context(self, rows, hidden, source, self.gate_of_queries and self.bias)
-            )
-            context = "attention.gated"
+            context = gated(self, x, context, self.gate_of_queries and self.bias)
         if self.context_norm is not None:
-            norm = self.context_norm.operator("attention.context_norm", context, rows, width)
-            found.append(replace(norm, split="columns"))
-            context = norm.name
-        found.append(
-            Linear.of(
-                "attention.output",
-                context,
-                rows,
-                width,
-                hidden,
-                bias=self.output_bias,
-                split="row",
-            )
-        )
-        return tuple(found), "attention.output"
+            context = context.norm("context_norm", self.context_norm, split="columns")
+        return context
 
-    def _columns(self) -> tuple[Columns, ...]:
+    def columns(self) -> tuple[Columns, ...]:
+        """Return what is projected to: queries, and keys and values where they are not borrowed."""
         queries = Columns(self.heads * self.head_dim, self.heads)
         if self.borrowed:
             return (queries,)
@@ -160,12 +129,6 @@ class SelfAttention:
         if self.keys_as_values:
             return (queries, keys)
         return (queries, keys, Columns(self.kv_heads * self.values, self.kv_heads))
-
-    def _norm(self, name: str, rows: Number, heads: Number) -> Operator:
-        assert self.query_key_norm is not None
-        return self.query_key_norm.operator(
-            f"{name}_norm", f"{name}_projection", rows, heads, self.head_dim
-        )
 
     def _context(self, workload: Workload) -> Number:
         """Return how many positions are scored: of those in a cache, as many as a window keeps."""
@@ -205,29 +168,18 @@ class Gated(Protocol):
     def gate_bias(self) -> bool: ...
 
 
-def gated_context(
-    mixer: Gated, rows: Number, hidden: Number, source: str, bias: bool = False
-) -> tuple[Operator, ...]:
-    """Return the projection of `source` to a gate, and the product with the context."""
+def gated(mixer: Gated, x: Tensor, context: Tensor, bias: bool = False) -> Tensor:
+    """Record the projection of `x` to a gate, and the product with the context."""
     width = mixer.heads * mixer.values
-    gates = width if mixer.gate == "values" else mixer.heads
-    return (
-        Linear(
-            name="attention.gate",
-            source=source,
-            rows=rows,
-            inputs=hidden,
-            columns=(Columns(gates, mixer.heads),),
-            bias=bias,
-            split="column",
-        ),
-        Elementwise(
-            name="attention.gated",
-            rows=rows,
-            read=width + gates,
-            written=width,
-            holds=(Held("attention.gate", gates), Held("attention.context", width)),
-            scalars=mixer.heads if mixer.gate_bias else 0,
-            split="columns",
-        ),
+    gates = Columns(width if mixer.gate == "values" else mixer.heads, mixer.heads)
+    gate = x.linear("gate", gates, bias=bias, split="column")
+    # What attention made is kept, whatever became of it since.
+    made = context.beside("attention.context", x.rows, width)
+    return gate.elementwise(
+        "gated",
+        context,
+        width=width,
+        keeps=(gate, made),
+        scalars=mixer.heads if mixer.gate_bias else 0,
+        split="columns",
     )

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, ceil_div
 from costsim.architectures.layers.branches import Branches
-from costsim.architectures.layers.unmasked import unmasked
-from costsim.architectures.operators import Columns, Learned, Linear, Operator
-from costsim.architectures.operators.products import Product
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,70 +21,37 @@ class ShiftedAttention:
     head_dim: Number
     dropout: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width = workload.rows, self.heads * self.head_dim
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        heads, width, hidden, workload = self.heads, self.heads * self.head_dim, x.width, x.workload
         keys = workload.kv_tokens
-        distances = 2 * keys
-        per_head = (self.heads, self.head_dim)
-        found: tuple[Operator, ...] = (
-            Linear.of("attention.query", source, rows, hidden, width, split="column"),
-            Linear(
-                name="attention.key_value",
-                source=f"{source}.longer",
-                rows=workload.batch * keys,
-                inputs=hidden,
-                columns=(Columns(width, self.heads),) * 2,
-                bias=True,
-                separate=True,
-                split="column",
-            ),
-            Learned(name="attention.biases", shapes=(per_head,) * 3, elements=3 * rows * width),
-            # Distances are sinusoids, which need no gradient.
-            Linear.of(
-                "attention.distance",
-                "distances",
-                distances,
-                hidden,
-                width,
-                split="column",
-                leaf=True,
-            ),
-            Product(
-                name="attention.distance_scores",
-                left="attention.context.query",
-                right="attention.distance",
-                rows=workload.tokens,
-                inner=self.head_dim,
-                columns=distances,
-                count=workload.batch * self.heads,
-                split="heads",
-            ),
-            Learned(name="attention.segments", shapes=((2, *per_head),)),
-            Product(
-                name="attention.segment_scores",
-                left="attention.context.query",
-                right="attention.segments",
-                rows=workload.tokens,
-                inner=self.head_dim,
-                columns=2,
-                count=workload.batch * self.heads,
-                split="heads",
-            ),
-            unmasked(workload, self.heads, self.head_dim, self.dropout),
-            Linear.of(
-                "attention.output",
-                "attention.context",
-                rows,
-                width,
-                hidden,
-                bias=True,
-                split="row",
-            ),
+        per_head, at = (heads, self.head_dim), x.within("attention")
+        query = at.linear("query", width, split="column")
+        longer = at.beside(f"{x.name}.longer", workload.batch * keys, hidden)
+        columns = Columns(width, heads)
+        made = longer.linear(
+            "key_value", columns, columns, bias=True, separate=True, split="column"
         )
-        return found, "attention.output"
+        query.learned("biases", *(per_head,) * 3, elements=3 * x.rows * width)
+        # Distances are sinusoids, which need no gradient.
+        distances = at.beside("distances", 2 * keys, hidden).linear(
+            "distance", width, split="column", leaf=True
+        )
+        self._scores(query, "distance_scores", distances, 2 * keys)
+        segments = query.learned("segments", (2, *per_head), elements=0)
+        self._scores(query, "segment_scores", segments, 2)
+        context = query.attend(heads, self.head_dim, made, causal=False, dropout=self.dropout)
+        return context.linear("output", hidden, bias=True, split="row")
+
+    def _scores(self, query: Tensor, name: str, right: Tensor, columns: Number) -> None:
+        query.called("context.query").product(
+            name,
+            right,
+            rows=query.workload.tokens,
+            inner=self.head_dim,
+            columns=columns,
+            count=query.workload.batch * self.heads,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +66,14 @@ class Shortened:
     times: int
     shortens: bool = False
 
-    def operators(self, workload: Workload, hidden: Number) -> tuple[Operator, ...]:
-        """Return the operators of the layer; its input is called `input`."""
-        before = workload.tokens
+    def build(self, x: Tensor) -> Tensor:
+        """Record the layer."""
+        given = x.workload
+        before = given.tokens
         for _ in range(self.times - 1):
             before = ceil_div(before, 2)
         tokens = ceil_div(before, 2) if self.times else before
         context = before if self.shortens else tokens
-        return self.layer.operators(replace(workload, tokens=tokens, context=context), hidden)
+        workload = replace(given, tokens=tokens, context=context)
+        with x.recorder.during(workload):
+            return self.layer.build(x.beside(x.name, workload.rows, x.width))

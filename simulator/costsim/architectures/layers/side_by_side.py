@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.layer import Mixer
-from costsim.architectures.operators import Elementwise, Operator
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,17 +16,10 @@ class SideBySide:
 
     mixers: tuple[Mixer, ...]
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the sum, and its name."""
-        found: list[Operator] = []
-        for mixer in self.mixers:
-            found.extend(mixer.operators(workload, hidden, source)[0])
-        name = "mixer.sum"
-        read = len(self.mixers) * hidden
-        found.append(Elementwise(name=name, rows=workload.rows, read=read, written=hidden))
-        return tuple(found), name
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixers and the sum of what they give."""
+        first, *others = (mixer.build(x).within("mixer") for mixer in self.mixers)
+        return first.elementwise("sum", *others, keeps=())
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return what each mixer keeps."""

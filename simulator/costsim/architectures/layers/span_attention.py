@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.layers.unmasked import unmasked
-from costsim.architectures.operators import (
-    Columns,
-    Convolution,
-    Elementwise,
-    Held,
-    Learned,
-    Linear,
-    Operator,
-)
-from costsim.architectures.operators.products import Product
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,68 +18,31 @@ class SpanAttention:
     kernel: Number
     dropout: bool = False
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width = workload.rows, self.heads * self.head_dim
-        columns = (Columns(width, self.heads),) * 4
-
-        def along(name: str, read: str, outputs: Number, taps: Number, groups: Number):
-            return Convolution(
-                name=name,
-                source=read,
-                batch=workload.batch,
-                sizes=(workload.tokens,),
-                inputs=hidden,
-                outputs=outputs,
-                kernel=(taps,),
-                stride=(1,),
-                padded=(taps - 1,),
-                dilation=(1,),
-                groups=groups,
-            )
-
-        found: tuple[Operator, ...] = (
-            # Queries, keys, values and what the convolutions read.
-            Linear(
-                name="attention.query_key_value",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=columns,
-                bias=True,
-                separate=True,
-                split="column",
-            ),
-            along("attention.depthwise", source, hidden, self.kernel, hidden),
-            along("attention.pointwise", "attention.depthwise", width, 1, 1),
-            Learned(name="attention.pointwise.bias", shapes=((width, 1),), elements=rows * width),
-            Elementwise(
-                name="attention.span",
-                rows=rows,
-                read=2 * width,
-                written=width,
-                holds=(Held("attention.query", width), Held("attention.pointwise", width)),
-            ),
-            Linear.of(
-                "attention.kernel",
-                "attention.span",
-                rows,
-                width,
-                self.heads * self.kernel,
-                bias=True,
-            ),
-            Product(
-                name="attention.convolved",
-                left="attention.windows",
-                right="attention.kernel",
-                rows=self.head_dim,
-                inner=self.kernel,
-                columns=1,
-                count=rows * self.heads,
-            ),
-            unmasked(workload, self.heads, self.head_dim, self.dropout),
-            Linear.of("attention.output", "attention.context", rows, 2 * width, hidden, bias=True),
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        heads, width = self.heads, self.heads * self.head_dim
+        at = x.within("attention")
+        # Queries, keys, values and what the convolutions read.
+        made = at.linear(
+            "query_key_value",
+            *(Columns(width, heads),) * 4,
+            bias=True,
+            separate=True,
+            split="column",
         )
-        return found, "attention.output"
+        depthwise = at.convolve("depthwise", x.width, self.kernel, groups=x.width)
+        pointwise = depthwise.convolve("pointwise", width, 1, inputs=x.width)
+        biased = pointwise.learned("pointwise.bias", (width, 1))
+        span = made.called("query", width).elementwise("span", pointwise.made_by(biased))
+        kernels = span.linear("kernel", heads * self.kernel, bias=True)
+        made.called("windows").product(
+            "convolved",
+            kernels,
+            rows=self.head_dim,
+            inner=self.kernel,
+            columns=1,
+            count=x.rows * heads,
+            split=None,
+        )
+        context = made.attend(heads, self.head_dim, causal=False, dropout=self.dropout)
+        return context.called("context", 2 * width).linear("output", x.width, bias=True)

@@ -5,18 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number, exact_div
-from costsim.architectures.layers.short_convolution import causal_convolution
-from costsim.architectures.operators import (
-    Columns,
-    Held,
-    Linear,
-    Norm,
-    Operator,
-)
-from costsim.architectures.operators.block_diagonal import BlockDiagonal
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,97 +29,41 @@ class StateSpace:
     inner_norms: bool = False
     inner_norm_weights: bool = True
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width, states, rank = workload.rows, self.width, self.state_size, self.rank
-        convolved, selected, step, scan = (
-            f"state_space.{part}" for part in ("convolution", "selection", "step", "scan")
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        width, states = self.width, self.state_size
+        made = x.within("state_space").linear("input", width, width, bias=self.bias, split="column")
+        convolved = made.causal("convolution", self.kernel, width, bias=self.convolution_bias)
+        selected, step = self._selection(convolved)
+        scan = convolved.scan(
+            "scan",
+            step,
+            made,
+            selected,
+            width=width,
+            read=3 * width + 2 * self.blocks * states,  # x, step, z; B, C
+            flops=2 * x.rows * width * states,  # the state of each channel times C
+            state=width * states,
+            keeps=(convolved, step, made.called("gate", width), selected),
+            vectors=(("decay", (width, states)), ("skip", (width,))),
         )
-        found: list[Operator] = [
-            Linear(
-                name="state_space.input",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(width, width),) * 2,
-                bias=self.bias,
-                split="column",
-            ),
-            causal_convolution(
-                convolved,
-                "state_space.input",
-                workload,
-                width,
-                self.kernel,
-                bias=self.convolution_bias,
-            ),
-            *self._selection(rows, convolved, selected, step),
-            Recurrence(
-                name=scan,
-                rows=rows,
-                read=3 * width + 2 * self.blocks * states,  # x, step, z; B, C
-                written=width,
-                flops=2 * rows * width * states,  # the state of each channel times C
-                state=workload.batch * width * states if workload.generates else 0,
-                holds=(
-                    Held(convolved, width),
-                    Held(step, width),
-                    Held("state_space.gate", width),
-                    Held(selected, self.blocks * (rank + 2 * states)),
-                ),
-                vectors=(("decay", (width, states)), ("skip", (width,))),
-            ),
-            Linear.of("state_space.output", scan, rows, width, hidden, bias=self.bias, split="row"),
-        ]
-        return tuple(found), "state_space.output"
+        return scan.linear("output", x.width, bias=self.bias, split="row")
 
-    def _selection(
-        self, rows: Number, convolved: str, selected: str, step: str
-    ) -> tuple[Operator, ...]:
-        """Return the operators that make step, B and C of the convolution's output."""
+    def _selection(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
+        """Record what makes step, B and C of the convolution's output."""
         width, states, rank = self.width, self.state_size, self.rank
         if self.blocks != 1:
             each = exact_div(width, self.blocks)
-            return (
-                BlockDiagonal(
-                    name=selected,
-                    source=convolved,
-                    rows=rows,
-                    blocks=self.blocks,
-                    inputs=each,
-                    outputs=rank + 2 * states,
-                ),
-                BlockDiagonal(
-                    name=step,
-                    source=f"{selected}.step",
-                    rows=rows,
-                    blocks=self.blocks,
-                    inputs=rank,
-                    outputs=each,
-                    bias=True,
-                ),
-            )
-        norms: tuple[Operator, ...] = ()
+            selected = convolved.blocks("selection", self.blocks, each, rank + 2 * states)
+            step = selected.called("selection.step", self.blocks * rank)
+            return selected, step.blocks("step", self.blocks, rank, each, bias=True)
+        selected = convolved.linear("selection", rank + 2 * states, split="row")
         if self.inner_norms:
-            norms = tuple(
-                Norm(
-                    name=f"{selected}_norm.{part}",
-                    source=f"{selected}.{part}",
-                    rows=rows,
-                    width=size,
-                    kind="rms",
-                    weight=self.inner_norm_weights,
-                    bias=False,
-                )
-                for part, size in (("step", rank), ("b", states), ("c", states))
-            )
-        return (
-            Linear.of(selected, convolved, rows, width, rank + 2 * states, split="row"),
-            *norms,
-            Linear.of(step, f"{selected}.step", rows, rank, width, bias=True, split="column"),
-        )
+            style = NormStyle(kind="rms", weight=self.inner_norm_weights, bias=False)
+            for part, size in (("step", rank), ("b", states), ("c", states)):
+                selected.called(f"selection.{part}", size).norm(f"selection_norm.{part}", style)
+        step = selected.called("selection.step", rank)
+        return selected, step.linear("step", width, bias=True, split="column")
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the state in fp32, and the convolution's last inputs, however many `tokens`."""

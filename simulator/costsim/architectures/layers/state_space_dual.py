@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number, ceil_div
-from costsim.architectures.layers.short_convolution import causal_convolution
-from costsim.architectures.operators import (
-    Columns,
-    Held,
-    Linear,
-    Norm,
-    Operator,
-)
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.norm import NormStyle
+from costsim.architectures.layers.recording import Tensor
+from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -46,66 +40,30 @@ class StateSpaceDual:
         """Channels that are convolved: x, B and C."""
         return self.width + 2 * self.groups * self.state_size
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width, shared = workload.rows, self.width, self.groups * self.state_size
-        scan, inner = "state_space.scan", "state_space.norm"
-        found: list[Operator] = [
-            Linear(
-                name="state_space.input",
-                source=source,
-                rows=rows,
-                inputs=hidden,
-                columns=(
-                    Columns(width, self.heads),
-                    Columns(width, self.heads),
-                    Columns(shared, self.groups),
-                    Columns(shared, self.groups),
-                    Columns(self.heads, self.heads),
-                ),
-                bias=self.bias,
-                split="column",
-            ),
-            causal_convolution(
-                "state_space.convolution",
-                "state_space.input",
-                workload,
-                self.convolved,
-                self.kernel,
-                bias=self.convolution_bias,
-            ),
-            Recurrence(
-                name=scan,
-                rows=rows,
-                read=self.convolved + self.heads,
-                written=width,
-                flops=self._scan_flops(workload),
-                state=workload.batch * width * self.state_size if workload.generates else 0,
-                holds=(
-                    Held("state_space.convolution", self.convolved),
-                    Held("state_space.step", self.heads),
-                    Held("state_space.gate", width),
-                ),
-                vectors=tuple((name, (self.heads,)) for name in ("step_bias", "decay", "skip")),
-                kernels=1 if workload.generates else 5,  # sums, states, passing, scores, outputs
-            ),
-            Norm(
-                name=inner,
-                source=scan,
-                rows=rows,
-                width=width,
-                kind="rms",
-                weight=self.gated_norm,
-                bias=False,
-                split="columns",
-            ),
-            Linear.of(
-                "state_space.output", inner, rows, width, hidden, bias=self.output_bias, split="row"
-            ),
-        ]
-        return tuple(found), "state_space.output"
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        width, heads, generates = self.width, self.heads, x.workload.generates
+        own = Columns(width, heads)
+        shared = Columns(self.groups * self.state_size, self.groups)
+        made = x.within("state_space").linear(
+            "input", own, own, shared, shared, Columns(heads, heads), bias=self.bias, split="column"
+        )
+        bias = self.convolution_bias
+        convolved = made.causal("convolution", self.kernel, self.convolved, bias=bias)
+        scan = convolved.scan(
+            "scan",
+            made,
+            width=width,
+            read=self.convolved + heads,
+            flops=self._scan_flops(x.workload),
+            state=width * self.state_size,
+            keeps=(convolved, made.called("step", heads), made.called("gate", width)),
+            vectors=tuple((name, (heads,)) for name in ("step_bias", "decay", "skip")),
+            kernels=1 if generates else 5,  # sums, states, passing, scores, outputs
+        )
+        style = NormStyle(kind="rms", weight=self.gated_norm, bias=False)
+        inner = scan.norm("norm", style, split="columns")
+        return inner.linear("output", x.width, bias=self.output_bias, split="row")
 
     def _scan_flops(self, workload: Workload) -> Number:
         state = self.head_dim * self.state_size

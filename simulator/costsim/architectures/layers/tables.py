@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Embedding, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +27,24 @@ class Table:
     whole: bool = False
     norm: NormStyle | None = None
 
-    def operators(self, name: str, workload: Workload, width: Number) -> tuple[Operator, ...]:
-        """Return the look-up, called after `name`, and the norm of what it finds."""
-        look_up = self.operator(name, workload, width)
-        if self.norm is None:
-            return (look_up,)
-        norm = self.norm.operator(f"{look_up.name}.norm", look_up.name, look_up.rows, look_up.width)
-        return (look_up, norm)
+    def build(self, x: Tensor) -> Tensor:
+        """Record the look-up, called after what `x` is within, and the norm of what it finds."""
+        found = self.look_up(x, x.width)
+        return found if self.norm is None else found.norm(f"{self.name}.norm", self.norm)
 
-    def operator(self, name: str, workload: Workload, width: Number) -> Embedding:
-        """Return the look-up, called after `name`."""
+    def look_up(self, x: Tensor, width: Number) -> Tensor:
+        """Record the look-up alone."""
+        workload = x.workload
         rows = workload.rows * self.times
-        looked_up = workload.tokens if self.shared else None
         if self.pairs:
             rows = workload.tokens * workload.kv_tokens
         elif self.whole:
             rows = self.entries
-        return Embedding(
-            name=f"{name}.{self.name}",
+        return x.look_up(
+            self.name,
+            self.entries,
+            width if self.columns is None else self.columns,
             rows=rows,
-            entries=self.entries,
-            width=width if self.columns is None else self.columns,
             vocabulary=False,
-            looked_up=looked_up,
+            looked_up=workload.tokens if self.shared else None,
         )

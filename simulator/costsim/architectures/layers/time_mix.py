@@ -5,26 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costsim.algebra import Number
-from costsim.architectures.operators import Columns, Elementwise, Held, Linear, Operator
-from costsim.architectures.operators.recurrence import Recurrence
+from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.tensors import CacheTensor
-from costsim.architectures.workload import Workload
 
 
-def _shifted(
-    name: str, source: str, rows: Number, hidden: Number, parts: tuple[str, ...]
-) -> Recurrence:
-    """Return the mixture of each position with the one before it, one for each of `parts`."""
-    return Recurrence(
-        name=name,
-        rows=rows,
-        read=hidden,
-        written=len(parts) * hidden,
+def _shifted(x: Tensor, *parts: str) -> tuple[Tensor, ...]:
+    """Record the mixture of each position with the one before it, one for each of `parts`."""
+    shift = x.scan(
+        "shift",
+        width=len(parts) * x.width,
+        read=x.width,
         flops=0,
-        holds=(Held(source, hidden),),
-        vectors=tuple((part, (hidden,)) for part in parts),
+        keeps=(x,),
+        vectors=tuple((part, (x.width,)) for part in parts),
         divided=False,
     )
+    return tuple(shift.called(f"shift.{part}", x.width) for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,31 +33,25 @@ class TimeMix:
     width: Number
     hidden: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the mixer's output, and that one's name."""
-        rows, width = workload.rows, self.width
-        parts = ("key", "value", "receptance")
-        found: list[Operator] = [_shifted("time.shift", source, rows, hidden, parts)]
-        found += [
-            Linear.of(f"time.{part}", f"time.shift.{part}", rows, hidden, width, split="column")
-            for part in parts
+    def build(self, x: Tensor) -> Tensor:
+        """Record the mixer."""
+        width, parts = self.width, ("key", "value", "receptance")
+        shifted = _shifted(x.within("time"), *parts)
+        made = [
+            read.linear(part, width, split="column")
+            for part, read in zip(parts, shifted, strict=True)
         ]
-        found += [
-            Recurrence(
-                name="time.scan",
-                rows=rows,
-                read=3 * width,
-                written=width,
-                flops=0,
-                state=3 * workload.batch * width if workload.generates else 0,
-                holds=(*(Held(f"time.{part}", width) for part in parts), Held("time.mean", width)),
-                vectors=(("decay", (width,)), ("first", (width,))),
-            ),
-            Linear.of("time.output", "time.scan", rows, width, hidden, split="row"),
-        ]
-        return tuple(found), "time.output"
+        scan = made[0].scan(
+            "scan",
+            *made[1:],
+            width=width,
+            read=3 * width,
+            flops=0,
+            state=3 * width,
+            keeps=(*made, made[0].called("mean", width)),
+            vectors=(("decay", (width,)), ("first", (width,))),
+        )
+        return scan.linear("output", x.width, split="row")
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the last input, and the state in fp32, however many `tokens`."""
@@ -78,44 +68,14 @@ class ChannelMix:
     width: Number
     hidden: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the network's output, and its name."""
-        rows, width = workload.rows, self.width
-        shift, key, value, receptance, activation, product = (
-            f"channel.{part}"
-            for part in ("shift", "key", "value", "receptance", "activation", "product")
-        )
-        found: tuple[Operator, ...] = (
-            _shifted(shift, source, rows, hidden, ("key", "receptance")),
-            Linear.of(key, f"{shift}.key", rows, hidden, width, split="column"),
-            Elementwise(
-                name=activation,
-                rows=rows,
-                read=width,
-                written=width,
-                holds=(Held(key, width),),
-                function="relu2",
-                split="columns",
-            ),
-            Linear.of(value, activation, rows, width, hidden, split="row"),
-            Linear(
-                name=receptance,
-                source=f"{shift}.receptance",
-                rows=rows,
-                inputs=hidden,
-                columns=(Columns(hidden, hidden),),
-            ),
-            Elementwise(
-                name=product,
-                rows=rows,
-                read=2 * hidden,
-                written=hidden,
-                holds=(Held(value, hidden), Held(receptance, hidden)),
-            ),
-        )
-        return found, product
+    def build(self, x: Tensor) -> Tensor:
+        """Record the network."""
+        to_key, to_receptance = _shifted(x.within("channel"), "key", "receptance")
+        key = to_key.linear("key", self.width, split="column")
+        active = key.elementwise("activation", function="relu2", split="columns")
+        value = active.linear("value", x.width, split="row")
+        receptance = to_receptance.linear("receptance", x.width)
+        return value.elementwise("product", receptance)
 
     def cache(self, batch: Number, tokens: Number) -> tuple[CacheTensor, ...]:
         """Return the last input."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.layers.norm import RMS
-from costsim.architectures.operators import Elementwise, Embedding, Held, Linear, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +17,14 @@ class TokenTable:
     width: Number
     layers: Number
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that make every layer's input, and its name."""
-        rows, total = workload.rows, self.layers * self.width
-        projection = "embedding.inputs_projection"
-        norm = RMS.operator("embedding.inputs_norm", projection, rows * self.layers, self.width)
-        table = Embedding(name="embedding.inputs", rows=rows, entries=self.vocabulary, width=total)
-        return (table, Linear.of(projection, source, rows, hidden, total), norm), norm.name
+    def build(self, x: Tensor) -> Tensor:
+        """Record what makes every layer's input."""
+        at = x.within("embedding")
+        total = self.layers * self.width
+        at.look_up("inputs", self.vocabulary, total)
+        projected = at.linear("inputs_projection", total)
+        each = projected.beside(projected.name, x.rows * self.layers, self.width)
+        return each.norm("inputs_norm", RMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +34,8 @@ class TokenInput:
     width: Number
     activation: str = "gelu_pytorch_tanh"
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into what is added to it, and its name."""
-        rows, gate = workload.rows, "token_input.gate"
-        gated = Elementwise(
-            name="token_input.gated",
-            rows=rows,
-            read=2 * self.width,
-            written=self.width,
-            holds=(Held(gate, self.width), Held("token_input.values", self.width)),
-        )
-        output = Linear.of("token_input.output", gated.name, rows, self.width, hidden)
-        return (Linear.of(gate, source, rows, hidden, self.width), gated, output), output.name
+    def build(self, x: Tensor) -> Tensor:
+        """Record what is added to the stream."""
+        gate = x.within("token_input").linear("gate", self.width)
+        values = gate.beside("token_input.values", x.rows, self.width)
+        return gate.elementwise("gated", values).linear("output", x.width)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.algebra import Number
 from costsim.architectures.layers.norm import NormStyle
-from costsim.architectures.operators import Elementwise, Held, Linear, Operator
-from costsim.architectures.workload import Workload
+from costsim.architectures.layers.recording import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,19 +16,7 @@ class Transform:
     bias: bool = False
     activation: str = "gelu"
 
-    def operators(
-        self, workload: Workload, hidden: Number, source: str
-    ) -> tuple[tuple[Operator, ...], str]:
-        """Return the operators that turn `source` into the output, and its name."""
-        rows, dense = workload.rows, "transform.dense"
-        active = Elementwise(
-            name="transform.activation",
-            rows=rows,
-            read=hidden,
-            written=hidden,
-            holds=(Held(dense, hidden),),
-            function=self.activation,
-        )
-        norm = self.norm.operator("transform.norm", active.name, rows, hidden)
-        linear = Linear.of(dense, source, rows, hidden, hidden, bias=self.bias)
-        return (linear, active, norm), norm.name
+    def build(self, x: Tensor) -> Tensor:
+        """Record dense layer, activation and norm."""
+        dense = x.within("transform").linear("dense", x.width, bias=self.bias)
+        return dense.elementwise("activation", function=self.activation).norm("norm", self.norm)

@@ -34,10 +34,12 @@ class Collective:
 class Operator(ABC):
     """One step of a block. Dimensions are those of the whole model until it is sharded.
 
-    `packing` says how its matrices are stored, where a recipe compressed them.
+    `reads` are the operators whose results it reads, by name: those of its block, or what enters
+    it. `packing` says how its matrices are stored, where a recipe compressed them.
     """
 
     name: str
+    reads: tuple[str, ...] = ()
     packing: Packing | None = None
 
     @property

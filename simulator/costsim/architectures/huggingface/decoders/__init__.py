@@ -5,6 +5,7 @@ from __future__ import annotations
 from costsim.architectures.huggingface.config import Reader
 from costsim.architectures.huggingface.decoders import (
     dense,
+    early,
     gemma,
     gpt,
     latent,
@@ -13,7 +14,7 @@ from costsim.architectures.huggingface.decoders import (
     released,
 )
 
-_FAMILIES = (dense, gemma, gpt, latent, mixtures, parallel, released)
+_FAMILIES = (dense, early, gemma, gpt, latent, mixtures, parallel, released)
 
 READERS: dict[str, Reader] = {
     model_type: reader for family in _FAMILIES for model_type, reader in family.READERS.items()

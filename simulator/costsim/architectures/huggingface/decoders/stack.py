@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, TypeAlias
 
 from costsim.architectures.huggingface.config import Config
@@ -23,6 +22,7 @@ from costsim.architectures.layers import (
     SelfAttention,
     SubLayer,
 )
+from costsim.architectures.layers.recording import in_runs
 from costsim.architectures.transformer import Transformer
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -75,7 +75,8 @@ def dropped(config: Config, *keys: str) -> bool:
 
 def attention(config: Config, **switches: Any) -> SelfAttention:
     """Return the attention of a layer; biases are those of `attention_bias` unless given."""
-    hidden, heads = config.size(*HIDDEN), config.size(*HEADS)
+    hidden = switches.pop("hidden", None) or config.size(*HIDDEN)
+    heads = config.size(*HEADS)
     bias = switches.pop("bias", None)
     bias = switch(config, "attention_bias") if bias is None else bias
     width = switches.pop("head_dim", None) or config.optional_size("head_dim")
@@ -263,6 +264,8 @@ def compose(
     before_head: SubLayer | None = None,
     dropout: bool = False,
     vocabulary: int | None = None,
+    hidden: int | None = None,
+    embedding_width: int | None = None,
     **switches: Any,
 ) -> Transformer:
     """Return the decoder of one mixer and one network a layer; `switches` are those of layers.
@@ -277,12 +280,12 @@ def compose(
         Layer(mixer=mixer, feed_forward=fed, norm=norm, dropout=dropout, **switches)
         for mixer, fed in zip(mixing, feeding, strict=False)
     ]
-    runs = tuple((layer, sum(1 for _ in run)) for layer, run in groupby(stacked))
     return Transformer(
         vocabulary=config.size("vocab_size") if vocabulary is None else vocabulary,
-        hidden=config.size(*HIDDEN),
-        layers=runs,
+        hidden=config.size(*HIDDEN) if hidden is None else hidden,
+        layers=in_runs(stacked),
         positions=positions,
+        embedding_width=embedding_width,
         embedding_norm=embedding_norm,
         final_norm=norm if final_norm is True else final_norm or None,
         tied=config.flag("tie_word_embeddings") if tied is None else tied,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 
 from costsim.algebra import ceil_div
 from costsim.architectures.huggingface.config import Config
 from costsim.architectures.huggingface.decoders.stack import FULL, HIDDEN, POSITIONS, kinds
 from costsim.architectures.layers import RMS, NormStyle, SubLayer
 from costsim.architectures.layers.branches import Branch, Branches
+from costsim.architectures.layers.recording import in_runs
 from costsim.architectures.layers.state_space_dual import StateSpaceDual
 from costsim.architectures.transformer import DecoderLayer, Transformer
 
@@ -104,7 +104,7 @@ def stacked(
     return Transformer(
         vocabulary=config.size("vocab_size"),
         hidden=config.size(*HIDDEN),
-        layers=tuple((layer, sum(1 for _ in run)) for layer, run in groupby(layers)),
+        layers=in_runs(layers),
         embedding_norm=embedding_norm,
         final_norm=norm,
         tied=config.knows("tie_word_embeddings") and config.flag(tied, "tie_word_embeddings"),

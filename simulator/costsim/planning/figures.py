@@ -1,0 +1,117 @@
+"""Figures that explain themselves: a value with its interval, formula, terms and sources."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from costsim.units import format_bytes, format_duration, format_si, format_usd
+
+LEVEL = 0.8
+"""Share of measured cases that an interval is expected to hold, where none is stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What goes into a figure: its name in the formula, its value in `unit`, and what it is."""
+
+    name: str
+    value: float | str
+    unit: str = ""
+    meaning: str = ""
+
+    def __str__(self) -> str:
+        return said(self.value, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a plan.
+
+    Attributes:
+        value: in `unit`.
+        unit: as names end in it: s, days, usd, bytes, ratio, kwh, ...; "" is a count.
+        low: end of the interval below; None where nothing says how far it may be off.
+        high: end of the interval above.
+        level: share of measured cases between them.
+        meaning: what it is, in a few words.
+        formula: from the names of `terms`, as it was computed.
+        terms: what goes in.
+        parts: of which it is the sum, where there are any.
+        sources: keys of the plan's sources, or a source in words.
+    """
+
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    level: float = LEVEL
+    meaning: str = ""
+    formula: str = ""
+    terms: tuple[Term, ...] = ()
+    parts: tuple[Term, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return said(self.value, self.unit)
+
+    @property
+    def numbers(self) -> str:
+        """The formula with its numbers put in."""
+        values = {term.name: str(term) for term in self.terms}
+        return re.sub(r"[A-Za-z_]\w*", lambda name: values.get(name[0], name[0]), self.formula)
+
+    @property
+    def interval(self) -> str:
+        """The interval in words; nothing where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        low, high = said(self.low, self.unit), said(self.high, self.unit)
+        return f"{low} to {high} in {self.level * 10:g} of 10 cases"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain values."""
+        return {
+            "value": self.value,
+            "unit": self.unit,
+            "low": self.low,
+            "high": self.high,
+            "level": self.level,
+            "meaning": self.meaning,
+            "formula": self.formula,
+            "numbers": self.numbers,
+            "terms": [_plain(term) for term in self.terms],
+            "parts": [_plain(term) for term in self.parts],
+            "sources": list(self.sources),
+        }
+
+
+def _plain(term: Term) -> dict[str, Any]:
+    return {"name": term.name, "value": term.value, "unit": term.unit, "meaning": term.meaning}
+
+
+def said(value: float | str, unit: str) -> str:
+    """Return a value as people read it."""
+    if isinstance(value, str):
+        return value
+    match unit:
+        case "s":
+            return format_duration(value)
+        case "days":
+            return format_duration(value * 86_400)
+        case "usd":
+            return format_usd(value)
+        case "bytes":
+            return format_bytes(value)
+        case "ratio":
+            return f"{value:.1%}"
+        case "kwh":
+            return format_si(value * 1e3, "Wh")
+        case "t":
+            return f"{value:{'.1f' if value >= 1 else '.3g'}} t"
+        case "" | "device-hours":
+            text = f"{value:,.0f}" if value == int(value) or value >= 1e3 else f"{value:.5g}"
+            return text if not unit else f"{text} {unit}"
+        case _:
+            return format_si(value, unit)

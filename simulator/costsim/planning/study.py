@@ -1,0 +1,244 @@
+"""A study: a scenario read, and every name that it uses looked up, whatever its workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from costsim.architectures import load_model
+from costsim.architectures.architecture import Architecture
+from costsim.costs.energy import Estimate, device_power_w
+from costsim.costs.grids import Grid, Pue, grid_for, pue_for
+from costsim.costs.prices import PriceChoice, price_for
+from costsim.documents import Document, load_document, parse_as, read_document
+from costsim.errors import CostsimError, Location, SpecError, suggestion
+from costsim.hardware import System, load_hardware
+from costsim.planning.lookup import Lookup
+from costsim.planning.options import Option, options_of
+from costsim.planning.overlays import read_overlay
+from costsim.planning.scenario import ListPrice, Scenario, Site
+from costsim.training.overlay import Overlay
+
+Source = str | Path | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A system that the workload may run on, with what it costs and draws there."""
+
+    named: str
+    system: System
+    price: PriceChoice
+    power_w: Estimate  # of one device at work, with its share of the node
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A scenario with every name looked up; frozen, and all that planning is told.
+
+    Attributes:
+        scenario: as written.
+        document: that it was read from, for the places of later errors.
+        folder: that paths in it start at.
+        model: before any compression.
+        options: of compression, each with its model.
+        places: systems to compare.
+        maker: what compressed models are made on.
+        grid: electricity of the site.
+        pue: overhead of its building.
+        overlay: constants that measured steps refined, where the scenario names a file.
+    """
+
+    scenario: Scenario
+    document: Document
+    folder: Path
+    model: Architecture
+    options: tuple[Option, ...]
+    places: tuple[Place, ...]
+    maker: Place
+    grid: Grid
+    pue: Pue
+    overlay: Overlay | None
+
+    @property
+    def several(self) -> bool:
+        """Whether options or places are compared."""
+        return len(self.options) * len(self.places) > 1
+
+
+def read(
+    source: Source, settings: Sequence[str] = (), calibration: str | Path | None = None
+) -> tuple[Document, Path]:
+    """Return the document of a scenario with `path=value` settings applied, and its folder.
+
+    Raises:
+        SpecError: if it cannot be read, is no mapping, or a setting is not of that form.
+    """
+    if isinstance(source, Mapping):
+        document, folder = Document(deepcopy(dict(source)), "<scenario>"), Path()
+    else:
+        document, folder = load_document(source), Path(source).parent
+    if not isinstance(document.value, dict):
+        raise SpecError(
+            "a scenario is a mapping of keys to values",
+            location=document.locate(),
+            hint="`costsim init` writes one to start from",
+        )
+    for setting in settings:
+        document = _set(document, setting)
+    if calibration is not None:
+        path = str(Path(calibration).resolve())
+        document = document.with_value(["calibration"], path, "--calibration")
+    return document, folder
+
+
+def kind_of(document: Document, known: Sequence[str]) -> str:
+    """Return the kind of workload that a scenario plans.
+
+    Raises:
+        SpecError: where it is none of `known`, or not stated.
+    """
+    scenario = cast("dict[str, Any]", document.value)
+    workload: Any = scenario.get("workload")
+    if not isinstance(workload, dict):
+        what = "missing `workload`" if workload is None else "`workload`: must be a mapping"
+        raise SpecError(
+            what,
+            location=document.locate(("workload",)),
+            hint=f"`workload: {{kind: …}}`, of kind {', '.join(known)}",
+        )
+    kind: Any = cast("dict[str, Any]", workload).get("kind")
+    if kind is None:
+        raise SpecError(
+            "missing `workload.kind`",
+            location=document.locate(("workload",)),
+            hint=f"one of {', '.join(known)}",
+        )
+    if kind not in known:
+        raise SpecError(
+            f"`workload.kind`: `{kind}` is no kind of workload",
+            location=document.locate(("workload", "kind")),
+            hint=suggestion(str(kind), known),
+        )
+    return str(kind)
+
+
+def study_of(
+    document: Document,
+    folder: Path,
+    scenario_type: type[Scenario],
+    prepare: Callable[[Any, Architecture, Lookup], Architecture],
+) -> tuple[Study, Lookup]:
+    """Look up what every kind of scenario names; unknown names are noted, not raised.
+
+    The study is whole only once the lookup has been finished.
+
+    Args:
+        document: of the scenario.
+        folder: that its paths start at.
+        scenario_type: what it is read as.
+        prepare: what the workload makes of the model before it is compressed.
+
+    Raises:
+        SpecError: with every key that is unknown or of a wrong form.
+    """
+    scenario = parse_as(document, scenario_type)
+    lookup = Lookup(document)
+    model = lookup.attempt(("model",), partial(load_scenario_model, scenario.model, folder))
+    if model is not None:
+        model = prepare(scenario, model, lookup)
+    count = scenario.most_devices
+    places = [
+        _place(name, index, scenario, lookup, count)
+        for index, name in enumerate(scenario.hardware.system)
+    ]
+    maker = places[0]
+    if scenario.making.system is not None:
+        maker = _place(scenario.making.system, None, scenario, lookup, count)
+    overlay = None
+    if scenario.calibration is not None:
+        path = folder / scenario.calibration
+        overlay = lookup.attempt(("calibration",), partial(read_overlay, path))
+    grid = lookup.attempt(("site", "grid"), partial(grid_for, scenario.site.grid))
+    pue = lookup.attempt(("site", "pue"), partial(_pue, scenario.site.pue))
+    options = () if model is None else options_of(model, scenario.compression, folder, lookup)
+    # What is missing here is among the problems, so that nobody sees it once they are raised.
+    found: Any = (scenario, document, folder, model, options, tuple(places), maker, grid, pue)
+    return Study(*found, overlay=overlay), lookup  # pyright: ignore[reportCallIssue]
+
+
+def _place(named: str, index: int | None, scenario: Scenario, lookup: Lookup, count: int) -> Place:
+    where = ("making", "system") if index is None else ("hardware", "system", index)
+    system = lookup.attempt(where, partial(load_hardware, named, count))
+    if system is None:
+        return cast("Place", None)
+    price = lookup.attempt(
+        ("price",) if lookup.document.steps(("price",)) else where,
+        partial(_price, system.accelerator.id, scenario.price),
+    )
+    power = lookup.attempt(where, partial(_power, system, scenario.site))
+    return Place(named, system, cast("PriceChoice", price), cast("Estimate", power))
+
+
+def _price(accelerator_id: str, stated: float | ListPrice) -> PriceChoice:
+    if isinstance(stated, ListPrice):
+        return price_for(accelerator_id, stated.provider, stated.region, stated.term)
+    return price_for(accelerator_id, quote=stated)
+
+
+def _power(system: System, site: Site) -> Estimate:
+    """Return the stated power of a device, or what its ratings give."""
+    stated = site.device_power
+    if stated is not None:
+        return Estimate(stated, stated, stated, f"{stated:,.0f} W a device, stated in the scenario")
+    rating = system.node_power_w
+    if rating is None and system.accelerator.tdp_w is None:
+        raise SpecError(
+            f"no power of {system.accelerator.name} is published",
+            hint="state what a device draws: `site: {device_power: 500 W}`",
+        )
+    return device_power_w(
+        system.accelerator.tdp_w,
+        rating / system.devices_per_node if rating else None,
+        system.accelerator.id,
+    )
+
+
+def _pue(stated: float | None) -> Pue:
+    if stated is None:
+        return pue_for()
+    return Pue(stated, stated, stated, "stated in the scenario", "the scenario")
+
+
+def load_scenario_model(named: str | dict[str, Any], folder: Path) -> Architecture:
+    """Load a model; a path starts at the scenario's folder."""
+    is_path = isinstance(named, str) and (
+        "/" in named or named.endswith((".json", ".yaml", ".yml"))
+    )
+    if is_path:
+        return load_model(folder / str(named))
+    try:
+        return load_model(named)
+    except CostsimError as error:
+        if isinstance(named, str):
+            raise
+        # Places in a description within a scenario are those of the scenario, not of the mapping.
+        raise SpecError([replace(problem, location=None) for problem in error.problems]) from None
+
+
+def _set(document: Document, setting: str) -> Document:
+    """Apply one `path=value`, the value read as YAML."""
+    path, equals, text = setting.partition("=")
+    if not equals or not path.strip():
+        raise SpecError(
+            f"`{setting}` is not of the form path=value",
+            location=Location("--set"),
+            hint="for example --set hardware.devices=512",
+        )
+    place = f"--set {path.strip()}"
+    value = read_document(text, place).value if text.strip() else None
+    return document.with_value(path.strip().split("."), value, place)

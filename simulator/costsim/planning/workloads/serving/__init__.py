@@ -1,0 +1,1 @@
+"""Services: tokens generated and samples passed forward, by fleets of replicas."""

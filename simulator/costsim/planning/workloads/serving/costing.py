@@ -1,0 +1,271 @@
+"""Costing: what a fleet costs over its months, and how each figure comes about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from costsim.architectures.operators import Experts
+from costsim.costs.budget import Budget, Line, budget, group, leaf
+from costsim.costs.energy import carbon_t, energy_kwh
+from costsim.inference.intervals import serving_interval
+from costsim.planning.figures import Figure, Term
+from costsim.planning.making import Made, making_line
+from costsim.planning.options import Option
+from costsim.planning.plans import Candidate
+from costsim.planning.study import Place, Study
+from costsim.planning.workloads.serving.fleet import Fleet
+from costsim.units import HOURS_PER_MONTH
+
+_MTOK = 1e6
+_HOURS_PER_YEAR = 12 * HOURS_PER_MONTH
+
+
+class FleetCosting:
+    """Turns fleets into candidates of one option at one place."""
+
+    def __init__(
+        self,
+        study: Study,
+        option: Option,
+        place: Place,
+        made: tuple[Made, ...],
+        hours: float,
+        *,
+        generates: bool,
+    ) -> None:
+        self.study, self.option, self.place, self.made = study, option, place, made
+        self.hours, self.generates = hours, generates
+        self.making = making_line(made, study.maker.price)
+        blocks = option.model.blocks()
+        self.routed = any(isinstance(op, Experts) for block in blocks for op in block.operators)
+
+    def candidate(self, fleet: Fleet) -> Candidate[Fleet]:
+        """Return everything that a fleet costs."""
+        spent = self._budget(fleet)
+        several = len(self.study.options) > 1
+        label = fleet.replica.label
+        return Candidate(
+            label=f"{self.option.name} on {label}" if several else label,
+            option=self.option,
+            system=fleet.replica.system,
+            devices=fleet.devices,
+            figures={
+                **self._money(fleet, spent),
+                **self._prices(fleet),
+                **self._energy(fleet),
+                **self._latencies(fleet),
+            },
+            run=fleet,
+            price=self.place.price,
+            budget=spent,
+            made=self.made,
+        )
+
+    def _budget(self, fleet: Fleet) -> Budget:
+        price = self.place.price.price
+        held = leaf(
+            "Replicas",
+            fleet.mean_devices * self.hours,
+            "device-hours",
+            price.usd_per_device_hour,
+            note=str(price),
+            source=price.source,
+        )
+        lines: tuple[Line, ...] = (group("Compute", (held,)),)
+        return budget("Serving", (*lines, self.making) if self.making else lines)
+
+    def _money(self, fleet: Fleet, spent: Budget) -> dict[str, Figure]:
+        """Return dollars; the interval is that of throughput, at the market's prices."""
+        price, making = self.place.price, self.making.usd if self.making else 0.0
+        rate = price.usd_per_device_hour
+        # A fleet that does less than estimated is larger in proportion.
+        low, high = serving_interval("output_tokens_per_s", 1.0, routed=self.routed)
+        cheap = price.low_usd_per_device_hour / rate / high
+        dear = price.high_usd_per_device_hour / rate / low
+        hour, running = fleet.mean_devices * rate, spent.usd - making
+        terms = (
+            Term("mean_devices", fleet.mean_devices),
+            Term("usd_per_device_hour", rate, "usd"),
+        )
+        each = "mean_devices x usd_per_device_hour"
+        days = self.hours / 24
+
+        def over(hours: float, name: str) -> Figure:
+            said = each if hours == 1 else f"{each} x {hours:g}"
+            what = f"dollars {name}, the mean of a day"
+            ends = (hour * hours * cheap, hour * hours * dear)
+            source = (price.rule, "price")
+            return Figure(
+                hour * hours, "usd", *ends, meaning=what, formula=said, terms=terms, sources=source
+            )
+
+        return {
+            "cost_usd": Figure(
+                spent.usd,
+                "usd",
+                making + running * cheap,
+                making + running * dear,
+                meaning="dollars of the service"
+                + (", making the model included" if making else ""),
+                formula="usd_per_hour x hours" + (" + making_usd" if making else ""),
+                terms=(
+                    Term("usd_per_hour", hour, "usd"),
+                    Term("hours", self.hours),
+                    Term("making_usd", making, "usd"),
+                ),
+                parts=tuple(Term(one.name, one.usd, "usd", one.note) for one in spent.lines),
+                sources=(price.rule, "price"),
+            ),
+            "running_usd": Figure(running, "usd", meaning="dollars of serving alone"),
+            "making_usd": Figure(making, "usd", meaning="dollars of making the compressed model"),
+            "usd_per_hour": over(1.0, "an hour"),
+            "usd_per_day": over(24.0, "a day"),
+            "usd_per_month": over(HOURS_PER_MONTH, "a month"),
+            "usd_per_year": over(_HOURS_PER_YEAR, "a year"),
+            "days": Figure(days, "days", meaning="how long the fleet is held"),
+            "device_hours": Figure(
+                fleet.mean_devices * self.hours,
+                "device-hours",
+                meaning="accelerators times hours that they run",
+                formula="mean_devices x hours",
+                terms=(terms[0], Term("hours", self.hours)),
+            ),
+        }
+
+    def _prices(self, fleet: Fleet) -> dict[str, Figure]:
+        """Return dollars a million tokens; prompts and answers pay for the time that they take."""
+        hour = fleet.mean_devices * self.place.price.usd_per_device_hour
+        read, generated = fleet.tokens_per_hour
+        share = fleet.prompt_share
+        words = "requests" if not self.generates else "tokens"
+        paid = (Term("usd_per_hour", hour, "usd"), Term("prompt_share", share, "ratio"))
+
+        def per(value: float, meaning: str, formula: str, **tokens: float) -> Figure:
+            terms = tuple(Term(name, number, words) for name, number in tokens.items())
+            return Figure(value, "usd", meaning=meaning, formula=formula, terms=(*paid, *terms))
+
+        return {
+            "usd_per_mtok": per(
+                hour / (read + generated) * _MTOK,
+                "dollars a million tokens, those of prompts and answers alike",
+                "usd_per_hour / (input_per_hour + output_per_hour) x 1e6",
+                input_per_hour=read,
+                output_per_hour=generated,
+            ),
+            "usd_per_mtok_input": per(
+                hour * share / read * _MTOK,
+                "dollars a million tokens of prompts"
+                if self.generates
+                else "dollars a million requests",
+                "usd_per_hour x prompt_share / input_per_hour x 1e6",
+                input_per_hour=read,
+            ),
+            "usd_per_mtok_output": per(
+                hour * (1.0 - share) / generated * _MTOK,
+                "dollars a million generated tokens",
+                "usd_per_hour x (1 - prompt_share) / output_per_hour x 1e6",
+                output_per_hour=generated,
+            ),
+        }
+
+    def _energy(self, fleet: Fleet) -> dict[str, Figure]:
+        """Return electricity and emissions; intervals join those of power, PUE and grid."""
+        pue, grid, power_w = self.study.pue, self.study.grid, self.place.power_w
+        hours = fleet.mean_devices * self.hours
+        energy = energy_kwh(hours, power_w, pue)
+        carbon = carbon_t(energy, grid)
+        watts = power_w.value * pue.value_ratio
+        generated = fleet.tokens_per_hour[1]
+        terms = (
+            Term("device_hours", hours, "device-hours"),
+            Term("power", power_w.value, "W"),
+            Term("pue", pue.value_ratio),
+        )
+        return {
+            "energy_kwh": Figure(
+                energy.value,
+                "kwh",
+                energy.low,
+                energy.high,
+                meaning="electricity at the building's meter",
+                formula="device_hours x power x pue / 1000",
+                terms=terms,
+                sources=("power", "pue"),
+            ),
+            "co2e_t": Figure(
+                carbon.value,
+                "t",
+                carbon.low,
+                carbon.high,
+                meaning="location-based emissions of that electricity",
+                formula="energy_kwh x grid / 1e6",
+                terms=(
+                    Term("energy_kwh", energy.value, "kwh"),
+                    Term("grid", grid.g_per_kwh, "g/kWh"),
+                ),
+                sources=("grid",),
+            ),
+            "kg_co2e_per_hour": Figure(
+                fleet.mean_devices * watts / 1e3 * grid.g_per_kwh / 1e3,
+                "kg",
+                meaning="emissions an hour, the mean of a day",
+                sources=("grid",),
+            ),
+            "joules_per_output_token": Figure(
+                fleet.mean_devices * watts * 3600.0 / generated,
+                "J",
+                meaning="energy of a generated token, its prompt included"
+                if self.generates
+                else "energy of a request",
+                formula="mean_devices x power x pue x 3600 / output_per_hour",
+                terms=(
+                    Term("mean_devices", fleet.mean_devices),
+                    *terms[1:],
+                    Term("output_per_hour", generated, "tokens" if self.generates else "requests"),
+                ),
+                sources=("power", "pue"),
+            ),
+        }
+
+    def _latencies(self, fleet: Fleet) -> dict[str, Figure]:
+        """Return what was measured in the simulation, with the interval of measured services."""
+        measured = fleet.measured
+        if not self.generates:
+            whole = measured.e2e
+            return {
+                "latency_median_s": _simulated(whole.median_s, "of a request, its median"),
+                "latency_p99_s": _simulated(whole.p99_s, "that 99 of 100 requests keep within"),
+                "samples_per_s": Figure(
+                    measured.request_per_s, "samples/s", meaning="at the busiest time"
+                ),
+            }
+        first, each = measured.ttft, measured.tpot
+        routed = self.routed
+        return {
+            "ttft_median_s": _simulated(
+                first.median_s,
+                "to the first token, its median",
+                serving_interval("ttft_s", first.median_s, routed=routed),
+            ),
+            "ttft_p99_s": _simulated(first.p99_s, "to the first token in 99 of 100 requests"),
+            "tpot_median_s": _simulated(
+                each.median_s,
+                "of each further token, its median",
+                serving_interval("tpot_s", each.median_s, routed=routed),
+            ),
+            "tpot_p99_s": _simulated(each.p99_s, "of each further token in 99 of 100 requests"),
+            "tokens_per_s": Figure(
+                measured.output_tokens_per_s, "token/s", meaning="generated at the busiest time"
+            ),
+        }
+
+
+def _simulated(value_s: float, of: str, interval: Any = (None, None)) -> Figure:
+    return Figure(
+        value_s,
+        "s",
+        *interval,
+        meaning=f"time {of}",
+        formula="a percentile of simulated requests",
+        sources=("kernels", "engine", "percentiles"),
+    )

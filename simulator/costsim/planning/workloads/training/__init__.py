@@ -1,0 +1,1 @@
+"""Training, counted in tokens or in samples: strategies searched, costed and explained."""

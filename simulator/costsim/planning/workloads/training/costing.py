@@ -1,0 +1,305 @@
+"""Costing: what a strategy costs in time, money, energy and carbon, and how figures come about."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+
+from costsim.costs.budget import Budget, training_budget
+from costsim.costs.energy import carbon_t, energy_kwh
+from costsim.planning.figures import Figure, Term
+from costsim.planning.intervals import (
+    memory_interval,
+    sample_step_time_interval,
+    step_time_interval,
+)
+from costsim.planning.making import Made, making_line
+from costsim.planning.options import Option
+from costsim.planning.plans import Candidate
+from costsim.planning.study import Place, Study
+from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.run import TrainingRun
+from costsim.planning.workloads.training.spec import TrainingScenario
+from costsim.training.evaluate import Evaluation
+from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
+from costsim.training.job import Job
+from costsim.training.memory import MEMORY_PARTS
+
+_DAY_S = 86_400
+
+
+class Costing:
+    """Turns rows of an evaluation into candidates of one option at one place."""
+
+    def __init__(
+        self, study: Study, option: Option, place: Place, job: Job, made: tuple[Made, ...]
+    ) -> None:
+        self.study, self.option, self.place, self.made = study, option, place, made
+        self.scenario = cast("TrainingScenario", study.scenario)
+        self.making = making_line(made, study.maker.price)
+        self._checkpoint_bytes = checkpoint_bytes(job)
+        self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
+
+    def steps(self) -> int:
+        """Return optimizer steps of the run; the last one may be part full."""
+        return math.ceil(self.scenario.workload.steps)
+
+    def goodput(self, evaluation: Evaluation, row: int) -> Goodput:
+        """Return what interruptions leave of the time of a strategy."""
+        failures = self.scenario.failures
+        devices = float(evaluation.strategies.devices[row])
+        rates = reliability(
+            self._checkpoint_bytes / devices,
+            device_mtbf_s=failures.device_mtbf,
+            restart_s=failures.restart,
+            checkpoint_s=failures.checkpoint,
+        )
+        return goodput(devices, rates)
+
+    def wall_s(self, evaluation: Evaluation, row: int) -> float:
+        """Return the wall time of the whole run, lost time included."""
+        useful = float(evaluation.step_time_s[row]) * self.steps()
+        return useful / self.goodput(evaluation, row).ratio
+
+    def candidate(
+        self, label: str, job: Job, evaluation: Evaluation, row: int
+    ) -> Candidate[TrainingRun]:
+        """Return everything that one strategy of `job` costs."""
+        strategy = evaluation.strategies.row(row)
+        kept, step_s = self.goodput(evaluation, row), float(evaluation.step_time_s[row])
+        run = TrainingRun(
+            job=job,
+            strategy=strategy,
+            steps=self.steps(),
+            useful_days=step_s * self.steps() / _DAY_S,
+            time_parts_s={n: float(c[row]) for n, c in evaluation.time_parts_s.items()},
+            memory_parts_bytes=_stage_memory(evaluation, row, strategy.pp),
+            sent_bytes={n: float(c[row]) for n, c in evaluation.sent_bytes.items()},
+            goodput=kept,
+        )
+        figures = self._times(run, evaluation, row, step_s)
+        paid_hours = figures["device_hours"].value
+        budget = self._budget(paid_hours, kept)
+        figures |= self._money(budget, figures["device_hours"], kept)
+        figures |= self._energy(figures["device_hours"])
+        figures["memory_bytes_per_device"] = _memory(run, float(evaluation.memory_bytes[row]))
+        return Candidate(
+            label=label,
+            option=self.option,
+            system=job.system.with_count(strategy.devices),
+            devices=strategy.devices,
+            figures=figures,
+            run=run,
+            price=self.place.price,
+            budget=budget,
+            made=self.made,
+        )
+
+    def _step_interval(self, run: TrainingRun, step_s: float) -> tuple[float, float]:
+        job = run.job
+        if job.counts == "samples":
+            return sample_step_time_interval(step_s, job.software.name)
+        host_ratio = run.time_parts_s["host"] / step_s
+        return step_time_interval(
+            step_s,
+            job.system,
+            run.strategy.devices,
+            host_ratio,
+            mixture=job.routes,
+            within=job.within,
+        )
+
+    def _times(
+        self, run: TrainingRun, evaluation: Evaluation, row: int, step_s: float
+    ) -> dict[str, Figure]:
+        """Return the figures that follow from the time of a step."""
+        job, devices, steps, kept = run.job, run.strategy.devices, run.steps, run.goodput.ratio
+        model_flops = float(evaluation.model_flops)
+        executed_flops = model_flops + float(evaluation.recompute_flops[row])
+        peak = self.peak_flops_per_s
+        counted = float(self.scenario.workload.counted_per_step)
+        bounds = (step_s, *self._step_interval(run, step_s))
+
+        def figure(unit: str, values: list[float], **more: object) -> Figure:
+            low, high = sorted(values[1:])
+            return Figure(values[0], unit, low, high, **more)  # pyright: ignore[reportArgumentType]
+
+        parts = tuple(
+            Term(name, seconds, "s", TIME_MEANINGS[name])
+            for name, seconds in run.time_parts_s.items()
+            if seconds
+        )
+        days = [s * steps / kept / _DAY_S for s in bounds]
+        step, number = Term("step_time_s", step_s, "s"), Term("devices", float(devices))
+        each = (Term("peak_flops_per_s", peak, "FLOP/s"), number, step)
+        rate = f"{job.counts}_per_s"
+        return {
+            "step_time_s": figure(
+                "s",
+                list(bounds),
+                meaning="seconds of one optimizer step",
+                formula=" + ".join(part.name for part in parts),
+                terms=parts,
+                parts=parts,
+                sources=("kernels", "software"),
+            ),
+            "days": figure(
+                "days",
+                days,
+                meaning="wall time of the run, lost time included",
+                formula="steps x step_time_s / goodput_ratio / 86400",
+                terms=(Term("steps", float(steps)), step, Term("goodput_ratio", kept)),
+                sources=(run.goodput.note, run.goodput.source),
+            ),
+            "device_hours": figure(
+                "device-hours",
+                [d * 24 * devices for d in days],
+                meaning="accelerators times hours that they are held",
+                formula="days x 24 x devices",
+                terms=(Term("days", days[0]), number),
+            ),
+            "mfu_ratio": figure(
+                "ratio",
+                [model_flops / s / (peak * devices) for s in bounds],
+                meaning="model FLOPs (full mask, no recomputation) over what the peak could do",
+                formula="step_flops / (step_time_s x devices x peak_flops_per_s)",
+                terms=(Term("step_flops", model_flops, "FLOP"), *each),
+                sources=("model", "hardware"),
+            ),
+            "hfu_ratio": figure(
+                "ratio",
+                [executed_flops / s / (peak * devices) for s in bounds],
+                meaning="FLOPs with recomputation over what the peak could do",
+                formula="executed_flops / (step_time_s x devices x peak_flops_per_s)",
+                terms=(Term("executed_flops", executed_flops, "FLOP"), *each),
+                sources=("model", "hardware"),
+            ),
+            rate: figure(
+                f"{job.counts[:-1]}/s",
+                [counted / s for s in bounds],
+                meaning=f"{job.counts} a second, without lost time",
+                formula=f"{job.counts}_per_step / step_time_s",
+                terms=(Term(f"{job.counts}_per_step", counted), step),
+            ),
+        }
+
+    def _money(self, budget: Budget, hours: Figure, kept: Goodput) -> dict[str, Figure]:
+        """Return dollars; the interval is that of time, at the market's low and high prices."""
+        price, making = self.place.price, self.making.usd if self.making else 0.0
+        rate = price.usd_per_device_hour
+        ends = tuple(
+            self._budget(at or 0.0, kept).usd * bound / rate
+            for at, bound in (
+                (hours.low, price.low_usd_per_device_hour),
+                (hours.high, price.high_usd_per_device_hour),
+            )
+        )
+        lines = tuple(Term(line.name, line.usd, "usd", line.note) for line in budget.lines)
+        return {
+            "cost_usd": Figure(
+                budget.usd,
+                "usd",
+                *ends,
+                meaning="dollars of the run" + (", making the model included" if making else ""),
+                formula="device_hours x usd_per_device_hour"
+                + (" x (1 + experiments)" if self.scenario.experiments else "")
+                + (" + making_usd" if making else ""),
+                terms=(
+                    Term("device_hours", hours.value),
+                    Term("usd_per_device_hour", rate, "usd"),
+                    Term("experiments", self.scenario.experiments or 0.0),
+                    Term("making_usd", making, "usd"),
+                ),
+                parts=lines,
+                sources=(price.rule, "price"),
+            ),
+            "running_usd": Figure(
+                budget.usd - making, "usd", meaning="dollars of training, without making the model"
+            ),
+            "making_usd": Figure(making, "usd", meaning="dollars of making the compressed model"),
+        }
+
+    def _energy(self, hours: Figure) -> dict[str, Figure]:
+        """Return electricity and emissions; intervals join those of time, power, PUE and grid."""
+        pue, grid, power_w = self.study.pue, self.study.grid, self.place.power_w
+        ends = (hours.low or 0.0, hours.high or 0.0)
+        energy = energy_kwh(hours.value, power_w, pue)
+        low, high = (energy_kwh(end, power_w, pue) for end in ends)
+        carbon = carbon_t(energy, grid)
+        return {
+            "energy_kwh": Figure(
+                energy.value,
+                "kwh",
+                low.low,
+                high.high,
+                meaning="electricity at the building's meter",
+                formula="device_hours x power x pue / 1000",
+                terms=(
+                    Term("device_hours", hours.value, "device-hours"),
+                    Term("power", power_w.value, "W"),
+                    Term("pue", pue.value_ratio),
+                ),
+                sources=("power", "pue"),
+            ),
+            "co2e_t": Figure(
+                carbon.value,
+                "t",
+                carbon_t(low, grid).low,
+                carbon_t(high, grid).high,
+                meaning="location-based emissions of that electricity",
+                formula="energy_kwh x grid / 1e6",
+                terms=(
+                    Term("energy_kwh", energy.value, "kwh"),
+                    Term("grid", grid.g_per_kwh, "g/kWh"),
+                ),
+                sources=("grid",),
+            ),
+        }
+
+    def _budget(self, paid_hours: float, kept: Goodput) -> Budget:
+        return training_budget(
+            paid_hours * kept.ratio,
+            self.place.price.price,
+            goodput_ratio=kept.ratio,
+            goodput_note=kept.note,
+            experiments_ratio=self.scenario.experiments,
+            further=(self.making,) if self.making else (),
+        )
+
+
+def _memory(run: TrainingRun, memory_bytes: float) -> Figure:
+    """Return the memory of the fullest device, with what it holds."""
+    stage, held = max(run.memory_parts_bytes, key=lambda one: sum(one[1].values()))
+    parts = tuple(
+        Term(name, size, "bytes", MEMORY_MEANINGS[name]) for name, size in held.items() if size
+    )
+    return Figure(
+        memory_bytes,
+        "bytes",
+        *memory_interval(memory_bytes),
+        meaning=f"bytes of the fullest device ({stage}) at its worst moment",
+        formula=" + ".join(part.name for part in parts),
+        terms=parts,
+        parts=parts,
+        sources=("capacity", "software"),
+    )
+
+
+def _stage_memory(
+    evaluation: Evaluation, row: int, pp: int
+) -> tuple[tuple[str, dict[str, float]], ...]:
+    """Return the memory of each distinct stage by part, first stage first."""
+    many, position = evaluation.stages.many[row], evaluation.stages.position[row]
+    found: list[tuple[str, dict[str, float]]] = []
+    for kind in np.argsort(position + np.where(many > 0, 0, np.inf)):
+        if many[kind] == 0:
+            continue
+        first = int(position[kind]) + 1
+        name = "every device" if pp == 1 else f"stage {first} of {pp}"
+        if many[kind] > 1:
+            name += f" (and {int(many[kind]) - 1} alike)"
+        parts = {part: float(evaluation.memory.parts[part][row, kind]) for part in MEMORY_PARTS}
+        found.append((name, parts))
+    return tuple(found)

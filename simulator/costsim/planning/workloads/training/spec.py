@@ -1,0 +1,276 @@
+"""Training as written in YAML: how much, on what, and how parallelism may be divided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias, cast
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+
+from costsim.planning.scenario import (
+    Axis,
+    Machines,
+    Names,
+    PositiveInt,
+    Scenario,
+    Spec,
+    Switch,
+    as_tuple,
+    one_or_more,
+)
+from costsim.quantities import Ratio, Samples, Seconds, Tokens
+from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
+from costsim.training.offload import OFFLOADS, Offload
+from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.schedule import SCHEDULES, Schedule
+
+_ZeroStage = Annotated[int, Field(ge=0, le=3, strict=True)]
+ZeroStages = Annotated[tuple[_ZeroStage, ...], *one_or_more({"enum": [0, 1, 2, 3]})]
+Schedules = Annotated[tuple[Schedule, ...], *one_or_more({"enum": list(SCHEDULES)})]
+Offloads = Annotated[tuple[Offload, ...], *one_or_more({"enum": list(OFFLOADS)})]
+CpExchanges = Annotated[tuple[CpExchange, ...], *one_or_more({"enum": list(CP_EXCHANGES)})]
+Recomputes = Annotated[tuple[Recompute, ...], *one_or_more({"enum": list(RECOMPUTE)})]
+
+
+ImageSize = Annotated[
+    tuple[PositiveInt, ...],
+    BeforeValidator(as_tuple),
+    Field(min_length=1, max_length=3),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 2,
+                    "maxItems": 3,
+                },
+            ]
+        }
+    ),
+]
+
+
+class Adapter(Spec):
+    """Low-rank adapters, which are trained beside frozen weights (LoRA)."""
+
+    rank: PositiveInt = 16
+    """Width of the adapters."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("q_proj", "v_proj")
+    """Projections that get one, by the reference code's names: q_proj, o_proj, gate_proj, …"""
+    weights: str | None = None
+    """Storage format of the frozen weights, such as nf4 (QLoRA); left out, the recipe's."""
+
+
+class Training(Spec):
+    """Train a model on so many tokens."""
+
+    counts: ClassVar[Literal["tokens", "samples"]] = "tokens"
+
+    kind: Literal["training"]
+    tokens: Annotated[Tokens, Field(gt=0)]
+    """Tokens of the whole run, such as `300 B tokens`."""
+    sequence: PositiveInt
+    """Tokens in a sequence."""
+    global_batch: PositiveInt
+    """Sequences in one optimizer step."""
+    precision: Names = ("bf16",)
+    """Recipes to compare: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
+    optimizer: str = "adam"
+    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
+    software: Names = ("megatron-core",)
+    """Profiles of frameworks to compare, from hardware_specs/calibration/software.yaml."""
+    adapter: Adapter | None = None
+    """Train low-rank adapters instead of the weights."""
+    padded_document: PositiveInt | None = None
+    """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
+    end to end and fill it."""
+    masked_document: PositiveInt | None = None
+    """Mean tokens of packed documents where attention stops at their ends; left out, it crosses
+    them."""
+    expert_imbalance: Annotated[float, Field(ge=1)] = 1.0
+    """Tokens of the busiest rank of experts over the mean; 1 where the router shares them out."""
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens of documents in a step, padding left out."""
+        filled = min(self.padded_document or self.sequence, self.sequence)
+        return float(self.global_batch * filled)
+
+    @property
+    def steps(self) -> float:
+        """Optimizer steps of the run; the last one may be part full."""
+        return self.tokens / self.tokens_per_step
+
+    @property
+    def counted_per_step(self) -> float:
+        """What a step takes of what the workload counts."""
+        return self.tokens_per_step
+
+
+class InputSpec(Spec):
+    """How samples are read and decoded; left out, as measured for pictures, and no wait for others.
+
+    A step waits for the slower of the two.
+    """
+
+    sample: Seconds | None = None
+    """Time in which the loader of one device brings a sample, such as `400 us`."""
+    node_sample: Seconds | None = None
+    """Time in which all loaders of a node together bring one, such as `100 us`."""
+
+
+class SampleTraining(Spec):
+    """Train a model on so many samples: images, latents, or texts of one length."""
+
+    counts: ClassVar[Literal["tokens", "samples"]] = "samples"
+
+    kind: Literal["training"]
+    samples: Annotated[Samples, Field(gt=0)] | None = None
+    """Samples of the whole run, such as `115 M samples`; or `epochs` of `dataset_samples`."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """How often the data set is gone through."""
+    dataset_samples: Annotated[Samples, Field(gt=0)] | None = None
+    """Samples of the data set, such as `1281167`."""
+    image: ImageSize | None = None
+    """Side of an image in pixels, or [height, width], or of a video [frames, height, width]; left
+    out, what the model is made for."""
+    sequence: PositiveInt | None = None
+    """Tokens of a sample, of models that read text."""
+    real_tokens: Annotated[Ratio, Field(gt=0, le=1)] = 1.0
+    """Share of them that is computed, where the software leaves padding out, such as `50 %`."""
+    global_batch: PositiveInt
+    """Samples in one optimizer step."""
+    precision: Names = ("bf16",)
+    """Recipes to compare: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
+    optimizer: str = "adam"
+    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
+    software: Names = ("eager",)
+    """Profiles to compare, of hardware_specs/calibration/vision.yaml: eager (plain PyTorch), tuned
+    (code made for a competition)."""
+    input: InputSpec = InputSpec()
+    """How samples are read and decoded."""
+
+    @property
+    def total_samples(self) -> float:
+        """Samples of the whole run; `counting` sees that they are stated."""
+        return self.samples or (self.epochs or 0.0) * (self.dataset_samples or 0.0)
+
+    @property
+    def steps(self) -> float:
+        """Optimizer steps of the run; the last one may be part full."""
+        return self.total_samples / self.global_batch
+
+    @property
+    def counted_per_step(self) -> float:
+        """What a step takes of what the workload counts."""
+        return float(self.global_batch)
+
+
+COUNTED_IN_SAMPLES = frozenset(SampleTraining.model_fields) - frozenset(Training.model_fields)
+"""Keys that only training counted in samples has."""
+
+
+def _counted(workload: object) -> str:
+    """Return which of the two ways of counting a workload uses, by the keys that it has."""
+    if isinstance(workload, Mapping):
+        keys = [str(key) for key in cast("Mapping[object, object]", workload)]
+        meant = any(k in COUNTED_IN_SAMPLES or k.startswith(("sample", "epoch")) for k in keys)
+        return "SampleTraining" if meant and "tokens" not in keys else "Training"
+    return type(workload).__name__
+
+
+AnyTraining: TypeAlias = Annotated[
+    Annotated[Training, Tag("Training")] | Annotated[SampleTraining, Tag("SampleTraining")],
+    Discriminator(_counted),
+]
+
+
+class TrainedOn(Machines):
+    """What it runs on."""
+
+    devices: Axis | Literal["fewest"]
+    """How many accelerators: a number, a list to compare, or `fewest` that meet the deadline."""
+    at_most: PositiveInt = 16_384
+    """Where `devices` is `fewest`: how many there are."""
+    memory_reserve: Ratio = 0.0
+    """Share of the memory kept free besides what the framework takes, such as `5 %`."""
+    oversubscription: Annotated[float, Field(ge=1)] = 1.0
+    """What devices can send into the outermost links together, over what their switches carry."""
+
+
+class StrategyChoices(Spec):
+    """Values that the axes of parallelism may take; an axis left out is searched."""
+
+    tp: Axis | None = None
+    """Tensor parallelism."""
+    pp: Axis | None = None
+    """Pipeline parallelism."""
+    vp: Axis | None = None
+    """Model chunks a pipeline stage holds; above 1 the schedule is interleaved."""
+    dp: Axis | None = None
+    """Data parallelism."""
+    cp: Axis | None = None
+    """Context parallelism."""
+    ep: Axis | None = None
+    """Expert parallelism."""
+    micro_batch: Axis | None = None
+    """Sequences in a micro-batch."""
+    sp: Switch | None = None
+    """Sequence parallelism within the tensor-parallel group."""
+    zero: ZeroStages | None = None
+    """ZeRO stage: 0, 1, 2, or 3 (= FSDP)."""
+    recompute: Recomputes | None = None
+    """Activation recomputation: none, elementwise, selective, save_products, save_weight_products,
+    feed_forward, save_qkv, full; left out, none and full (and selective where scores are kept)."""
+    schedule: Schedules = ("1f1b",)
+    """Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe."""
+    offload: Offloads = ("none",)
+    """What the host's memory keeps: none, optimizer, activations, all."""
+    cp_exchange: CpExchanges | None = None
+    """How context-parallel ranks exchange: ring (keys and values go round), all_to_all (positions
+    for heads, and back); left out, ring."""
+
+
+class Comparison(StrategyChoices):
+    """A strategy to show beside the best: the fastest of those that match."""
+
+    name: str
+    """What the report calls it."""
+    software: str | None = None
+    """Profile of the framework, where it is another than the workload's."""
+
+
+class Failures(Spec):
+    """How often devices fail and what a restart costs; left out, published rates are used."""
+
+    device_mtbf: Seconds | None = None
+    """Mean time between interruptions of one device, such as `50000 h`."""
+    restart: Seconds | None = None
+    """From an interruption to the first new step, such as `10 min`."""
+    checkpoint: Seconds | None = None
+    """How long training stalls for one checkpoint, such as `30 s`."""
+
+
+class TrainingScenario(Scenario):
+    """Training to plan."""
+
+    workload: AnyTraining
+    """What is done with the model: trained on tokens, or on samples."""
+    hardware: TrainedOn  # pyright: ignore[reportIncompatibleVariableOverride]
+    """What it may run on."""
+    strategy: StrategyChoices = StrategyChoices()
+    """Restrictions on parallelism."""
+    compare: tuple[Comparison, ...] = ()
+    """Strategies to show beside the best one."""
+    failures: Failures = Failures()
+    """Interruptions."""
+    experiments: Ratio | None = None
+    """Device-hours of smaller runs before the final one, over those of the final one."""
+
+    @property
+    def most_devices(self) -> int:
+        """The largest number of devices to be tried."""
+        devices = self.hardware.devices
+        return max(devices) if isinstance(devices, tuple) else self.hardware.at_most

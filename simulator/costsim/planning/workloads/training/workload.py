@@ -1,0 +1,396 @@
+"""Training as a kind of workload: jobs of options, precisions and software, searched and costed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.division import divisors
+from costsim.architectures.pictures import with_image
+from costsim.compression.making import in_training
+from costsim.compression.steps import AdaptStep, QuantizeStep
+from costsim.documents import Document
+from costsim.errors import InfeasiblePlanError, Problem, SpecError
+from costsim.hardware import System
+from costsim.hardware.kernels import load_kernel_model
+from costsim.planning.lookup import Lookup
+from costsim.planning.making import Maker
+from costsim.planning.options import Option
+from costsim.planning.plans import Candidate
+from costsim.planning.scenario import Scenario
+from costsim.planning.strategies import Search, pareto, search
+from costsim.planning.study import Place, Study
+from costsim.planning.workload import Candidates
+from costsim.planning.workloads.training.costing import Costing
+from costsim.planning.workloads.training.counting import check_counted, check_counted_once
+from costsim.planning.workloads.training.divisions import note_divisions
+from costsim.planning.workloads.training.run import Space, TrainingRun
+from costsim.planning.workloads.training.samples import (
+    check_text,
+    input_of,
+    left_out,
+    profile_of,
+    sequence_of,
+    within_context,
+)
+from costsim.planning.workloads.training.spec import (
+    Adapter,
+    Comparison,
+    SampleTraining,
+    StrategyChoices,
+    Training,
+    TrainingScenario,
+)
+from costsim.training.job import Job
+from costsim.training.optimizers import state_bytes_per_parameter
+from costsim.training.precision import Precision, precision
+from costsim.training.software import Software
+from costsim.training.space import Choices, limits_of_job
+from costsim.units import format_bytes, format_duration
+
+_ALTERNATIVES = 6  # that a plan lists besides the best and the compared
+_WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
+
+
+class TrainingWorkload:
+    """Train a model on so many tokens or samples."""
+
+    scenario_type: ClassVar[type[Scenario]] = TrainingScenario
+    verb: ClassVar[str] = "training"
+
+    @staticmethod
+    def check(document: Document) -> None:
+        """Raise where it is said twice how much is trained."""
+        check_counted_once(document)
+
+    @staticmethod
+    def prepare(scenario: TrainingScenario, model: Architecture, lookup: Lookup) -> Architecture:
+        """Return the model at the scenario's image size, with its adapters."""
+        match scenario.workload:
+            case Training(adapter=Adapter() as adapter):
+                dtype = scenario.workload.precision[0]
+                make = partial(adapted, model, adapter, dtype)
+                return lookup.attempt(("workload", "adapter"), make) or model
+            case SampleTraining(image=image) if image is not None:
+                resize = partial(with_image, model, image)
+                return lookup.attempt(("workload", "image"), resize) or model
+            case _:
+                return model
+
+    def __init__(self, study: Study, lookup: Lookup) -> None:
+        self.study, self.maker = study, Maker(study)
+        self.scenario = cast("TrainingScenario", study.scenario)
+        work = self.scenario.workload
+        check_counted(work, lookup)
+        self.recipes: list[Precision] = []
+        for index, name in enumerate(work.precision):
+            recipe = lookup.attempt(("workload", "precision", index), partial(precision, name))
+            self.recipes += [recipe] if recipe else []
+        self.profiles: list[Software] = []
+        for index, name in enumerate(work.software):
+            where = ("workload", "software", index)
+            profile = lookup.attempt(where, partial(profile_of, work, name))
+            self.profiles += [profile] if profile else []
+        for index, choice in enumerate(self.scenario.compare):
+            if choice.software is not None:
+                where = ("compare", index, "software")
+                lookup.attempt(where, partial(profile_of, work, choice.software))
+        optimizer = partial(state_bytes_per_parameter, work.optimizer)
+        lookup.attempt(("workload", "optimizer"), optimizer)
+        self.systems = {one.named: self._system(one, lookup) for one in study.places if one}
+        if self.scenario.hardware.devices == "fewest" and self.scenario.limits.deadline is None:
+            lookup.note(
+                "`devices: fewest` needs a deadline to meet",
+                ("hardware", "devices"),
+                "add `limits: {deadline: 30 days}`, or state a number of devices",
+            )
+        self.sequence = self._sequence(lookup) if study.options else None
+        if study.options and not lookup.problems:
+            for option in study.options:
+                job = self.job(option, study.places[0], self.recipes[0], self.profiles[0])
+                note_divisions(self.scenario, limits_of_job(job), lookup)
+
+    def _system(self, place: Place, lookup: Lookup) -> System:
+        """Return the system of a place as wide as the scenario says."""
+        ratio, system = self.scenario.hardware.oversubscription, place.system
+        if ratio > 1:
+            narrow = partial(system.oversubscribed, ratio)
+            system = lookup.attempt(("hardware", "oversubscription"), narrow) or system
+        for recipe in self.recipes:
+            peak = partial(system.accelerator.peak_flops_per_s, recipe.peak_dtype)
+            lookup.attempt(("workload", "precision"), peak)
+        return system
+
+    def _sequence(self, lookup: Lookup) -> int | None:
+        """Return the tokens of a sample, after checking that the model can be trained so."""
+        work, model = self.scenario.workload, self.study.model
+        if isinstance(work, SampleTraining):
+            measure = partial(sequence_of, model, work)
+            return lookup.attempt(("workload", "sequence"), measure)
+        lookup.attempt(("model",), partial(check_text, model))
+        if work.padded_document and work.masked_document:
+            lookup.note(
+                "documents are padded to a sequence or packed into it, not both",
+                ("workload", "masked_document"),
+                "state `padded_document` or `masked_document`",
+                key=True,
+            )
+        balance = partial(check_imbalance, model, work.expert_imbalance)
+        lookup.attempt(("workload", "expert_imbalance"), balance)
+        context = partial(within_context, model, work.sequence)
+        return lookup.attempt(("workload", "sequence"), context)
+
+    @property
+    def unit(self) -> str:
+        """What it counts."""
+        return self.scenario.workload.counts[:-1]
+
+    def job(self, option: Option, place: Place, recipe: Precision, profile: Software) -> Job:
+        """Return what a strategy is asked to carry out."""
+        work = self.scenario.workload
+        model, frozen = in_training(option.model)
+        model = option.model if frozen else model  # adapters are trained as they are held
+        tokens = work if isinstance(work, Training) else None
+        job = Job(
+            model=model,
+            system=self.systems[place.named],
+            global_batch=work.global_batch,
+            sequence=self.sequence or 1,
+            precision=recipe,
+            optimizer=work.optimizer,
+            software=profile,
+            frozen=frozen or (tokens is not None and tokens.adapter is not None),
+            documents=_documents(work),
+            imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
+            counts=work.counts,
+            input=None if isinstance(work, Training) else input_of(model, work, profile.name),
+        )
+        return job if self.study.overlay is None else self.study.overlay.apply(job)
+
+    def candidates(self, option: Option, place: Place) -> Candidates:
+        """Return the fastest strategy in each precision and software, cheapest first.
+
+        Raises:
+            InfeasiblePlanError: where no strategy fits; names the nearest fix.
+        """
+        made = self.maker.runs(option)
+        ways: list[tuple[Candidate[TrainingRun], Search, Costing]] = []
+        errors: list[InfeasiblePlanError] = []
+        for recipe in self.recipes:
+            for profile in self.profiles:
+                job = self.job(option, place, recipe, profile)
+                costing = Costing(self.study, option, place, job, made)
+                try:
+                    found = self._search(job, costing)
+                except InfeasiblePlanError as error:
+                    errors.append(error)
+                    continue
+                label = self._label(option, place, recipe, profile)
+                best = costing.candidate(label, job, found.evaluation, int(found.order[0]))
+                ways.append((best, found, costing))
+        if not ways:
+            raise errors[0]
+        ways.sort(key=lambda way: (way[0].value("cost_usd"), way[0].value("step_time_s")))
+        rejected: dict[str, int] = {}
+        for _, found, _ in ways:
+            for reason, count in found.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + count
+        return Candidates(
+            ways=tuple(best for best, *_ in ways),
+            searched=sum(found.searched for _, found, _ in ways),
+            feasible=sum(len(found.order) for _, found, _ in ways),
+            rejected=rejected,
+            space=ways[0][1:],
+        )
+
+    def _label(self, option: Option, place: Place, recipe: Precision, profile: Software) -> str:
+        """Return "best" where there is nothing else, or what tells it from the others."""
+        said = [option.name] if len(self.study.options) > 1 else []
+        said += [recipe.name] if len(self.recipes) > 1 else []
+        said += [profile.name] if len(self.profiles) > 1 else []
+        where = place.system.accelerator.name
+        if not said:
+            return where if len(self.study.places) > 1 else "best"
+        return f"{', '.join(said)} on {where}"
+
+    def refusal(self, option: Option, errors: Sequence[InfeasiblePlanError]) -> InfeasiblePlanError:
+        """Return why nothing fits anywhere: all reasons where there are several."""
+        del option
+        problems = tuple(problem for error in errors for problem in error.problems)
+        return errors[0] if len(errors) == 1 else InfeasiblePlanError(problems)
+
+    def conclude(
+        self, best: Candidate[Any], found: Candidates, all_ways: Sequence[Candidate[Any]]
+    ) -> tuple[Space, tuple[Candidate[Any], ...], tuple[str, ...]]:
+        """Return the space, what the scenario compares and the alternatives, and notes."""
+        search_, costing = cast("tuple[Search, Costing]", found.space)
+        job, row = best.run.job, int(search_.order[0])
+        beside = [self._compared(one, job, costing, search_) for one in self.scenario.compare]
+        beside += [
+            costing.candidate(f"option {index}", job, search_.evaluation, row)
+            for index, row in enumerate(_alternatives(search_, row), start=1)
+        ]
+        return Space(search_), (*beside, *all_ways), self._notes(job, costing)
+
+    def sources(self, best: Candidate[Any]) -> dict[str, str]:
+        """Return where times and memory come from."""
+        job = best.run.job
+        capacity = job.system.accelerator.memory_usable_bytes
+        capacity *= 1 - self.scenario.hardware.memory_reserve
+        return {
+            "kernels": f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            "software": f"software profile `{job.software.name}`: {job.software.source}",
+            "capacity": f"capacity: {format_bytes(capacity)}",
+        }
+
+    def amount(self, candidate: Candidate[Any]) -> float:
+        """Return the tokens or samples of the whole run."""
+        del candidate
+        work = self.scenario.workload
+        return work.tokens if isinstance(work, Training) else work.total_samples
+
+    def latencies(self, candidate: Candidate[Any]) -> tuple[float, ...]:
+        """Return the time of a step."""
+        return (candidate.value("step_time_s"),)
+
+    def _search(self, job: Job, costing: Costing) -> Search:
+        choices = _choices(self.scenario.strategy, job)
+        hardware = self.scenario.hardware
+        reserve, devices = hardware.memory_reserve, hardware.devices
+        if isinstance(devices, tuple):
+            return search(job, devices, choices, reserve)
+        deadline = self.scenario.limits.deadline or math.inf
+        best: Search | None = None
+        for count in self._ladder(job, deadline):
+            try:
+                found = search(job, [count], choices, reserve)
+            except InfeasiblePlanError:
+                continue
+            best = found
+            if costing.wall_s(found.evaluation, int(found.order[0])) <= deadline:
+                return found
+        return best or search(job, [hardware.at_most], choices, reserve)
+
+    def _ladder(self, job: Job, deadline_s: float) -> list[int]:
+        """Numbers of devices to try, ascending: parts of a node that divide it, then whole nodes.
+
+        Those whose peak rate cannot meet the deadline are left out.
+        """
+        peak = job.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
+        flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch
+        least = flops * self.scenario.workload.steps / peak / deadline_s
+        node = job.system.devices_per_node
+        rungs = {node * multiple << power for power in range(16) for multiple in (1, 3, 5, 7)}
+        rungs |= set(divisors(node))
+        return sorted(r for r in rungs if least <= r <= self.scenario.hardware.at_most)
+
+    def _compared(
+        self, choice: Comparison, job: Job, costing: Costing, found: Search
+    ) -> Candidate[TrainingRun]:
+        """Return the fastest strategy that matches, in its own software where it names one."""
+        if choice.software is not None:
+            profile = profile_of(self.scenario.workload, choice.software)
+            job = self.job(costing.option, costing.place, job.precision, profile)
+        counts = sorted({int(c) for c in found.evaluation.strategies.devices})
+        try:
+            inner = search(job, counts, _choices(choice, job))
+        except InfeasiblePlanError as error:
+            first = error.problems[0]
+            message = f"compared strategy `{choice.name}`: {first.message}"
+            raise InfeasiblePlanError(Problem(message, first.location, first.hint)) from None
+        return costing.candidate(choice.name, job, inner.evaluation, int(inner.order[0]))
+
+    def _notes(self, job: Job, costing: Costing) -> tuple[str, ...]:
+        calibration = self.scenario.calibration
+        return (
+            f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            f"software profile `{job.software.name}`: {job.software.source}",
+            *([f"constants of steps: {calibration}"] if calibration else []),
+            f"price: {costing.place.price.rule}",
+            f"power: {costing.place.power_w.basis}",
+            *self._input_notes(job),
+            *left_out(job.model),
+        )
+
+    def _input_notes(self, job: Job) -> tuple[str, ...]:
+        """Say how fast samples are taken to come, where a step may wait for them."""
+        work, pipeline = self.scenario.workload, job.input
+        if not isinstance(work, SampleTraining):
+            return ()
+        if pipeline is None:
+            return ("input: samples are taken to be there when devices ask for them",)
+        stated = work.input.sample is not None or work.input.node_sample is not None
+        basis = "as stated" if stated else f"as measured with `{job.software.name}`"
+        return (
+            f"input, {basis}: {format_duration(pipeline.device_sample_s)} a sample by the loader "
+            f"of a device, {format_duration(pipeline.node_sample_s)} by all of a node",
+        )
+
+
+def _choices(stated: StrategyChoices, job: Job) -> Choices:
+    axes = {name: getattr(stated, name) for name in StrategyChoices.model_fields}
+    if axes["recompute"] is None and job.software.attention != "unfused":
+        # Fused attention keeps no scores, which is all that selective recomputation drops.
+        axes["recompute"] = ("none", "full")
+    axes["cp_exchange"] = axes["cp_exchange"] or ("ring",)
+    return Choices(**axes)
+
+
+def _alternatives(found: Search, best: int) -> list[int]:
+    """Return what else is worth a look, fastest first.
+
+    The fastest of each other division of the devices, then of the Pareto set of time and memory
+    those within `_WORTH_A_LOOK` of the best time, evenly spread.
+    """
+    evaluation, order = found.evaluation, found.order
+    step_s = evaluation.step_time_s
+    near = order[step_s[order] <= _WORTH_A_LOOK * step_s[best]]
+    chosen: list[int] = []
+    seen = {evaluation.strategies.row(best).division}
+    for row in near:
+        kind = evaluation.strategies.row(int(row)).division
+        if kind not in seen:
+            seen.add(kind)
+            chosen.append(int(row))
+        if len(chosen) == _ALTERNATIVES // 2:
+            break
+    front = near[pareto(step_s[near], evaluation.memory_bytes[near])]
+    rest = [int(row) for row in front if int(row) not in (best, *chosen)]
+    spread = np.linspace(0, len(rest) - 1, min(len(rest), _ALTERNATIVES // 2)).astype(int)
+    chosen += [rest[i] for i in spread]
+    return sorted(chosen, key=lambda row: float(step_s[row]))
+
+
+def _documents(workload: Training | SampleTraining) -> float:
+    """Return the documents of a sequence that attention does not cross; 1 where it may."""
+    if isinstance(workload, SampleTraining) or workload.masked_document is None:
+        return 1.0
+    return max(workload.sequence / workload.masked_document, 1.0)
+
+
+def check_imbalance(model: Architecture, ratio: float) -> None:
+    """Check that there are experts whose load may differ.
+
+    Raises:
+        SpecError: if there are none.
+    """
+    if ratio > 1 and model.active_parameters == model.parameters:
+        raise SpecError(
+            f"{model.name} has no experts whose load could differ",
+            hint="leave `expert_imbalance` out: it is of mixtures of experts",
+        )
+
+
+def adapted(model: Architecture, adapter: Adapter, dtype: str) -> Architecture:
+    """Return `model` frozen, its weights stored as asked for, with adapters beside them."""
+    if adapter.weights is not None:
+        model = QuantizeStep(kind="quantize", format=adapter.weights).apply(model, dtype)
+    step = AdaptStep(kind="adapt", rank=adapter.rank, targets=adapter.targets)
+    made = step.apply(model, dtype)
+    made.blocks()  # a target that the model lacks shows when they are built
+    return made

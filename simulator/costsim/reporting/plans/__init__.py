@@ -1,0 +1,59 @@
+"""The report of a plan: sections chosen by what the plan holds, whatever its workload.
+
+A new section is a function of a plan that returns it, or None where it does not apply, and a line
+in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from costsim.planning.plans import Plan
+from costsim.reporting.model import Note, NoteKind, Provenance, Report, Section, Source
+from costsim.reporting.plans import options, serving, training
+from costsim.reporting.plans.answer import answer, subtitle
+from costsim.reporting.plans.budget import budget_section
+
+SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
+    options.compared,
+    options.contributions,
+    options.break_even,
+    serving.compared,
+    serving.mixed,
+    budget_section,
+    training.time,
+    training.memory,
+    training.alternatives,
+    training.traffic,
+    serving.load,
+    serving.speed,
+    serving.day,
+    serving.disaggregated,
+    serving.deployment,
+    options.cost_and_latency,
+    options.quality,
+    options.refused,
+)
+"""What a report may say, in order; what does not apply to a plan is left out."""
+
+
+def plan_report(plan: Plan[Any, Any]) -> Report:
+    """Return the report of `plan`."""
+    made = plan.provenance
+    found = (section(plan) for section in SECTIONS)
+    return Report(
+        title=plan.name,
+        subtitle=subtitle(plan),
+        answer=answer(plan),
+        sections=tuple(section for section in found if section is not None),
+        provenance=Provenance(made["tool_version"], made["catalog_date"], made["input_hash"]),
+        notes=tuple(Note(_kind(text), text) for text in plan.notes),
+        sources=tuple(Source(key, text) for key, text in plan.sources.items()),
+    )
+
+
+def _kind(text: str) -> NoteKind:
+    if text.startswith("a spot device"):
+        return "warning"
+    return "fallback" if "sheet" in text or "no provider" in text else "assumption"
