@@ -233,20 +233,9 @@ def _fields(document: Document, *, trusted: bool) -> dict[str, Any]:
         return {"huggingface": fields}
     if trusted:
         return fields
-    native = _native_type(fields)
-    if native is not None:
-        return {"huggingface": {**fields, "model_type": native}}
     from costsim.architectures.spec import ModelSpec
 
     return parse_as(document, ModelSpec).given()
-
-
-def _native_type(fields: Mapping[str, Any]) -> str | None:
-    if "n_layers" not in fields:  # which all of them have, and no description in YAML
-        return None
-    from costsim.architectures.huggingface.native import native_type
-
-    return native_type(fields)
 
 
 def _resolved(own: Mapping[str, Any], document: Document, chain: tuple[str, ...]) -> dict[str, Any]:

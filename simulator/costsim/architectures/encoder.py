@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from costsim.algebra import Number
 from costsim.architectures.block import Block
-from costsim.architectures.layers.recording import recorded, started
+from costsim.architectures.layers.recording import Part, recorded, started
 from costsim.architectures.operators import Operator
 from costsim.architectures.operators.wrapping import Detached
-from costsim.architectures.scores import Scores
-from costsim.architectures.stacks import Head, Stack
+from costsim.architectures.stacks import Stack
 from costsim.architectures.tensors import Activation, CacheTensor
 from costsim.architectures.workload import Workload
 
@@ -40,7 +39,7 @@ class Encoder:
     """A stack with a head over the vocabulary or labels, a pooler, both, or neither."""
 
     stack: Stack
-    head: Head | Scores | None = None
+    head: Part | None = None
     pooler: Pooler | None = None
     context_limit: Number | None = None
 

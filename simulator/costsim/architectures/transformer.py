@@ -31,7 +31,7 @@ class Transformer:
     `positions` counts learned position embeddings (0 for rotary or ALiBi). `embedding_width` is
     that of a narrower embedding that is projected to `hidden` and back (OPT-350M). `beside` is made
     of the tokens beside their embedding, for all layers; `before_head` stands before the logits,
-    `scores` in the place of those of the vocabulary.
+    `scores` in the place of those of the vocabulary, whose embedding has `spare` rows more.
     """
 
     vocabulary: Number
@@ -46,6 +46,7 @@ class Transformer:
     tied: bool = False
     head_bias: bool = False
     scores: Scores | None = None
+    spare: Number = 0
     dropout: bool = False
     context_limit: Number | None = None  # longest sequence the model is made for
 
@@ -74,7 +75,7 @@ class Transformer:
         x = started(workload, hidden)
         width = hidden if self.embedding_width is None else self.embedding_width
         at = x.within("embedding")
-        tokens = stream = at.look_up("tokens", self.vocabulary, width)
+        tokens = stream = at.look_up("tokens", self.vocabulary + self.spare, width)
         if self.embedding_width is not None:
             stream = tokens.linear("project", hidden)
         if self.beside is not None:

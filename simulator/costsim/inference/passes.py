@@ -114,7 +114,7 @@ class ServedModel:
                 op.head_dim,
                 op.value_dim,
                 self.quantization.cache,
-                op.window,
+                op.window if op.selected is None else op.selected,
             )
 
         return self._attention_s(workload, layouts, seconds)

@@ -170,6 +170,7 @@ def _dit(keys: _Keys) -> dict[str, Any]:
         "heads": heads,
         "channels": channels,
         "patch": keys.count("patch_size", 2),
+        "embeds_in_layers": True,
         "predicts_variance": keys.count("out_channels", 2 * channels) == 2 * channels,
         "image": (8 * keys.count("sample_size", 32),) * 2,
     }

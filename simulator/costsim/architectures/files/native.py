@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from costsim.architectures.files.described import Described, fail
 
+_CORRECTED = 7168  # the width by which DeepSeek's own code knows V3
 _LLAMA_VOCABULARY = 32_000  # Llama 1 and 2 say -1: as many as their tokenizer has
 _POSITIONS = ("max_position_embeddings", "max_seq_len", "max_seqlen", "seq_len")
 
@@ -162,8 +163,9 @@ def _deepseek(values: Mapping[str, Any], file: str) -> Described:
     if values.get("dtype") == "fp8":
         fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}
         config["quantization_config"] = fp8
-    note = "routers' biases, trained parameters here and buffers in the library, are not counted"
-    return Described(fields={"huggingface": config}, notes=(note,))
+    # Routers have a trained correction in V3 alone, which its width tells; a buffer in the library.
+    config["trained_correction"] = values.get("dim") == _CORRECTED
+    return Described(fields={"huggingface": config})
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from costsim.architectures.huggingface import (
     deberta,
     decoders,
     hybrids,
-    native,
+    mllama,
     released_vision,
     rotary_encoders,
     sound_language,
@@ -49,7 +49,7 @@ _FAMILIES = (
     vision_language,
     released_vision,
     sound_language,
-    native,
+    mllama,
 )
 
 READERS: dict[str, Reader] = {

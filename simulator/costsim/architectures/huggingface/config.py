@@ -78,12 +78,21 @@ _SYNONYMS: Mapping[str, str] = {
 """Kinds of layers by other names of published files."""
 
 
+_ALIKE: Mapping[str, str] = {
+    "kimi_k2": "deepseek_v3",
+    "minimax_m3": "minimax_m3_vl_text",
+    "deepseek_ref": "deepseek_v4",
+}
+"""Types of published files that have the code and the keys of another."""
+
+
 @cache
 def _library() -> Mapping[str, Mapping[str, Any]]:
     """Return what `.ci/library_defaults.py` has read from transformers."""
     tables = json.loads(Path(__file__).with_name("defaults.json").read_text())
     for table in (tables["model_types"], tables["aliases"]):
-        table["kimi_k2"] = table["deepseek_v3"]  # whose code and keys Kimi K2 uses
+        for name, like in _ALIKE.items():
+            table[name] = table[like]
     return tables
 
 

@@ -526,6 +526,42 @@ def _merging_siglip(config: Config) -> Seen:
     return replace(_siglip(config, head=False), merge=merge)
 
 
+def _gemma4(config: Config) -> Seen:
+    """Gemma 4's ViT: patches of any image, two tables of positions, norms around sub-layers."""
+    config.ignore("use_clipped_linears", "standardize", "default_output_length", "global_head_dim")
+    config.ignore("hidden_activation", "max_position_embeddings", "attention_bias")
+    config.ignore("image_seq_length", "video_seq_length")
+    pool = config.size("pooling_kernel_size")
+    sizes = _sizes(config, merge=pool)
+    heads = config.optional_size("num_key_value_heads") or sizes.heads
+    attention = SelfAttention(
+        heads=sizes.heads,
+        kv_heads=heads,
+        head_dim=config.optional_size("head_dim") or sizes.hidden // sizes.heads,
+        rotary=True,
+        query_key_norm=HeadNorm(),
+        causal=False,
+    )
+    network = FeedForward(width=sizes.feed_forward, gated=True, activation="gelu_pytorch_tanh")
+    layer = Branches(
+        branches=(
+            Branch(name="mixer", sub_layer=attention, before=RMS, after=RMS),
+            Branch(name="feed_forward", sub_layer=network, before=RMS, after=RMS),
+        )
+    )
+    stem = PatchStem(
+        image=sizes.image,
+        patch=sizes.patch,
+        channels=sizes.channels,
+        bias=False,
+        positions=2 * config.size("position_embedding_size"),
+        added=True,
+    )
+    stack = Stack(hidden=sizes.hidden, stem=stem, layers=((layer, sizes.layers),))
+    tokens = patches_of(sizes.image, sizes.patch) // pool**2
+    return Seen(parts=(Tower(name="vision", stack=stack),), width=sizes.hidden, tokens=tokens)
+
+
 def _intern_vit(config: Config) -> Seen:
     """InternViT as it was released: its config says which norms and biases it has."""
     config.ignore("qkv_bias", "qk_normalization", "norm_type", "use_flash_attn", "drop_path_rate")
@@ -607,6 +643,7 @@ TOWERS: Mapping[str, Viewer] = {
     "qwen3_vl_moe_vision": _qwen3,
     "qwen3_5_vision": _qwen35,
     "qwen3_5_moe_vision": _qwen35,
+    "gemma4_vision": _gemma4,
     "glm4v_vision": _glm4v,
     "glm_ocr_vision": _glm_ocr,
     "intern_vit_6b": _intern_vit,

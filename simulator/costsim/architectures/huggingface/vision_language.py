@@ -32,7 +32,7 @@ from costsim.architectures.multimodal import (
     Tower,
 )
 from costsim.architectures.sound import Filter, SoundStem
-from costsim.architectures.stacks import Stack
+from costsim.architectures.stacks import Head, Stack
 
 _IDLE = """
 image_seq_length video_seq_length vision_feature_layer vision_feature_select_strategy
@@ -317,6 +317,24 @@ def _voxtral(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return _two(inputs, hidden, bias=False)
 
 
+def _gemma4(config: Config) -> Multimodal:
+    """Read Gemma 4, which may see, hear, both or neither."""
+    config.ignore(*_IDLE.split(), "vision_soft_tokens_per_image", "eoa_token_index")
+    text, hidden = text_model(config, "text_config")
+    parts: list[Part] = []
+    if config.present("vision_config"):
+        seen = _seen(config)
+        steps: tuple[Step, ...] = (
+            Normalized(size=seen.width, style=NormStyle(kind="rms", weight=False)),
+            Dense(inputs=seen.width, outputs=hidden, bias=False),
+        )
+        parts += [*seen.parts, Chain(name="projector", positions=seen.tokens, steps=steps)]
+    if config.present("audio_config"):
+        config.problem("audio_config", "says that the model hears, which is not supported yet")
+        config.nested("audio_config").ignore(*config.nested("audio_config").values)
+    return Multimodal(text=text, parts=tuple(parts))
+
+
 def _bert_of(
     config: Config, read: Callable[[Config], Encoder], *, norm: NormStyle | None
 ) -> Multimodal:
@@ -330,7 +348,7 @@ def _bert_of(
     seen = _seen(config)
     merge, hidden = config.size("pixel_shuffle_factor"), encoder.stack.hidden
     head = encoder.head
-    if head is not None:
+    if isinstance(head, Head):
         head = replace(head, tied_to=TOKENS if config.flag("tie_word_embeddings") else None)
     if name.endswith("Model"):
         head = None
@@ -364,6 +382,7 @@ def _fuyu(config: Config) -> Multimodal:
 READERS: dict[str, Reader] = {
     "gemma3": _of(_gemma),
     "shieldgemma2": _of(_gemma),
+    "gemma4": _gemma4,
     "paligemma": _of(_paligemma),
     "llama4": _of(_bare),
     "llava": _of(_llava),

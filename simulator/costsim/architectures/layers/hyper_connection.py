@@ -25,19 +25,36 @@ def _weighed(x: Tensor, name: str, streams: Number, weights: Number, scales: Num
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperLayer:
-    """Mixer and network, each between a weighing of the streams and an addition to all of them."""
+    """Mixer and network, each between a weighing of the streams and an addition to all of them.
+
+    Where it `mixes` (DeepSeek-V4), a matrix made for each position mixes what is added to.
+    """
 
     mixer: Mixer
     feed_forward: SubLayer
     norm: NormStyle
     streams: Number
+    mixes: bool = False
 
     def build(self, x: Tensor) -> Tensor:
         """Record one layer."""
         streams = self.streams
+        weights = (streams + 2) * streams if self.mixes else 2 * streams
         for name, part in (("mixer", self.mixer), ("feed_forward", self.feed_forward)):
-            weighed = _weighed(x, f"{name}_streams", streams, 2 * streams, 2).within("")
+            weighed = _weighed(x, f"{name}_streams", streams, weights, 3 if self.mixes else 2)
+            weighed = weighed.within("")
             output = part.build(weighed.norm(f"{name}_norm", self.norm)).within("")
+            if self.mixes:
+                wide = weighed.beside("input", x.rows, streams * x.width)
+                weighed.called_as(f"{name}_mixing", streams**2).product(
+                    f"{name}_mixed",
+                    wide,
+                    rows=streams,
+                    inner=streams,
+                    columns=x.width,
+                    count=x.rows,
+                    split=None,
+                )
             output.elementwise(
                 f"{name}_residual",
                 weighed,

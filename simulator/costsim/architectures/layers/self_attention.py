@@ -50,6 +50,11 @@ class SelfAttention:
     dropout: bool = False
 
     @property
+    def selected(self) -> Number | None:
+        """Positions that are picked for each query; None where all are attended to."""
+        return None
+
+    @property
     def values(self) -> Number:
         """Width of a head's values."""
         return self.head_dim if self.value_dim is None else self.value_dim
@@ -106,6 +111,7 @@ class SelfAttention:
             float32_softmax=self.float32_softmax,
             sinks=self.sinks,
             passes=2 if self.differential else 1,
+            selected=self.selected,
         )
         width = self.heads * self.values
         if self.differential:
@@ -157,6 +163,11 @@ class Gated(Protocol):
 
     @property
     def heads(self) -> Number: ...
+
+    @property
+    def selected(self) -> Number | None:
+        """Positions that are picked for each query; None where all are attended to."""
+        return None
 
     @property
     def values(self) -> Number: ...

@@ -35,6 +35,7 @@ class Attention(Operator):
     gathered: Number = 1  # ranks whose positions are here, in exchange for heads
     documents: Number = 1  # packed in a sequence, whose ends a fused kernel does not attend across
     sinks: bool = False
+    selected: Number | None = None  # positions that are picked for each query; the rest is masked
     passes: int = 1  # times that scores are computed, where values come in as many parts
 
     def weights(self) -> tuple[Weight, ...]:
@@ -58,6 +59,11 @@ class Attention(Operator):
             # rank sees half of a causal mask, as it would of so many short sequences.
             batch, context = batch * self.pieces, exact_div(context, self.pieces)
         tokens, window = self.tokens, self.window
+        if self.selected is not None and execution.style == "fused":
+            if self.causal:
+                window = self.selected  # as many pairs, wherever they lie
+            else:
+                context = minimum(context, self.selected)
         if execution.attention != "unfused" and not _is_one(self.documents):
             batch, tokens = batch * self.documents, tokens / self.documents
             context = context / self.documents

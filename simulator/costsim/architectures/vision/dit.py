@@ -43,6 +43,8 @@ class DiffusionTransformer(LatentTransformer):
     """Attention heads."""
     predicts_variance: bool = True
     """Whether it gives twice as many channels as it reads."""
+    embeds_in_layers: bool = False
+    """Whether each layer has an embedding of time and class of its own, as in diffusers."""
 
     def build(self, net: Net) -> None:
         image, hidden = net.x, self.hidden
@@ -70,8 +72,21 @@ class DiffusionTransformer(LatentTransformer):
         told = replace(net.x, name="condition")
         net.x = image
         net.block("patches", enter, part="stem")
-        layer = partial(self._layer, net, told)
-        net.block("layers", layer, self.layers, "layer", told)
+        alike = self.layers
+        if self.embeds_in_layers:  # the head is told by the first layer's
+
+            def own() -> None:
+                x = net.x
+                condition()
+                inner = replace(net.x, name="condition.own")
+                net.x = x
+                self._layer(net, inner)
+
+            net.block("layers.first", partial(self._layer, net, told), 1, "layer", told)
+            net.block("layers", own, self.layers - 1, "layer")
+            alike = 0
+        if alike:
+            net.block("layers", partial(self._layer, net, told), alike, "layer", told)
         values = self.patch**2 * self.channels * (2 if self.predicts_variance else 1)
         net.block("head", partial(modulated_head, net, told, values), 1, "head", told)
 

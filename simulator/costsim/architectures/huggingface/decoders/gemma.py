@@ -19,13 +19,16 @@ from costsim.architectures.huggingface.decoders.stack import (
 )
 from costsim.architectures.layers import (
     AlternatingLayer,
+    FeedForward,
     HeadNorm,
     Layer,
     Mixer,
     StreamProjections,
+    SubLayer,
     TokenInput,
     TokenTable,
 )
+from costsim.architectures.layers.dense_and_sparse import DenseAndSparse
 from costsim.architectures.transformer import Transformer
 
 _MAX_STREAMS = 1000  # as many are projected one by one
@@ -71,13 +74,9 @@ def _gemma4(config: Config) -> Transformer:
     Each layer may get an embedding of the tokens of its own.
     """
     layers = config.layers(*LAYERS)
-    config.require(
-        not switch(config, "enable_moe_block"),
-        "enable_moe_block",
-        "is true: experts beside the network are not supported yet",
-    )
+    routed = switch(config, "enable_moe_block")
     config.ignore("num_experts", "top_k_experts", "moe_intermediate_size", "per_layer_config")
-    config.ignore("num_global_key_value_heads", "global_head_dim")
+    config.ignore("num_global_key_value_heads", "global_head_dim", "expert_intermediate_size")
     pattern = every(6)
     seen = windows(config, lambda index: FULL if index == layers - 1 else pattern(index))
     borrowing = layers - config.count("num_kv_shared_layers")
@@ -108,11 +107,23 @@ def _gemma4(config: Config) -> Transformer:
     return compose(
         config,
         mixers,
-        [wide if index >= borrowing else dense for index in range(layers)],
+        [_fed(config, wide if index >= borrowing else dense, routed) for index in range(layers)],
         mixer_output_norm=True,
         feed_forward_output_norm=True,
         beside=table,
         after=(TokenInput(width=inputs),) if inputs else (),
+    )
+
+
+def _fed(config: Config, network: FeedForward, routed: bool) -> SubLayer:
+    """Return the network of a layer, with experts beside it where the config says so."""
+    if not routed:
+        return network
+    return DenseAndSparse(
+        network=network,
+        width=config.size("moe_intermediate_size", "expert_intermediate_size"),
+        experts=config.size("num_experts"),
+        top_k=config.size("top_k_experts", "num_experts_per_tok"),
     )
 
 

@@ -9,6 +9,7 @@ from costsim.architectures.huggingface.config import Config, Reader
 from costsim.architectures.huggingface.decoders.stack import (
     HEADS,
     HIDDEN,
+    INDEXED,
     LAYERS,
     SLIDING,
     attention,
@@ -29,9 +30,9 @@ from costsim.architectures.layers import (
     Layer,
     SparseIndex,
 )
+from costsim.architectures.layers.compressed_attention import CompressedAttention
+from costsim.architectures.layers.recording import in_runs
 from costsim.architectures.transformer import Transformer
-
-INDEXED = "indexed_attention"
 
 # The library's choice for the sliding layers of dots 3: field, key, width.
 _DOTS_WINDOW = 512
@@ -80,6 +81,8 @@ def _networks(config: Config, **switches: Any) -> list[Any]:
     key = "first_k_dense_replace"
     first = config.count(key) if config.knows(key) else 1
     period = config.size("moe_layer_freq", default=1)
+    if "trained_correction" in config.values:
+        switches["correction"] = config.flag("trained_correction")
     experts = mixture(config, **switches)
     return mixed(
         config,
@@ -195,11 +198,72 @@ def _hy_v4(config: Config) -> Transformer:
     return replace(stacked, layers=layers)
 
 
+def _deepseek_v4(config: Config) -> Transformer:
+    """Read DeepSeek-V4: windows and compressed entries, several residual streams, experts."""
+    config.ignore("hc_sinkhorn_iters", "hc_eps", "compress_rope_theta", "expert_dtype")
+    config.ignore("num_hash_layers", "swiglu_limit", "num_key_value_heads", "qk_rope_head_dim")
+    config.ignore("intermediate_size", "compress_ratios", "partial_rotary_factor")
+    layers = config.layers(*LAYERS)
+    rates = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128, SLIDING: None}
+    if config.present("compress_rates"):
+        given = config.nested("compress_rates")
+        given.ignore(SLIDING)
+        rates.update({kind: given.size(kind, default=rate) for kind, rate in rates.items() if rate})
+    sparse, heavy = (kind for kind in rates if kind != SLIDING)
+    named = {rate or 0: kind for kind, rate in rates.items()}
+    listed = config.indices("compress_ratios")
+    wrong = next((rate for rate in listed if rate not in named), None)
+    config.require(wrong is None, "compress_ratios", f"has {wrong}, which is no rate that is known")
+
+    def kind(index: int) -> str:
+        if listed:
+            return named.get(listed[index], SLIDING) if index < len(listed) else SLIDING
+        return sparse if index > 1 and index % 2 else heavy
+
+    seen = kinds(config, "layer_types", tuple(rates), kind)
+    head_dim = config.size("head_dim")
+    rotary = config.optional_size("qk_rope_head_dim", default=None) or max(1, head_dim // 8)
+    mixer = CompressedAttention(
+        heads=config.size(*HEADS),
+        head_dim=head_dim,
+        rotary_dim=rotary,
+        query_latent_dim=config.size("q_lora_rank"),
+        output_groups=config.size("o_groups"),
+        output_latent_dim=config.size("o_lora_rank"),
+        window=config.size("sliding_window"),
+        dropout=dropped(config, "attention_dropout"),
+    )
+    index = SparseIndex(
+        heads=config.size("index_n_heads"),
+        head_dim=config.size("index_head_dim"),
+        selected=config.size("index_topk"),
+    )
+    mixers = [
+        replace(mixer, rate=rates[name], index=index if name == sparse else None) for name in seen
+    ]
+    config.require(
+        (mixer.heads * head_dim) % mixer.output_groups == 0,
+        "o_groups",
+        f"is {mixer.output_groups}, which does not divide the heads' outputs",
+    )
+    kinds(config, "mlp_layer_types", ("hash_moe", "moe"), lambda layer: "moe")
+    experts = mixture(config)
+    streams = config.size("hc_mult")
+    stacked = compose(config, mixers[0], experts, before_head=HyperHead(streams=streams))
+    found = [
+        HyperLayer(mixer=mixer, feed_forward=experts, norm=RMS, streams=streams, mixes=True)
+        for mixer in mixers[:layers]
+    ]
+    return replace(stacked, layers=in_runs(found), final_norm=RMS)
+
+
 READERS: dict[str, Reader] = {
     "axk1": _axk1,
     "deepseek_v2": _deepseek,
     "deepseek_v3": _deepseek,
     "deepseek_v32": _sparse,
+    "deepseek_v4": _deepseek_v4,
+    "deepseek_ref": _deepseek_v4,
     "dots3_note_text": _dots3,
     "glm4_moe_lite": _deepseek,
     "glm_moe_dsa": _sparse,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from costsim.architectures.huggingface.config import Config, Reader
@@ -11,8 +11,10 @@ from costsim.architectures.huggingface.decoders.stack import (
     CHUNKED,
     FULL,
     HEADS,
+    INDEXED,
     LAYERS,
     PLAIN,
+    SHARED,
     SLIDING,
     attention,
     compose,
@@ -27,6 +29,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     windows,
 )
 from costsim.architectures.layers import HeadNorm, MixtureOfExperts, NormStyle, RoutedAttention
+from costsim.architectures.layers.block_sparse import BlockSparseAttention
 from costsim.architectures.transformer import Transformer
 
 _SANDWICH: dict[str, Any] = {"mixer_output_norm": True, "feed_forward_output_norm": True}
@@ -269,17 +272,46 @@ def _mimo(config: Config) -> Transformer:
 
 
 def _minimax_m3(config: Config) -> Transformer:
-    """Read the decoder of MiniMax-M3 where no layer attends sparsely."""
+    """Read the decoder of MiniMax-M3: in sparse layers small heads pick blocks of keys."""
+    layers = config.layers(*LAYERS)
+    config.ignore("sparse_attention_config", "moe_intermediate_size", "first_k_dense_replace")
+    config.ignore("use_gemma_norm", "use_routing_bias", "qk_norm_type", "use_qk_norm", "rotary_dim")
+    config.ignore("attention_output_gate", "moe_layer_freq", *SHARED)
+    given = config.nested("sparse_attention_config")
+    given.ignore(*given.values)
+
+    def size(key: str, older: str) -> int:
+        return given.size(older) if given.present(older) else config.size(key)
+
     mixer = attention(config, query_key_norm=HeadNorm())
-    kinds(config, "layer_types", (FULL,), every(1))
-    config.ignore("index_n_heads", "index_head_dim", "index_block_size", "index_topk_blocks")
-    config.ignore("index_local_blocks")
-    width = config.size("shared_intermediate_size")
+    shape = {field.name: getattr(mixer, field.name) for field in fields(mixer)}
+    blocks, block = (
+        size("index_topk_blocks", "sparse_topk_blocks"),
+        size("index_block_size", "sparse_block_size"),
+    )
+    size("index_local_blocks", "sparse_local_block")
+    indexed = BlockSparseAttention(
+        index_heads=size("index_n_heads", "sparse_num_index_heads"),
+        index_dim=size("index_head_dim", "sparse_index_dim"),
+        picked=blocks * block,
+        **shape,
+    )
+    listed = given.indices("sparse_attention_freq")
+    sparse = dict(enumerate(listed)) if len(listed) == layers else {}
+    seen = kinds(
+        config, "layer_types", (FULL, INDEXED), lambda index: INDEXED if sparse.get(index) else FULL
+    )
     experts = mixture(
-        config, width=config.size("intermediate_size"), shared_width=width, fused_shared_gate=True
+        config,
+        width=config.size("intermediate_size"),
+        shared_width=config.size("shared_intermediate_size"),
+        fused_shared_gate=True,
     )
     dense = network(config, width=config.size("dense_intermediate_size"), fused_gate=True)
-    return compose(config, mixer, mixed(config, lambda index: True, dense, experts))
+    routed = config.values.get("moe_layer_freq")
+    freq = config.indices("moe_layer_freq") if isinstance(routed, list) else ()
+    fed = mixed(config, lambda index: not freq or bool(freq[index % len(freq)]), dense, experts)
+    return compose(config, [indexed if kind == INDEXED else mixer for kind in seen], fed)
 
 
 def _step(config: Config) -> Transformer:
@@ -432,6 +464,7 @@ READERS: dict[str, Reader] = {
     "mellum": _mellum,
     "mimo_v2_flash": _mimo,
     "minimax_m2": _minimax_m2,
+    "minimax_m3": _minimax_m3,
     "minimax_m3_vl_text": _minimax_m3,
     "mixtral": _mixtral,
     "olmoe": _olmoe,

@@ -37,6 +37,7 @@ TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk", "t
 SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
+INDEXED = "indexed_attention"
 PLAIN = NormStyle(kind="layer", bias=False)
 AFFINE = NormStyle(kind="layer")
 
