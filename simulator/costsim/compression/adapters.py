@@ -167,18 +167,18 @@ class Copied(Wrapped):
 class AdapterProduct(Linear):
     """One of an adapter's two products; eager code reads a copy of its input.
 
-    `reads` is the format that the copy has; None where the input is in the adapter's format
+    `copied` is the format that the copy has; None where the input is in the adapter's format
     already, and shared with whoever else keeps it. `drops` says that the copy is dropped out of.
     """
 
-    reads: Literal["float32", "compute"] | None = None
+    copied: Literal["float32", "compute"] | None = None
     drops: bool = False
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
-        if execution.style != "eager" or (self.reads is None and not self.drops):
+        if execution.style != "eager" or (self.copied is None and not self.drops):
             return (Activation(self.source, self.held_rows * self.inputs),)
         elements = self.held_rows * self.inputs
-        own = Activation(f"{self.name}.input", elements, self.reads or "compute")
+        own = Activation(f"{self.name}.input", elements, self.copied or "compute")
         if not self.drops:
             return (own,)
         return own, Activation(f"{self.name}.mask", elements, "mask")
@@ -358,13 +358,13 @@ class Adapt(BlockPass):
                 AdapterProduct.of(
                     f"{name}.lora_a", operator.source, operator.rows, operator.inputs, 0
                 ),
-                reads=self.reads,
+                copied=self.reads,
                 drops=self.drops,
                 columns=(replace(columns[0], outputs=self.rank, units=self.rank),),
                 leaf=not reached,
             )
             up = AdapterProduct.of(f"{name}.lora_b", down.name, operator.rows, self.rank, outputs)
-            up = replace(up, columns=columns, reads=self.reads)
+            up = replace(up, columns=columns, copied=self.reads)
             # Megatron's way: the thin side is whole on every device, the wide one divided.
             if operator.split == "row":
                 down = replace(down, split="row")
