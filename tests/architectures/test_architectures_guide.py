@@ -18,7 +18,7 @@ def test_python_examples_run(capsys) -> None:
     examples = _blocks("python")
     assert examples
     for example in examples:
-        exec(example, {})
+        exec(example, {"__name__": __name__})
     shown = re.search(r"print\(.*\)  # (.*)", examples[0])
     assert shown is not None
     assert capsys.readouterr().out.strip() == shown[1]
@@ -26,7 +26,7 @@ def test_python_examples_run(capsys) -> None:
 
 def test_yaml_examples_are_models(tmp_path: Path) -> None:
     examples = _blocks("yaml")
-    assert len(examples) == 2
+    assert len(examples) == 3
     for index, example in enumerate(examples):
         path = tmp_path / f"example{index}.yaml"
         path.write_text(example)

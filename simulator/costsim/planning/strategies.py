@@ -15,11 +15,11 @@ from costsim.errors import InfeasiblePlanError
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.offload import host_bytes_per_device
-from costsim.training.recompute import RECOMPUTE_NAMES
-from costsim.training.schedule import SCHEDULE_NAMES
 from costsim.training.space import Choices, legal_strategies, limits_of_job
-from costsim.training.strategy import Strategies, Strategy
+from costsim.training.strategy import AXES, Strategies, describe, details, division
 from costsim.units import format_bytes
+
+__all__ = ["describe", "details", "division"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def search(
 
 def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
     """Tie-breakers, least important first: what adds machinery loses against what does not."""
-    axes = ("offload", "schedule", "micro_batch", "cp_exchange", "cp", "sp", "vp", "recompute")
-    axes += ("zero", "tp", "pp")
+    axes = sorted(AXES, key=lambda name: AXES[name].machinery)
+    axes = [name for name in axes if AXES[name].machinery]
     return tuple(getattr(strategies, axis)[index] for axis in axes)
 
 
@@ -134,33 +134,3 @@ def _nearest_fix(job: Job, devices: int, capacity: float, needs: float) -> str:
                 f"{format_bytes(needs)} of memory"
             )
     return f"use devices with {format_bytes(needs)} of memory or more, or a smaller model"
-
-
-def division(strategy: Strategy) -> str:
-    """Return how a strategy divides the devices, such as `TP8 PP8 VPP3 DP16`."""
-    degrees = [("TP", strategy.tp), ("PP", strategy.pp), ("VPP", strategy.vp)]
-    degrees += [("CP", strategy.cp), ("EP", strategy.ep), ("DP", strategy.dp)]
-    return " ".join(f"{axis}{size}" for axis, size in degrees if size > 1) or "one device"
-
-
-def details(strategy: Strategy) -> str:
-    """Return the rest of a strategy, such as `micro-batch 1, SP, ZeRO-1, full recompute`."""
-    extras = [f"micro-batch {strategy.micro_batch}"]
-    if strategy.schedule != "1f1b":
-        extras.append(SCHEDULE_NAMES[strategy.schedule])
-    if strategy.sp:
-        extras.append("SP")
-    if strategy.cp_exchange == "all_to_all":
-        extras.append("CP by all-to-all")
-    if strategy.zero:
-        extras.append(f"ZeRO-{strategy.zero}")
-    if strategy.offload != "none":
-        extras.append(f"{strategy.offload} offloaded" if strategy.offload != "all" else "offload")
-    if strategy.recompute != "none":
-        extras.append(RECOMPUTE_NAMES[strategy.recompute])
-    return ", ".join(extras)
-
-
-def describe(strategy: Strategy) -> str:
-    """Return a strategy in the field's notation: `TP8 PP8 VPP3 DP16, micro-batch 1`."""
-    return f"{division(strategy)}, {details(strategy)}"

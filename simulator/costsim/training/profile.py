@@ -35,7 +35,7 @@ from costsim.training.repeated import (
     repeated,
 )
 from costsim.training.stages import distinct
-from costsim.training.strategy import Strategies
+from costsim.training.strategy import AXES, Strategies
 from costsim.training.transients import peaks
 
 
@@ -89,7 +89,7 @@ class Profile:
 
 def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...]]:
     """Return the profile of `job` under `strategies`, and the distinct blocks it speaks of."""
-    axes = ["tp", "sp", "cp", "ep", "etp", "micro_batch"]
+    axes = [name for name, axis in AXES.items() if axis.inside]
     switches = bool((strategies.cp_exchange == ALL_TO_ALL).any())
     first, which = strategies.distinct(*axes, *(["cp_exchange"] if switches else []))
     few = strategies.take(first)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,17 +19,16 @@ from costsim.architectures.division import Heads, divisors, heads_of
 from costsim.architectures.operators import Experts
 from costsim.architectures.operators.wrapping import unwrapped
 from costsim.architectures.pictures import divides, native_image
-from costsim.training.cp_exchange import ALL_TO_ALL, CP_EXCHANGES, CpExchange
+from costsim.training.cp_exchange import ALL_TO_ALL, CP_EXCHANGES
 from costsim.training.job import Job
-from costsim.training.offload import OFFLOADS, Offload
 from costsim.training.pipeline import is_legal
-from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
-from costsim.training.schedule import SCHEDULES, Schedule
-from costsim.training.strategy import Strategies
+from costsim.training.recompute import SEARCHED
+from costsim.training.schedule import SCHEDULES
+from costsim.training.strategy import AXES, Strategies
 
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
 _DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule", "cp_exchange")
-_SWITCHES = ("sp", "zero", "recompute", "offload")
+_SWITCHES = tuple(name for name, axis in AXES.items() if axis.crossed)
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
 
@@ -45,24 +46,26 @@ class Limits:
     largest_micro_batch: int = MAX_MICRO_BATCH  # searched where a scenario names none
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+if TYPE_CHECKING:
+
+    class _Choices:
+        def __init__(self, **axes: Sequence[Any] | None) -> None: ...
+
+        def __getattr__(self, axis: str) -> Any: ...
+
+else:
+    _Choices = make_dataclass(
+        "_Choices",
+        [(name, Any, field(default=axis.searched)) for name, axis in AXES.items()],
+        frozen=True,
+        slots=True,
+    )
+
+
+class Choices(_Choices):
     """Values that an axis may take; None means every legal one."""
 
-    tp: Sequence[int] | None = None
-    pp: Sequence[int] | None = None
-    vp: Sequence[int] | None = None
-    dp: Sequence[int] | None = None
-    cp: Sequence[int] | None = None
-    ep: Sequence[int] | None = None
-    etp: Sequence[int] | None = (1,)  # dividing an expert's inside only pays for very wide ones
-    micro_batch: Sequence[int] | None = None
-    sp: Sequence[bool] | None = None
-    zero: Sequence[int] | None = None
-    recompute: Sequence[Recompute] | None = None
-    schedule: Sequence[Schedule] = ("1f1b",)  # the others only where they are asked for
-    offload: Sequence[Offload] = ("none",)  # likewise
-    cp_exchange: Sequence[CpExchange] = ("ring",)  # likewise
+    __slots__ = ()
 
 
 def limits_of(model: Architecture, sequence: int, global_batch: int) -> Limits:
@@ -185,16 +188,8 @@ def _within(
 
 def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
     """Cross the divisions with sequence parallelism, ZeRO stages and recomputation."""
-    options = np.array(
-        [
-            (sp, zero, RECOMPUTE.index(recompute), OFFLOADS.index(offload))
-            for sp in ((False, True) if choices.sp is None else choices.sp)
-            for zero in ((0, 1, 2, 3) if choices.zero is None else choices.zero)
-            for recompute in (SEARCHED if choices.recompute is None else choices.recompute)
-            for offload in choices.offload
-        ],
-        float,
-    )
+    chosen = [_searched(name, getattr(choices, name)) for name in _SWITCHES]
+    options = np.array(list(product(*chosen)), float)
     rows = np.repeat(base, len(options), axis=0)
     switches = np.tile(options, (len(base), 1))
     divided = dict(zip(_DIVISION, rows.T, strict=True))
@@ -205,3 +200,9 @@ def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
     sensible &= (switched["zero"] == 0) | ~alone
     columns = {name: column[sensible] for name, column in (divided | switched).items()}
     return Strategies.from_columns(columns | {"replicas": np.ones(int(sensible.sum()))})
+
+
+def _searched(name: str, wanted: Sequence[Any] | None) -> list[float]:
+    """Return the numbers of the values of an axis that are chosen, or that a search considers."""
+    usual = SEARCHED if name == "recompute" else AXES[name].values
+    return [AXES[name].number(value) for value in (usual if wanted is None else wanted)]

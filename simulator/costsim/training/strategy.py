@@ -7,28 +7,23 @@ parallelism outermost (Megatron-LM's order), so a tensor-parallel group is neigh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, fields, make_dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from costsim.training.axes import Axis, axis
 from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
 from costsim.training.offload import OFFLOADED, OFFLOADS, Offload
 from costsim.training.pipeline import DUALPIPE
-from costsim.training.recompute import RECOMPUTE, Recompute
-from costsim.training.schedule import SCHEDULES, Schedule
+from costsim.training.recompute import RECOMPUTE, RECOMPUTE_NAMES, Recompute
+from costsim.training.schedule import SCHEDULE_NAMES, SCHEDULES, Schedule
 
 Column: TypeAlias = NDArray[np.float64]
 
 
-NAMED: Mapping[str, tuple[str, ...]] = {
-    "recompute": RECOMPUTE,
-    "schedule": SCHEDULES,
-    "offload": OFFLOADS,
-    "cp_exchange": CP_EXCHANGES,
-}
-"""Axes whose values are names."""
+_OFFLOADED = {name: "offload" if name == "all" else f"{name} offloaded" for name in OFFLOADS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +38,97 @@ class Strategy:
     `cp_exchange` is how context-parallel ranks come by what others hold.
     """
 
-    tp: int = 1
-    pp: int = 1
-    vp: int = 1
-    dp: int = 1
-    cp: int = 1
-    ep: int = 1
-    etp: int = 1
-    micro_batch: int = 1
-    sp: bool = False
-    zero: int = 0
-    replicas: int = 1
-    recompute: Recompute = "none"
-    schedule: Schedule = "1f1b"
-    offload: Offload = "none"
-    cp_exchange: CpExchange = "ring"
+    tp: int = axis(
+        1, "Tensor parallelism.", inside=True, said="TP{}", degree=True, told=1, machinery=10
+    )
+    pp: int = axis(1, "Pipeline parallelism.", said="PP{}", degree=True, told=2, machinery=11)
+    vp: int = axis(
+        1,
+        "Model chunks a pipeline stage holds; above 1 the schedule is interleaved.",
+        said="VPP{}",
+        degree=True,
+        told=3,
+        machinery=7,
+    )
+    dp: int = axis(1, "Data parallelism.", said="DP{}", degree=True, told=7)
+    cp: int = axis(
+        1, "Context parallelism.", inside=True, said="CP{}", degree=True, told=4, machinery=5
+    )
+    ep: int = axis(1, "Expert parallelism.", inside=True, said="EP{}", degree=True, told=5)
+    # Dividing an expert's inside only pays for very wide ones: searched where it is asked for.
+    etp: int = axis(1, searched=(1,), inside=True, said="ETP{}", degree=True, told=6)
+    micro_batch: int = axis(
+        1,
+        "Sequences in a micro-batch.",
+        inside=True,
+        said="micro-batch {}",
+        always=True,
+        told=8,
+        machinery=3,
+    )
+    sp: bool = axis(
+        False,
+        "Sequence parallelism within the tensor-parallel group.",
+        values=(False, True),
+        crossed=True,
+        inside=True,
+        said="SP",
+        told=10,
+        machinery=6,
+    )
+    zero: int = axis(
+        0,
+        "ZeRO stage: 0, 1, 2, or 3 (= FSDP).",
+        values=(0, 1, 2, 3),
+        crossed=True,
+        reduces=False,
+        said="ZeRO-{}",
+        told=12,
+        machinery=9,
+    )
+    replicas: int = axis(1, searched=(1,))
+    recompute: Recompute = axis(
+        "none",
+        f"Activation recomputation: {', '.join(RECOMPUTE)}; left out, none and full (and selective "
+        "where scores are kept).",
+        values=RECOMPUTE,
+        crossed=True,
+        reduces=False,
+        said=RECOMPUTE_NAMES,
+        told=14,
+        machinery=8,
+    )
+    schedule: Schedule = axis(
+        "1f1b",
+        "Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe.",
+        values=SCHEDULES,
+        searched=("1f1b",),
+        said=SCHEDULE_NAMES,
+        told=9,
+        machinery=2,
+    )
+    offload: Offload = axis(
+        "none",
+        f"What the host's memory keeps: {', '.join(OFFLOADS)}.",
+        values=OFFLOADS,
+        searched=("none",),
+        crossed=True,
+        reduces=False,
+        said=_OFFLOADED,
+        told=13,
+        machinery=1,
+    )
+    cp_exchange: CpExchange = axis(
+        "ring",
+        "How context-parallel ranks exchange: ring (keys and values go round), all_to_all "
+        "(positions for heads, and back); left out, ring.",
+        values=CP_EXCHANGES,
+        searched=("ring",),
+        reduces=False,
+        said={"all_to_all": "CP by all-to-all"},
+        told=11,
+        machinery=4,
+    )
 
     @property
     def devices(self) -> int:
@@ -73,25 +144,45 @@ class Strategy:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Strategies:
-    """Many strategies as float64 columns of one length; named values are indices of `NAMED`."""
+AXES: Mapping[str, Axis] = {one.name: one.metadata["axis"] for one in fields(Strategy)}
+"""All axes by name, in the order of a strategy's fields."""
+_TOLD = sorted(AXES.items(), key=lambda pair: pair[1].told)
 
-    tp: Column
-    pp: Column
-    vp: Column
-    dp: Column
-    cp: Column
-    ep: Column
-    etp: Column
-    micro_batch: Column
-    sp: Column
-    zero: Column
-    replicas: Column
-    recompute: Column
-    schedule: Column
-    offload: Column
-    cp_exchange: Column
+
+def division(strategy: Strategy) -> str:
+    """Return how a strategy divides the devices, such as `TP8 PP8 VPP3 DP16`."""
+    told = (axis.telling(getattr(strategy, name)) for name, axis in _TOLD if axis.degree)
+    return " ".join(filter(None, told)) or "one device"
+
+
+def details(strategy: Strategy) -> str:
+    """Return the rest of a strategy, such as `micro-batch 1, SP, ZeRO-1, full recompute`."""
+    told = (axis.telling(getattr(strategy, name)) for name, axis in _TOLD if not axis.degree)
+    return ", ".join(filter(None, told))
+
+
+def describe(strategy: Strategy) -> str:
+    """Return a strategy in the field's notation: `TP8 PP8 VPP3 DP16, micro-batch 1`."""
+    return f"{division(strategy)}, {details(strategy)}"
+
+
+if TYPE_CHECKING:
+
+    class _Columns:
+        def __init__(self, **columns: Column) -> None: ...
+
+        def __getattr__(self, axis: str) -> Column: ...
+
+else:
+    _Columns = make_dataclass(
+        "_Columns", [(name, Column) for name in AXES], frozen=True, slots=True
+    )
+
+
+class Strategies(_Columns):
+    """Many strategies as float64 columns of one length, one an axis; names are numbers."""
+
+    __slots__ = ()
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -116,19 +207,19 @@ class Strategies:
         rows = list(strategies)
         return cls.from_columns(
             {
-                field.name: np.array([_number(row, field.name) for row in rows], float)
-                for field in fields(cls)
+                name: np.array([axis.number(getattr(row, name)) for row in rows], float)
+                for name, axis in AXES.items()
             }
         )
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Strategies:
         """Return strategies of named columns, as float64 (int64 overflows silently)."""
-        return cls(**{f.name: np.asarray(columns[f.name], np.float64) for f in fields(cls)})
+        return cls(**{name: np.asarray(columns[name], np.float64) for name in AXES})
 
     def columns(self) -> dict[str, Column]:
         """Return the columns by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in AXES}
 
     def take(self, index: NDArray[Any] | slice) -> Strategies:
         """Return the strategies at `index` (or where it is true)."""
@@ -140,12 +231,8 @@ class Strategies:
 
     def row(self, index: int) -> Strategy:
         """Return one strategy."""
-        values: dict[str, Any] = {
-            name: int(column[index]) for name, column in self.columns().items()
-        }
-        values["sp"] = bool(values["sp"])
-        values |= {name: known[values[name]] for name, known in NAMED.items()}
-        return Strategy(**values)
+        columns = self.columns()
+        return Strategy(**{name: axis.value(columns[name][index]) for name, axis in AXES.items()})
 
 
 def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -162,8 +249,3 @@ def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.intp], NDArray[
         key = key * (int(whole.max(initial=0)) + 1) + whole
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
     return first, which.reshape(-1)
-
-
-def _number(strategy: Strategy, name: str) -> float:
-    value = getattr(strategy, name)
-    return float(NAMED[name].index(value) if name in NAMED else value)

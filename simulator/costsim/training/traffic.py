@@ -11,10 +11,7 @@ from costsim.training.job import Job
 from costsim.training.profile import Profile
 from costsim.training.reductions import over_blocks
 from costsim.training.stages import Stages
-from costsim.training.strategy import Column, Strategies
-
-_INSIDE = ("zero", "recompute", "offload", "cp_exchange")
-"""Axes that the collectives of weights and gradients do not depend on."""
+from costsim.training.strategy import AXES, Column, Strategies
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def data_parallel(
 ) -> DataTraffic:
     """Return the exchanges of each stage type's data-parallel group (its stride is tp)."""
     # Strategies that differ in these alone share their collectives.
-    axes = [name for name in strategies.columns() if name not in _INSIDE]
+    axes = [name for name, axis in AXES.items() if axis.reduces]
     first, which = strategies.distinct(*axes)
     few = _collectives(
         job, strategies.take(first), stages.take(first), profile.take(first), strategies.zero

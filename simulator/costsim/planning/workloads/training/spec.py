@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
 
+from costsim.planning.axis_choices import axis_choices
 from costsim.planning.scenario import (
     Axis,
     Machines,
@@ -14,23 +15,9 @@ from costsim.planning.scenario import (
     PositiveInt,
     Scenario,
     Spec,
-    Switch,
     as_tuple,
-    one_or_more,
 )
 from costsim.quantities import Ratio, Samples, Seconds, Tokens
-from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
-from costsim.training.offload import OFFLOADS, Offload
-from costsim.training.recompute import RECOMPUTE, Recompute
-from costsim.training.schedule import SCHEDULES, Schedule
-
-_ZeroStage = Annotated[int, Field(ge=0, le=3, strict=True)]
-ZeroStages = Annotated[tuple[_ZeroStage, ...], *one_or_more({"enum": [0, 1, 2, 3]})]
-Schedules = Annotated[tuple[Schedule, ...], *one_or_more({"enum": list(SCHEDULES)})]
-Offloads = Annotated[tuple[Offload, ...], *one_or_more({"enum": list(OFFLOADS)})]
-CpExchanges = Annotated[tuple[CpExchange, ...], *one_or_more({"enum": list(CP_EXCHANGES)})]
-Recomputes = Annotated[tuple[Recompute, ...], *one_or_more({"enum": list(RECOMPUTE)})]
-
 
 ImageSize = Annotated[
     tuple[PositiveInt, ...],
@@ -200,37 +187,21 @@ class TrainedOn(Machines):
     """What devices can send into the outermost links together, over what their switches carry."""
 
 
-class StrategyChoices(Spec):
-    """Values that the axes of parallelism may take; an axis left out is searched."""
+if TYPE_CHECKING:
 
-    tp: Axis | None = None
-    """Tensor parallelism."""
-    pp: Axis | None = None
-    """Pipeline parallelism."""
-    vp: Axis | None = None
-    """Model chunks a pipeline stage holds; above 1 the schedule is interleaved."""
-    dp: Axis | None = None
-    """Data parallelism."""
-    cp: Axis | None = None
-    """Context parallelism."""
-    ep: Axis | None = None
-    """Expert parallelism."""
-    micro_batch: Axis | None = None
-    """Sequences in a micro-batch."""
-    sp: Switch | None = None
-    """Sequence parallelism within the tensor-parallel group."""
-    zero: ZeroStages | None = None
-    """ZeRO stage: 0, 1, 2, or 3 (= FSDP)."""
-    recompute: Recomputes | None = None
-    """Activation recomputation: none, elementwise, selective, save_products, save_weight_products,
-    feed_forward, save_qkv, full; left out, none and full (and selective where scores are kept)."""
-    schedule: Schedules = ("1f1b",)
-    """Pipeline schedule: 1f1b (interleaved where vp is above 1), gpipe, zb_h1, dualpipe."""
-    offload: Offloads = ("none",)
-    """What the host's memory keeps: none, optimizer, activations, all."""
-    cp_exchange: CpExchanges | None = None
-    """How context-parallel ranks exchange: ring (keys and values go round), all_to_all (positions
-    for heads, and back); left out, ring."""
+    class StrategyChoices(Spec):
+        """Values that the axes of parallelism may take; an axis left out is searched."""
+
+        def __getattr__(self, axis: str) -> Any: ...
+
+else:
+    StrategyChoices = create_model(
+        "StrategyChoices",
+        __base__=Spec,
+        __module__=__name__,
+        __doc__="Values that the axes of parallelism may take; an axis left out is searched.",
+        **axis_choices(),
+    )
 
 
 class Comparison(StrategyChoices):

@@ -337,7 +337,6 @@ def _choices(stated: StrategyChoices, job: Job) -> Choices:
     if axes["recompute"] is None and job.software.attention != "unfused":
         # Fused attention keeps no scores, which is all that selective recomputation drops.
         axes["recompute"] = ("none", "full")
-    axes["cp_exchange"] = axes["cp_exchange"] or ("ring",)
     return Choices(**axes)
 
 
