@@ -173,11 +173,6 @@ def check(setup: Setup) -> Answer:
         moments["generate"] = generating
         if generating > total:
             total, moment = generating, "generate"
-    step_s = float(evaluation.step_time_s[0])
-    if (gone := float(memory.host_parts["parameters"].max())) > 0:
-        # They come once for each pass of each micro-batch, behind computation of the same time.
-        passes = (3 if strategy.recompute == "full" else 2) * setup.accumulation
-        step_s = max(step_s, passes * gone * setup.ranks / host_rate_bytes_per_s(system))
     low, high = memory_interval(total, stacked=True)
     if not stack.known:
         low, high = (
@@ -200,7 +195,7 @@ def check(setup: Setup) -> Answer:
         moments,
         float(memory.host_bytes.max()) * min(system.devices_per_node, setup.count),
         _host_capacity(system, setup),
-        step_s,
+        float(evaluation.step_time_s[0]),
     )
 
 

@@ -205,11 +205,10 @@ def _states(
         paged = strategies.offloads("optimizer")[:, None]
         host["optimizer"] = np.where(paged, states, 0.0)
         states = np.where(paged, 0.0, states)
-        # Gradients follow: they are applied where the states are.
+        # Gradients follow sharded parameters: they are applied where those are.
         of_all = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
         made = held.divided(held.over(of_all[0]), held.over(of_all[1]), 2)
-        moved = paged & (job.stack is not None)
-        host["gradients"] = np.where(moved, made, 0.0)
+        host["gradients"] = np.where(gone, made, 0.0)
     return {"weights": weights, "optimizer": states}, host
 
 
