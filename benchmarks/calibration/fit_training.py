@@ -37,9 +37,23 @@ from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
 
-CLASSES = ("ampere", "hopper", "blackwell", "tpu")
-TRUST = {"megatron-recompute": 2.0}  # "high" where the data's own table says so
-MOST_OF_A_SOURCE = 120  # runs that enter the fit; the rest are scored only
+CLASSES = ("ampere", "hopper", "blackwell", "blackwell-ultra", "tpu", "cdna", "gaudi")
+NARROW = ("hopper", "blackwell", "blackwell-ultra", "cdna", "gaudi")  # classes with runs in 8 bits
+NEAREST = {"blackwell-ultra": "blackwell"}  # a class whose constants are factors on another's
+"""Classes whose products in steps a stack is behind others on, by software: its own shortfall."""
+SHORTFALLS = {
+    "megatron-core": ("blackwell", "cdna"),
+    "fsdp": ("blackwell", "cdna", "gaudi"),
+    "xla": ("hopper", "blackwell"),
+    "xla-2023": ("hopper",),
+    "deepspeed": ("gaudi",),
+}
+# "high" where the data's own table says so; runs that only show that something works, or floors of
+# continuous integration, tell little of what a stack can.
+TRUST = {"megatron-recompute": 2.0, "bridge-cards": 0.3, "optimum-habana": 0.3}
+SCALE = 0.1
+"""Error of a logarithm beyond which a run counts less."""
+MOST_OF_A_SOURCE = 80  # runs that enter the fit; the rest are scored only
 
 
 @dataclass(frozen=True)
@@ -67,24 +81,33 @@ def constants() -> list[Constant]:
         Constant("losses", "generic", "sustained_narrow_ratio", 0.95, 0.1),
         Constant("losses", "generic", "sustained_attention_ratio", 0.85, 0.1),
         Constant("losses", "generic", "routing_ratio", 1.2, 0.2),
+        Constant("losses", "generic", "natural_ratio", 1.15, 0.1),
         Constant("losses", "generic", "contention_ratio", 0.15, 0.5),
         Constant("losses", "generic", "straggler_ratio", 0.01, 0.7),
     ]
     for name in CLASSES:
         # Blackwell keeps Hopper's process: as many 16-bit operations for a joule of rated power,
         # of which its peak asks for 1.6 times as many.
-        prior = 0.72 if name == "blackwell" else 1.0
-        found.append(Constant("losses", name, "sustained_ratio", prior, 0.15))
-        found.append(Constant("losses", name, "sustained_attention_ratio", 1.0, 0.15))
-        if name in ("hopper", "blackwell"):
-            found.append(Constant("losses", name, "sustained_narrow_ratio", 1.0, 0.15))
+        prior, spread = (0.72, 0.15) if name == "blackwell" else (1.0, 0.15)
+        spread = 0.08 if name in NEAREST else spread
+        found.append(Constant("losses", name, "sustained_ratio", prior, spread))
+        found.append(Constant("losses", name, "sustained_attention_ratio", 1.0, spread))
+        if name in NARROW:
+            found.append(Constant("losses", name, "sustained_narrow_ratio", 1.0, spread))
+    for name, classes in SHORTFALLS.items():
+        for kind in classes:
+            found.append(Constant("software", name, f"product_rates.{kind}", 1.0, 0.15))
     found.append(Constant("software", COMMON, "product_ratio", 1.0, 0.06))
-    found.append(Constant("software", COMMON, "passes_ratio", 1.3, 0.4))
+    found.append(Constant("software", COMMON, "passes_ratio", 1.3, 0.2))
     found.append(Constant("software", COMMON, "attention_rates.ampere", 0.9, 0.4))
     for name in PROFILES:
         shares = name in SHARING["product_ratio"]
         found.append(Constant("software", name, "product_ratio", 1.0, 0.06))
         found.append(Constant("software", name, "passes_ratio", 1.0 if shares else 1.3, 0.3))
+        if name in ("fsdp", "megatron-core"):
+            # Its kernels of Ampere's generation leave Blackwell's matrix units alone.
+            prior = 0.3 if name == "fsdp" else 0.9
+            found.append(Constant("software", name, "attention_rates.blackwell", prior, 0.3))
         for kind in ("ampere", "hopper"):
             if name in SHARING.get(f"attention_rates.{kind}", ()):
                 found.append(Constant("software", name, f"attention_rates.{kind}", 1.0, 0.3))
@@ -95,7 +118,7 @@ def constants() -> list[Constant]:
     # One for all frameworks whose host is Python: few runs are bound by it. Serving engines show
     # 18.7 µs where no graph is captured (engines.yaml), on hosts of 2023; a call of a step that
     # trains takes 1.1 times as long on the same core (benchmarks/host_calls.py).
-    found.append(Constant("software", LAUNCHING, "launch_s", 1.1 * 18.7e-6, 0.5))
+    found.append(Constant("software", LAUNCHING, "launch_s", 1.1 * 18.7e-6, 0.2))
     for name in ("megatron-core", "nemo", "fsdp", "xla"):
         found.append(Constant("software", name, "overlap_gathers_ratio", 0.9, 1.0, ratio=True))
         found.append(Constant("software", name, "overlap_gradients_ratio", 0.9, 1.0, ratio=True))
@@ -202,9 +225,12 @@ class Model:
 
 
 def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) -> Losses:
-    """Class constants are factors on the generic ones."""
-    own = {} if name == "generic" else {f: values.get(("losses", name, f), 1.0) for f in generic}
-    return Losses(**{f: v * own.get(f, 1.0) for f, v in generic.items()})
+    """Class constants are factors on the generic ones, or on those of the nearest class."""
+    if name == "generic":
+        return Losses(**generic)
+    near = NEAREST.get(name, "generic")
+    base = losses_of(near, values, generic)
+    return Losses(**{f: getattr(base, f) * values.get(("losses", name, f), 1.0) for f in generic})
 
 
 def software_of(held: Any, values: dict[Any, float]) -> Any:
@@ -212,12 +238,17 @@ def software_of(held: Any, values: dict[Any, float]) -> Any:
     for field, sharing in SHARING.items():
         if held.name in sharing:
             mine[field] = values["software", COMMON, field] * mine.get(field, 1.0)
-    rates = dict(held.attention_rates)
-    rates |= {f.split(".")[1]: v for f, v in mine.items() if "." in f}
+    tables = {name: dict(getattr(held, name)) for name in ("attention_rates", "product_rates")}
+    for field, value in mine.items():
+        if "." in field:
+            name, kind = field.split(".")
+            tables[name][kind] = value
+            if kind == "blackwell":
+                tables[name]["blackwell-ultra"] = value
     plain = {f: v for f, v in mine.items() if "." not in f}
     if held.name in _EAGER:
         plain["launch_s"] = values["software", LAUNCHING, "launch_s"]
-    return replace(held, attention_rates=rates, **plain)
+    return replace(held, **tables, **plain)
 
 
 @dataclass
@@ -227,17 +258,17 @@ class Fitted:
     x: np.ndarray
     residuals: np.ndarray  # of the runs, then of the priors
     jacobian: np.ndarray
-    sources: list[str]  # of the runs
+    runs: list[Run]
 
-    def without(self, name: str) -> np.ndarray:
-        """Return the constants without a source: the least residuals of all others, linearised.
+    def without(self, group: Callable[[Run], str], name: str) -> np.ndarray:
+        """Return the constants without some runs: the least residuals of all others, linearised.
 
         Constants are logarithms and times nearly products of them, so that a step along the
-        gradients of the common optimum goes nearly all the way; a constant that only the source
-        determines goes back to its prior.
+        gradients of the common optimum goes nearly all the way; a constant that only these runs
+        determine goes back to its prior.
         """
-        priors = len(self.residuals) - len(self.sources)
-        kept = np.array([s != name for s in self.sources] + [True] * priors)
+        priors = len(self.residuals) - len(self.runs)
+        kept = np.array([group(run) != name for run in self.runs] + [True] * priors)
         step, *_ = np.linalg.lstsq(self.jacobian[kept], -self.residuals[kept], rcond=None)
         return self.x + step
 
@@ -262,24 +293,30 @@ def fit(model: Model) -> Fitted:
         # Large sources count less a run: a hundred rows of one sweep are not a hundred witnesses.
         weights = np.array(
             [
-                TRUST.get(source(r), 1.0) * (sizes[source(r)] / stride[source(r)]) ** -0.4
+                TRUST.get(source(r), 1.0) * (sizes[source(r)] / stride[source(r)]) ** -0.35
                 for r, *_ in found
             ]
         )
-        soft = np.sign(errors) * np.sqrt(2 * 0.01 * (np.sqrt(1 + (errors / 0.1) ** 2) - 1))
+        # Cauchy's: what is off by a factor has a cause of its own, and does not move the rest.
+        soft = np.sign(errors) * SCALE * np.sqrt(np.log1p((errors / SCALE) ** 2))
         return np.concatenate([soft * weights / 0.05, (x - priors) / spreads])
 
     used_runs = [run for run, *_ in model.predicted(priors, used)]
     pattern = sparsity(known, [model.owners[run.line] for run in used_runs])
     found = least_squares(
-        residuals, current(known), jac_sparsity=pattern, max_nfev=6, diff_step=1e-3
+        residuals, current(known), jac_sparsity=pattern, max_nfev=5, diff_step=1e-3
     )
-    return Fitted(found.x, found.fun, found.jac.toarray(), [source(run) for run in used_runs])
+    return Fitted(found.x, found.fun, found.jac.toarray(), used_runs)
 
 
 def sparsity(known: list[Constant], owners: list[tuple[str, ...]]) -> np.ndarray:
     """Return which constants move which residuals: of all, of a run's class, profile and host."""
-    rows = np.array([[c.owner in ("generic", *owner) for c in known] for owner in owners])
+    rows = np.array(
+        [
+            [c.owner in ("generic", *owner, NEAREST.get(owner[0], "")) for c in known]
+            for owner in owners
+        ]
+    )
     return np.vstack([rows, np.eye(len(known), dtype=bool)])
 
 
@@ -293,6 +330,7 @@ def current(known: list[Constant]) -> np.ndarray:
             value = table["generic"][c.field]
             if c.owner != "generic":
                 own = table["classes"].get(c.owner, {}).get(c.field)
+                value = table["classes"].get(NEAREST.get(c.owner), table["generic"])[c.field]
                 value = own / value if own and value else None
         elif c.owner == LAUNCHING:
             value = software(_EAGER[0]).launch_s
@@ -311,9 +349,33 @@ def current(known: list[Constant]) -> np.ndarray:
 def standing(profile: str, field: str) -> float:
     """Return the constant of a profile as it stands."""
     if "." in field:
-        rates = software(profile).attention_rates
-        return rates.get(field.split(".")[1], rates["all"])
+        name, kind = field.split(".")
+        rates = getattr(software(profile), name)
+        return rates.get(kind, rates.get("all", 1.0))
     return getattr(software(profile), field)
+
+
+def left_out_by(model: Model) -> dict[str, Callable[[Run], str]]:
+    """Return what is left out together, by kind: a source, class, framework or format."""
+    jobs = {run.id: item.job for item in model.items for run, *_ in item.runs}
+    return {
+        "source": source,
+        "class": lambda run: class_of(jobs[run.id].system.accelerator.architecture),
+        "framework": lambda run: jobs[run.id].software.name,
+        "format": lambda run: jobs[run.id].precision.name,
+    }
+
+
+def ratios_of(found: list[tuple[Run, float, float]]) -> dict[str, float]:
+    return {run.id: predicted / measured for run, predicted, measured in found}
+
+
+def by_groups(found: list[tuple[Run, float, float]]) -> np.ndarray:
+    groups: dict[str, list[float]] = {}
+    for run, predicted, measured in found:
+        if source(run) != "vtrain-single":
+            groups.setdefault(run.group, []).append(predicted / measured)
+    return np.array([np.median(values) for values in groups.values()])
 
 
 def source(run: Run) -> str:
@@ -359,8 +421,8 @@ def write(known: list[Constant], x: np.ndarray) -> None:
         return f"{owner}: {{{pairs}}}"
 
     body = [line("generic"), "classes:", *(f"  {line(name)}" for name in CLASSES)]
-    rest = path.read_text().partition("\npower:")[2]
-    path.write_text("\n".join([*head, *body]) + "\npower:" + rest)
+    rest = path.read_text().partition("\nsiblings:")[2]
+    path.write_text("\n".join([*head, *body]) + "\nsiblings:" + rest)
     path = folder / "software.yaml"
     text = path.read_text()
     for owner in dict.fromkeys((*PROFILES, *_EAGER)):
@@ -370,8 +432,9 @@ def write(known: list[Constant], x: np.ndarray) -> None:
         fitted = software_of(software(owner), values)
         for field in FITTED:
             part = re.sub(rf"(\n  {field}: )\S+", rf"\g<1>{getattr(fitted, field):.4g}", part)
-        listed = ", ".join(f"{k}: {v:.4g}" for k, v in fitted.attention_rates.items())
-        part = re.sub(r"(\n  attention_rates: ).*", rf"\g<1>{{{listed}}}", part)
+        for name in ("attention_rates", "product_rates"):
+            listed = ", ".join(f"{k}: {v:.4g}" for k, v in getattr(fitted, name).items())
+            part = re.sub(rf"(\n  {name}: ).*", rf"\g<1>{{{listed}}}", part)
         text = text[:start] + part + text[end:]
     path.write_text(text)
 
@@ -393,16 +456,22 @@ def main() -> None:
     inside = table(model.predicted(x))
     left: dict[str, tuple[int, float, float, float]] = {}
     if arguments.leave_out:
-        everything = []
-        for name in sorted({source(r) for r in runs}):
-            y = fitted.without(name)
-            everything += model.predicted(y, lambda run, name=name: source(run) == name)
-        left = table(everything)
+        ratios: dict[str, dict[str, float]] = {"inside": ratios_of(model.predicted(x))}
+        for kind, group in left_out_by(model).items():
+            found = []
+            for name in sorted({group(run) for item in model.items for run, *_ in item.runs}):
+                y = fitted.without(group, name)
+                found += model.predicted(y, lambda run, g=group, name=name: g(run) == name)
+            ratios[kind] = ratios_of(found)
+            left = table(found) if kind == "source" else left
+            print(kind, "left out:", *(f"{v:.1%}" for v in summary(by_groups(found))[1:]))
         if arguments.residuals:
+            head = ",".join(["id", *ratios])
             lines = [
-                f"{run.id},{predicted / measured:.6g}" for run, predicted, measured in everything
+                ",".join([name, *(f"{column[name]:.6g}" for column in ratios.values())])
+                for name in ratios["inside"]
             ]
-            arguments.residuals.write_text("\n".join(["id,ratio", *lines]) + "\n")
+            arguments.residuals.write_text("\n".join([head, *lines]) + "\n")
     for name, (count, median, p90, bias) in inside.items():
         out = left.get(name)
         print(

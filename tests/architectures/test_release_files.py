@@ -261,6 +261,30 @@ def test_parts_of_pipelines(tmp_path: Path, values: dict[str, Any], parameters: 
     assert load_model(folder).parameters == parameters
 
 
+def test_hunyuan_dit_is_the_librarys(tmp_path: Path) -> None:
+    """diffusers 0.35.1 on the meta device: its parameters, and what FlopCounterMode counts."""
+    values = {
+        "_class_name": "HunyuanDiT2DModel",
+        "attention_head_dim": 88,
+        "cross_attention_dim": 1024,
+        "cross_attention_dim_t5": 2048,
+        "hidden_size": 1408,
+        "in_channels": 4,
+        "learn_sigma": True,
+        "mlp_ratio": 4.3637,
+        "num_attention_heads": 16,
+        "num_layers": 40,
+        "patch_size": 2,
+        "pooled_projection_dim": 1024,
+        "sample_size": 128,
+        "text_len": 77,
+        "text_len_t5": 256,
+    }
+    model = load_model(write(tmp_path / "config.json", values))
+    assert model.parameters == 1_516_534_048
+    assert model.forward_flops(1) == 14_365_834_125_312
+
+
 def test_a_pipeline_is_its_denoiser_and_names_its_other_parts(tmp_path: Path) -> None:
     write(
         tmp_path / "model_index.json",

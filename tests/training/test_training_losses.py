@@ -14,7 +14,7 @@ from costsim.training.precision import precision
 from costsim.training.software import software, software_names
 from costsim.training.strategy import Strategies, Strategy
 
-NONE_LOST = Losses(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
+NONE_LOST = Losses(1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 
 
 def job(count: int = 16, profile: str = "fsdp", **changes: object) -> Job:

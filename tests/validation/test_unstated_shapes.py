@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costsim.planning.intervals import REGIMES, step_time_interval
+from costsim.planning.intervals import step_time_interval
 from costsim.validation.configuration import Configuration, configuration_of
 from costsim.validation.kinds.language import measured_step_time_s, predict
 from costsim.validation.mixtures import mixture
@@ -155,7 +155,7 @@ def test_a_mixture_of_a_size_has_both_counts(total: float, active: float) -> Non
     assert model.active_parameters == pytest.approx(active * 1e9, rel=0.15)
 
 
-def test_an_assumed_shape_is_predicted_within_the_widest_interval(tmp_path: Path) -> None:
+def test_an_assumed_shape_is_predicted_within_a_wider_interval(tmp_path: Path) -> None:
     path = written(tmp_path, UNSHAPED | OPEN | {"params_B": "22", "step_time_s": "5"})
     entry = next(e for e in validate(path).entries if e.quantity == "step_time_s")
     assert entry.status == "scored"
@@ -164,11 +164,9 @@ def test_an_assumed_shape_is_predicted_within_the_widest_interval(tmp_path: Path
     assert entry.low is not None
     assert entry.high is not None
     system = configured(run_of(tmp_path, params_B="22")).job.system
-    for devices, host_ratio in ((8, 0.0), (8, 0.5), (4096, 0.0)):
-        low, high = step_time_interval(1.0, system, devices, host_ratio)
-        assert entry.low / entry.predicted <= low * (1 + 1e-12)
-        assert entry.high / entry.predicted >= high * (1 - 1e-12)
-    assert REGIMES
+    low, high = step_time_interval(1.0, system, 8, 0.0)
+    assert entry.low / entry.predicted < low
+    assert entry.high / entry.predicted > high
 
 
 def test_a_sequence_is_that_of_the_model_or_usual(tmp_path: Path) -> None:
@@ -203,7 +201,7 @@ def test_a_batch_that_ranks_cannot_share_is_the_next_they_can(tmp_path: Path) ->
         tmp_path, model="opt-175b", n_devices="992", global_batch="1024", tp="8", pp="1", cp="1"
     )
     found = configured(run)
-    assert found.best.run.job.global_batch == 992
+    assert found.job.global_batch == 992
     assert "of 1,024 sequences 992, which 124 ranks share evenly" in found.assumed
     assert isinstance(predict([run])[0], Prediction)
 

@@ -11,6 +11,10 @@ from costsim.hardware.kernels import Array, Number, column
 from costsim.hardware.systems import System
 
 Phase = Literal["dispatch", "combine"]
+Dispatcher = Literal["all_to_all", "all_gather", "deep_ep", "hybrid_ep"]
+"""Libraries: NCCL's all-to-all of permuted copies, or its gathering of all tokens on all ranks;
+DeepEP's kernels, which send each rank one copy through a few compute units; HybridEP, whose bulk
+copies need hardly any units (2025)."""
 
 UNITS = 20.0  # compute units that DeepEP takes by default for its kernels
 SOFTNESS = 3.0  # exponent at which the rates of units and links limit each other

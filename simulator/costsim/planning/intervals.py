@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from math import exp, hypot, log
 from typing import Any
 
 from costsim.hardware.systems import System
@@ -9,27 +11,50 @@ from costsim.resources import packaged_yaml
 from costsim.training.losses import is_measured
 from costsim.training.samples import vision_calibration
 
-REGIMES = ("sheet_only", "large_scale", "host_bound", "mixture", "known")
-"""Kinds of estimates that err differently; the first that fits counts."""
+UNSURE = (
+    "class_not_measured",
+    "format_not_measured",
+    "mixture",
+    "host_bound",
+    "large_scale",
+    "layout_searched",
+    "guessed",
+)
+"""Kinds of ignorance: what of an estimate no measured step tells, or tells less surely."""
 
 _LARGE_DEVICES = 2048
 _HOST_BOUND_RATIO = 0.05
 
 
-def regime(system: System, devices: int, host_ratio: float, *, mixture: bool = False) -> str:
-    """Return the regime of an estimate: one of `REGIMES`.
+def unsure_of(
+    system: System,
+    devices: int,
+    host_ratio: float,
+    *,
+    mixture: bool = False,
+    searched: bool = False,
+    recipe: str = "",
+    guessed: bool = False,
+) -> tuple[str, ...]:
+    """Return the kinds of ignorance, of `UNSURE`, that an estimate is subject to.
 
-    `sheet_only` devices are of a class on which no step was measured; at `large_scale` the slowest
-    of thousands of devices decides; `host_bound` steps wait for the host for a share `host_ratio`
-    of their time that matters; a `mixture` of experts has routing and exchanges of its own.
+    No step was measured on the class of its devices, or in the format of its precision `recipe`;
+    routing and exchanges of a `mixture` of experts vary; steps that wait for the host for a share
+    `host_ratio` of their time depend on its processor; of thousands of devices the slowest decides;
+    the layout was `searched`, and may not be the one that ran; shape, sequence or network are
+    `guessed`.
     """
-    if not is_measured(system):
-        return "sheet_only"
-    if devices > _LARGE_DEVICES:
-        return "large_scale"
-    if host_ratio > _HOST_BOUND_RATIO:
-        return "host_bound"
-    return "mixture" if mixture else "known"
+    formats = _residuals()["step_time_s"]["formats"]
+    holds = {
+        "class_not_measured": not is_measured(system),
+        "format_not_measured": bool(recipe) and recipe not in formats,
+        "mixture": mixture,
+        "host_bound": host_ratio > _HOST_BOUND_RATIO,
+        "large_scale": devices > _LARGE_DEVICES,
+        "layout_searched": searched,
+        "guessed": guessed,
+    }
+    return tuple(name for name in UNSURE if holds[name])
 
 
 def _residuals() -> dict[str, Any]:
@@ -43,24 +68,40 @@ def step_time_interval(
     host_ratio: float,
     *,
     mixture: bool = False,
+    searched: bool = False,
+    recipe: str = "",
     guessed: bool = False,
     within: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
     """Return the seconds between which the measured step time falls in 8 of 10 cases.
 
-    Where what is trained is `guessed` in part, the interval is as wide as that of any regime. Where
-    a calibration measured `within` what multipliers of an estimate steps of a cluster fall, it is
-    that.
+    Widths of the logarithm of time, of each kind of ignorance (`unsure_of`), add in quadrature to
+    that of estimates subject to none. Where a calibration measured `within` what multipliers of an
+    estimate steps of a cluster fall, it is that.
     """
     if within is not None and not guessed:
         return step_time_s * within[0], step_time_s * within[1]
-    regimes: dict[str, dict[str, float]] = _residuals()["step_time_s"]["regimes"]
-    if guessed:
-        low = min(row["low_ratio"] for row in regimes.values())
-        high = max(row["high_ratio"] for row in regimes.values())
-        return step_time_s * low, step_time_s * high
-    row = regimes[regime(system, devices, host_ratio, mixture=mixture)]
-    return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
+    kinds = unsure_of(
+        system,
+        devices,
+        host_ratio,
+        mixture=mixture,
+        searched=searched,
+        recipe=recipe,
+        guessed=guessed,
+    )
+    low, high = step_time_limits(_residuals()["step_time_s"], kinds)
+    return step_time_s * low, step_time_s * high
+
+
+def step_time_limits(table: Mapping[str, Any], kinds: Collection[str]) -> tuple[float, float]:
+    """Return the multipliers of an estimate that is subject to `kinds` of ignorance."""
+    known: Mapping[str, float] = table["known"]
+    added = [float(table["widths"][kind]["width"]) for kind in kinds]
+    return (
+        exp(-hypot(log(known["low_ratio"]), *added)),
+        exp(hypot(log(known["high_ratio"]), *added)),
+    )
 
 
 def sample_step_time_interval(step_time_s: float, profile: str) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from costsim.architectures.operators.wrapping import Again, unwrapped
 from costsim.architectures.work import Direction
 from costsim.architectures.workload import Execution
 from costsim.hardware.collectives import Operation, collective_time_s
-from costsim.hardware.experts import Phase, expert_exchange_time_s
+from costsim.hardware.experts import UNITS, Phase, expert_exchange_time_s
 from costsim.training.cp_exchange import ALL_TO_ALL
 from costsim.training.job import Job
 from costsim.training.strategy import Column, Strategies
@@ -161,11 +161,10 @@ def context_parallel(
 def ring_elements(block: Block, job: Job) -> Number:
     """Return the elements of one rank's keys and values in a layer."""
     return sum(
-        activation.elements
+        tensor.elements
         for operator in block.operators
-        if operator.role == "attention"
-        for activation in operator.saved(job.execution)
-        if activation.name.endswith((".key", ".value"))
+        if operator.saved(job.execution) and isinstance(attention := unwrapped(operator), Attention)
+        for tensor in attention.inputs()[1:]
     )
 
 
@@ -203,20 +202,41 @@ def expert_parallel(
             if not isinstance(operator, Experts) or (isinstance(whole, Again) and whole.in_part):
                 continue
             elements = np.broadcast_to(np.asarray(operator.routed_elements(), float), (len(ep),))
-            tokens = elements / (operator.hidden * operator.top_k)
-            both = sum(
-                expert_exchange_time_s(
-                    job.system,
-                    phase,
-                    tokens,
-                    operator.hidden,
-                    operator.top_k,
-                    ep,
-                    etp,
-                    element_bytes=width,
-                )
-                for phase in PHASES
-            )
-            seconds[:, index] += both
+            seconds[:, index] += _there_and_back_s(job, operator, elements, ep, etp)
             sent[:, index] += 2 * elements * width * (ep - 1) / ep
     return seconds, sent
+
+
+def _there_and_back_s(
+    job: Job, operator: Experts, elements: np.ndarray, ep: Column, etp: Column
+) -> np.ndarray:
+    """Seconds of sending `elements` of tokens to their experts and back, by the dispatcher."""
+    width, dispatcher = job.recipe.activation_bytes, job.software.dispatcher
+    if dispatcher == "all_to_all":  # every choice of a token is a copy of its own
+        once = collective_time_s(job.system, "all_to_all", elements * width, ep, etp)
+        return len(PHASES) * once
+    if dispatcher == "all_gather":  # all ranks get all tokens; their outputs are added up
+        gathered = elements / operator.top_k * width * ep
+        return sum(
+            collective_time_s(job.system, operation, gathered, ep, etp)
+            for operation in ("all_gather", "reduce_scatter")
+        )
+    tokens = elements / (operator.hidden * operator.top_k)
+    units = UNITS if dispatcher == "deep_ep" else np.inf
+    return np.sum(
+        [
+            expert_exchange_time_s(
+                job.system,
+                phase,
+                tokens,
+                operator.hidden,
+                operator.top_k,
+                ep,
+                etp,
+                element_bytes=width,
+                units=units,
+            )
+            for phase in PHASES
+        ],
+        axis=0,
+    )

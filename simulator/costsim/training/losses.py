@@ -10,6 +10,7 @@ benchmarks/calibration/fit_training.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from costsim.hardware.accelerators import Accelerator
@@ -18,7 +19,7 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
 
-_FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0}
+_FLOPS_PER_J_BY_DTYPE = {"bf16": 1.0, "fp16": 1.0, "fp8": 2.0, "int8": 2.0, "fp4": 4.0}
 """Products that a joule pays for, over those in 16 bits: half the bits, half the work."""
 
 
@@ -32,7 +33,9 @@ class Losses:
             and whose operands other kernels quantize on their way.
         sustained_attention_ratio: the same of attention.
         routing_ratio: time of the products and passes of a layer of experts over that of its
-            kernels with equal shares: padding, permutation, experts in demand.
+            kernels with equal shares, where routing is even: padding, permutation.
+        natural_ratio: time of products, passes and exchanges of experts that are chosen as it
+            comes over that with equal shares: all wait for the rank in demand.
         contention_ratio: time that a hidden transfer adds to the computation it hides behind.
         straggler_ratio: k of 1 + k·(L/(L + 1))·√L, what L = log₂(nodes) doublings of the machine
             add by waiting for the slowest.
@@ -42,6 +45,7 @@ class Losses:
     sustained_narrow_ratio: float
     sustained_attention_ratio: float
     routing_ratio: float
+    natural_ratio: float
     contention_ratio: float
     straggler_ratio: float
 
@@ -51,34 +55,61 @@ def _table() -> dict[str, Any]:
 
 
 def losses(system: System) -> Losses:
-    """Return the losses of the class of `system`'s accelerator.
+    """Return the losses of `system`'s accelerator: of its class, or of the nearest that has any."""
+    table = _table()
+    name = measured_class(class_of(system.accelerator.architecture))
+    return Losses(**(table["classes"][name] if name else table["generic"]))
 
-    A class on which no step was measured has those of all classes.
+
+def measured_class(name: str) -> str | None:
+    """Return the class whose measured steps tell of class `name`: itself or its nearest sibling.
+
+    None where neither was measured.
     """
     table = _table()
-    own = table["classes"].get(class_of(system.accelerator.architecture))
-    return Losses(**(own or table["generic"]))
+    while name not in table["classes"]:
+        if name not in table["siblings"]:
+            return None
+        name = table["siblings"][name]
+    return name
 
 
+@lru_cache(maxsize=256)
 def powered(accelerator: Accelerator) -> Accelerator:
-    """Return the device with no higher peaks than its rated power pays for in a whole step.
+    """Return the device with the peaks that its rated power pays for in a whole step.
 
-    Where steps of its class were measured, their sustained rates say so already. A higher peak then
-    helps as far as the power goes, and no further.
+    A device with more watts for each FLOP/s of its peak than the one that its class was measured
+    on keeps a higher clock under load, one with fewer a lower; none runs faster than alone. Where
+    no step of its class or of a sibling was measured, a joule pays for as many products as of
+    others: a higher peak then helps as far as the power goes, and no further.
     """
-    table = _table()
-    if accelerator.tdp_w is None or class_of(accelerator.architecture) in table["classes"]:
+    if accelerator.tdp_w is None:
         return accelerator
-    kernels, generic = load_kernel_model(accelerator), Losses(**table["generic"])
-    peaks = dict(accelerator.peaks_flops_per_s)
+    table = _table()
+    name = measured_class(class_of(accelerator.architecture))
+    found = Losses(**(table["classes"][name] if name else table["generic"]))
+    peaks, kernels = dict(accelerator.peaks_flops_per_s), load_kernel_model(accelerator)
+    clock = _clock(accelerator, name)
     for dtype, peak in peaks.items():
         if dtype not in _FLOPS_PER_J_BY_DTYPE:
             continue
         narrow = _FLOPS_PER_J_BY_DTYPE[dtype]
-        sustained = generic.sustained_narrow_ratio if narrow > 1 else generic.sustained_ratio
+        sustained = found.sustained_narrow_ratio if narrow > 1 else found.sustained_ratio
+        if name:
+            peaks[dtype] = peak * min(clock, max(1.0, 1 / sustained))
+            continue
         paid = narrow * table["power"]["flops_per_j"] * accelerator.tdp_w
         peaks[dtype] = min(peak, paid / (kernels.gemm_constants(dtype).compute_ratio * sustained))
     return replace(accelerator, peaks_flops_per_s=peaks)
+
+
+def _clock(accelerator: Accelerator, name: str | None) -> float:
+    """Return the clock that a device keeps under load over that of its class's reference."""
+    power, peak = _table()["power"], accelerator.peaks_flops_per_s.get("bf16")
+    reference = power["reference_w_per_tflops"].get(name)
+    if reference is None or peak is None or accelerator.tdp_w is None:
+        return 1.0
+    return (accelerator.tdp_w / (peak / 1e12) / reference) ** power["clock_exponent"]
 
 
 def is_measured(system: System) -> bool:

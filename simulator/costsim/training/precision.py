@@ -44,6 +44,8 @@ PRECISIONS = {
     # OCP Microscaling 1.0). Attention, router and head run in bf16, as under fp8.
     "mxfp8": Precision("mxfp8", "mxfp8", "bf16", 2, 4, 4, 2, 2, 1 + 1 / 32, 4),
     "nvfp4": Precision("nvfp4", "nvfp4", "bf16", 2, 4, 4, 2, 2, 1 / 2 + 1 / 16, 4),
+    # Blocks of 1 x 128 (activations) and 128 x 128 (weights), a 32-bit factor each (DeepSeek-V3).
+    "fp8_block": Precision("fp8_block", "fp8_block", "bf16", 2, 4, 4, 2, 2, 1, 4),
     # Accurate Quantized Training: products of layer matrices in int8 (MaxText).
     "int8": Precision("int8", "int8", "bf16", 2, 4, 4, 2, 2, 2, 4),
 }

@@ -38,6 +38,15 @@ from costsim.training.stages import distinct
 from costsim.training.strategy import AXES, Strategies
 from costsim.training.transients import peaks
 
+GROUPED_PRODUCTS = (2.0, 4.0)
+"""Products of an expert forward and backward: up and down, and two gradients of each."""
+EXPERT_CALLS = 0.25
+"""Calls of the framework that one expert's product is worth: it is started from C++."""
+DISPATCH_CALLS = 200.0
+"""Calls of a layer of experts, each way: router, permutation, exchange, waiting for the counts."""
+CAPTURED_DISPATCH_CALLS = 75.0
+"""The same where router and preprocessing are captured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -117,7 +126,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     whole, parts = [*kinds, *recomputed.again(kinds)], [*local, *recomputed.again(local)]
     times = block_times(kernel_model, parts, rows, execution, formats, frozen=job.passes_on)
     exchanged = exchanges(job, whole, parts, few)
-    launches = times.launches[..., None] + exchanged.launches
+    launches = _launches(job, parts, times.launches[..., None] + exchanged.launches)
     # Random states of dropped scores are saved and set again wherever scores are computed.
     dropped = software.dropout and software.attention == "unfused"
     scoring = [block.part == "layer" and _has_scores(block) for block in whole]
@@ -154,6 +163,26 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
         ),
         kinds,
     )
+
+
+def _launches(job: Job, local: Sequence[Block], fused: np.ndarray) -> np.ndarray:
+    """Return what the host starts: calls (directions, blocks, rows).
+
+    `fused` counts kernels, products of experts as one each. Software that does not capture its
+    steps starts those of every local expert by itself, reads from the device how many tokens each
+    has got, and calls what permutes and exchanges them.
+    """
+    graphs = job.software.graphs
+    if graphs == "step":
+        return np.zeros_like(fused)
+    calls = fused.copy() if graphs == "none" else np.zeros_like(fused)
+    own = DISPATCH_CALLS if graphs == "none" else CAPTURED_DISPATCH_CALLS
+    for index, block in enumerate(local):
+        for operator in map(unwrapped, block.operators):
+            if isinstance(operator, Experts):
+                for way, products in enumerate(GROUPED_PRODUCTS):
+                    calls[way, index] += own + EXPERT_CALLS * products * operator.experts
+    return calls
 
 
 def _packed(block: Block, documents: float) -> Block:

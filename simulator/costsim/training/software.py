@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from costsim.architectures.workload import Execution
 from costsim.errors import UnknownNameError, suggestion
 from costsim.hardware.calibration import class_of
+from costsim.hardware.experts import Dispatcher
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
 from costsim.training.precision import Precision
+
+Graphs: TypeAlias = Literal["none", "layer", "step"]
+Routing: TypeAlias = Literal["balanced", "natural"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,15 @@ class Software:
             what stages pass on, `overlap_tensor_ratio` of tensor-parallel exchanges.
         launch_s: the host's time for one kernel, or another call of its framework.
         step_s: what the host does once a step.
+        product_rates: rate of its matrix products on a class of accelerators over what
+            `product_ratio` says of all: kernels that a stack has not got for a generation yet.
+        graphs: what is captured in CUDA graphs and then started by one call: nothing, the parts of
+            a layer whose shapes are fixed (all but its experts), or the whole step.
+        dispatcher: library that takes tokens to their experts.
+        routing: whether the router's choice is forced (or trained and capped) to be even, or as it
+            comes.
+        overlap_experts_ratio: share of expert-parallel exchanges that may hide behind another
+            micro-batch's computation.
         channels_last: precision recipes with which it lays image maps out channels last, where its
             operators are not fused.
         context_bytes: held by the driver and the communication library.
@@ -73,6 +86,11 @@ class Software:
     context_bytes: float
     reserve_ratio: float
     source: str
+    product_rates: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    graphs: Graphs = "none"
+    dispatcher: Dispatcher = "all_to_all"
+    routing: Routing = "balanced"
+    overlap_experts_ratio: float = 0.0
     channels_last: Sequence[str] = field(default=(), hash=False)
 
     def states_of(self, recipe: str) -> Mapping[str, int]:
@@ -83,6 +101,11 @@ class Software:
         """Return the rate of its attention kernels over the best of 2025 on `system`."""
         name = class_of(system.accelerator.architecture)
         return self.attention_rates.get(name, self.attention_rates.get("all", 1.0))
+
+    def product_rate(self, system: System) -> float:
+        """Return the rate of its matrix products over library calls alone on `system`."""
+        name = class_of(system.accelerator.architecture)
+        return self.product_ratio * self.product_rates.get(name, 1.0)
 
     def execution(self, recipe: Precision) -> Execution:
         """Return how it runs operators; plain PyTorch trains in 16 bits by autocast.
@@ -104,6 +127,19 @@ class Software:
 
 def _profiles() -> dict[str, dict[str, Any]]:
     return packaged_yaml("hardware_specs", "calibration/software.yaml")
+
+
+Effort: TypeAlias = Literal["stack", "tuned", "plain", "out_of_the_box"]
+EFFORTS: tuple[Effort, ...] = ("stack", "tuned", "plain", "out_of_the_box")
+
+
+def under_effort(stack: Software, effort: Effort) -> Software:
+    """Return `stack` as far tuned as `effort` says, by the traits of `calibration/efforts.yaml`.
+
+    "stack" leaves its own habits as they are.
+    """
+    traits = packaged_yaml("hardware_specs", "calibration/efforts.yaml")[effort]
+    return replace(stack, **traits)
 
 
 def software_names() -> tuple[str, ...]:

@@ -139,7 +139,7 @@ def _stage_types(job: Job, strategies: Strategies, held: Stages) -> list[_Stage]
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
     reduced_s, gathered_s = exposed(job, data, forward, backward)
-    overlapped_s = overlapped_experts_s(strategies, forward, backward, lost)
+    overlapped_s = overlapped_experts_s(job, strategies, micro_batches, forward, backward)
     updated_s = optimizer_s(job, strategies, held, profiled)
     updated_s = updated_s + paging_s(job, strategies, held, profiled, updated_s)
     once_s = float(pipeline_transfer(job, strategies, stream_width(job.model))[0][0])

@@ -91,7 +91,7 @@ def step_times(
     rows = np.arange(len(strategies))
     forward = one_pass(0, job, strategies, held, profiled, data, lost)
     backward = one_pass(1, job, strategies, held, profiled, data, lost)
-    overlapped = overlapped_experts_s(strategies, forward, backward, lost)
+    overlapped = overlapped_experts_s(job, strategies, micro_batches, forward, backward)
     backward_s = backward.total_s
     stage_s = forward.total_s + backward_s - overlapped
 
@@ -157,14 +157,21 @@ def input_s(job: Job, strategies: Strategies, device_s: Column) -> Column:
 
 
 def overlapped_experts_s(
-    strategies: Strategies, forward: Pass, backward: Pass, lost: Losses
+    job: Job, strategies: Strategies, micro_batches: Column, forward: Pass, backward: Pass
 ) -> np.ndarray:
-    """Seconds of expert-parallel exchanges that DualPipe hides in a forward and a backward pass."""
-    if not (strategies.schedule == DUALPIPE).any():
+    """Seconds of expert-parallel exchanges that hide behind another micro-batch's computation.
+
+    DualPipe pairs a forward with a backward pass; so does 1F1B of software that merges both, where
+    there is another micro-batch.
+    """
+    paired = strategies.schedule == DUALPIPE
+    share = job.software.overlap_experts_ratio
+    if not paired.any() and not share:
         return np.zeros_like(forward.expert_s)
     both = forward.expert_s + backward.expert_s
-    behind = np.minimum(both, forward.room_s + backward.room_s) * (1 - lost.contention_ratio)
-    return np.where(strategies.schedule[:, None] == DUALPIPE, behind, 0.0)
+    ratio = np.where(paired, 1.0, np.where(micro_batches > 1, share, 0.0))[:, None]
+    behind = np.minimum(ratio * both, forward.room_s + backward.room_s)
+    return behind * (1 - job.lost.contention_ratio)
 
 
 def exposed(
@@ -211,13 +218,14 @@ def one_pass(
     sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
     slowdown = np.array(
         [
-            1 / (sustained * software.product_ratio),
+            1 / (sustained * software.product_rate(job.system)),
             1 / (lost.sustained_attention_ratio * software.attention_ratio(job.system)),
             software.passes_ratio,
         ]
     )
     # Where experts share out the tokens, products and passes take longer; attention does not.
-    unequal = np.where(profiled.routed, lost.routing_ratio, 1.0)[:, None]
+    uneven = lost.natural_ratio if software.routing == "natural" else 1.0
+    unequal = np.where(profiled.routed, lost.routing_ratio * uneven, 1.0)[:, None]
     unequal = np.stack([unequal, np.ones_like(unequal), unequal])
     single_s = profiled.parts_s[way] * unequal
     parts = [staged(single_s[part]) * slowdown[part] for part in range(len(PARTS))]
@@ -228,7 +236,7 @@ def one_pass(
     # Recomputation repeats forward work, with its exchanges.
     recomputed = again((repeated.parts_s * unequal * slowdown[:, None, None]).sum(axis=0))
     tensor = staged(exchanged.tensor_s[way]) + again(repeated.tensor_s)
-    routed = staged(exchanged.expert_s[way]) + again(repeated.expert_s)
+    routed = uneven * (staged(exchanged.expert_s[way]) + again(repeated.expert_s))
 
     # What computes hides one transfer at a time: `room` is what is left to hide behind.
     busy = total([*parts, recomputed])

@@ -7,12 +7,11 @@ fill with what would be chosen.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import gcd
+from math import gcd, inf
 from pathlib import Path
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.accelerators import Accelerator
-from costsim.hardware.catalog import load_hardware
 from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
 from costsim.training.recompute import Recompute
@@ -20,9 +19,10 @@ from costsim.training.samples import profiles
 from costsim.training.software import Software, software
 from costsim.validation.devices import device_of
 from costsim.validation.frameworks import Framework, framework_of
-from costsim.validation.interconnect import joined, laid_over, slices
+from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
+from costsim.validation.stack_facts import stated_software
 from costsim.validation.stacked import Held, held_of, printed_meter
 from costsim.validation.stated import (
     Meter,
@@ -50,6 +50,7 @@ _NEAREST = {
     "nvfp4": ("mxfp8", "bf16", "fp16"),
     "mxfp8": ("bf16", "fp16"),
     "fp8": ("bf16", "fp16"),
+    "fp8_block": ("bf16", "fp16"),
     "int8": ("bf16", "fp16"),
     "bf16": ("fp16",),
 }
@@ -67,6 +68,7 @@ class Axes:
     dp: int | None
     cp: int | None
     ep: int | None
+    etp: int | None
     micro_batch: int | None
     zero: int | None
     replicas: int
@@ -139,7 +141,8 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
     for column, value in zip(_EXTENT, (sequence, batch, devices), strict=True):
         if column not in number:
             assumed.append(f"{column} {value:,}")
-    system, network = joined(load_hardware(text.get("accelerator_id") or device.id), devices)
+    held = node_of(text.get("accelerator_id") or device.id, devices / number.get("nodes", inf))
+    system, network = joined(held, devices)
     system = laid_over(system, text.get("interconnect", ""))
     if network:
         assumed.append(network)
@@ -151,6 +154,7 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         assumed.append(f"precision {recipe}")
     if framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor):
         kind = replace(kind, attention="unfused")
+    kind = stated_software(run, kind, system)
     job = Job(
         model=model,
         system=system,
@@ -271,7 +275,10 @@ def _axes(
     recompute = recompute_of(run)
     if recompute is None and len(usual) == 1:
         (recompute,) = usual
-    return Axes(tp, pp, vp, dp, cp, ep, micro_batch, zero, replicas, recompute, usual)
+    # Megatron-Core divides an expert as the rest of a layer where nothing is said; recipes of many
+    # small experts do not divide them.
+    etp = stated("etp") if "experts" in run.number and tp != 1 else 1
+    return Axes(tp, pp, vp, dp, cp, ep, etp, micro_batch, zero, replicas, recompute, usual)
 
 
 def _sharding(

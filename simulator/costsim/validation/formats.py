@@ -111,14 +111,14 @@ _ALL = (
             text=(
                 f"{_STACK} family model config hardware accelerator_id interconnect precision task"
                 " routing graphs attention_kernel overlap release dispatcher recompute_modules"
-                " sequence_packing memory_kind"
+                " sequence_packing memory_kind effort"
             ),
             number=(
                 "params_B active_params_B grad_accum total_tokens network_gbps_per_device nodes"
             ),
             whole=(
                 "layers hidden ffn heads kv_heads vocab experts top_k seq_len n_devices"
-                " global_batch micro_batch tp pp vp cp ep dp img_size adapter_rank"
+                " global_batch micro_batch tp pp vp cp ep etp dp img_size adapter_rank"
             ),
             measured=(
                 "tokens_per_s_per_gpu samples_per_s_per_gpu tflops_per_gpu mfu hfu step_time_s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from costsim.hardware.catalog import load_hardware
+from costsim.hardware.catalog import load_hardware, system_ids
 from costsim.hardware.systems import System, Tier
 
 _BYTES_PER_GB = 1e9 / 8  # bytes a second in 1 Gb/s
@@ -18,7 +18,7 @@ _PORTS = re.compile(r"(\d+)\s*x\s*([^+]*)", re.I)
 _RATE = re.compile(r"(\d+)\s*gbps|(edr|hdr|ndr|xdr)", re.I)
 _OF_NODE = re.compile(r"(\d+)\s*gbps[^/]*/\s*node", re.I)
 _EACH = re.compile(r"(\d+)\s*gbps\s*(?:\w+\s)?per (?:gpu|device|chip)", re.I)
-_SPELLINGS = re.compile(r"g(?:b|bit)\s*(?:/|p)\s*s(?:ec)?\b|gbe\b", re.I)
+_SPELLINGS = re.compile(r"g(?:b|bit)?\s*(?:/|p)\s*s(?:ec)?\b|gb(?:e|it)?\b|g(?= ?ethernet)", re.I)
 _SLICES = re.compile(r"x(\d+) slices", re.I)
 
 
@@ -66,6 +66,21 @@ def laid_over(system: System, interconnect: str) -> System:
         )
         tiers[-1] = replace(last, kind=kind, bandwidth_bytes_per_s=rate)
     return replace(system, tiers=tuple(tiers))
+
+
+def node_of(accelerator: str, devices_per_node: float) -> System:
+    """Return the system of an accelerator whose nodes hold so many, else its default one.
+
+    Only single superchips are also built four to a node and joined inside.
+    """
+    system = load_hardware(accelerator)
+    if system.devices_per_node == 1 and devices_per_node > 1:
+        for name in system_ids():
+            if name.startswith(accelerator.partition("-")[2]):
+                other = load_hardware(name)
+                if other.devices_per_node == devices_per_node:
+                    return other
+    return system
 
 
 def joined(system: System, devices: int) -> tuple[System, str]:

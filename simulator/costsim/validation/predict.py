@@ -38,6 +38,11 @@ class Prediction:
     share: float = 1.0
 
     @property
+    def divided(self) -> bool:
+        """Whether the search chose how the devices divide the model, or how much a pass holds."""
+        return bool({"tp", "pp", "cp", "ep", "micro_batch"}.intersection(self.filled))
+
+    @property
     def tokens_per_step(self) -> float:
         job = self.configuration.job
         return float(job.global_batch * job.sequence)
@@ -122,7 +127,7 @@ def _host_ratio(evaluation: Evaluation, row: int) -> float:
 
 
 def _open(axes: Axes) -> tuple[str, ...]:
-    names = ("tp", "pp", "vp", "dp", "cp", "ep", "micro_batch", "zero", "recompute")
+    names = ("tp", "pp", "vp", "dp", "cp", "ep", "etp", "micro_batch", "zero", "recompute")
     return tuple(name for name in names if getattr(axes, name) is None)
 
 
@@ -142,6 +147,7 @@ def _filled(job: Job, axes: Axes) -> Strategy:
         dp=axes.dp or 1,
         cp=axes.cp or 1,
         ep=axes.ep or 1,
+        etp=axes.etp or 1,
         micro_batch=axes.micro_batch or 1,
         sp=_sequence_parallel(job, tp, recompute),
         zero=axes.zero or 0,
@@ -172,8 +178,8 @@ def _search(job: Job, axes: Axes) -> _Found | None:
         chunks = _interleavings(job, axes) if axes.vp is None else (axes.vp,)
         strategies = Strategies.of(
             [
-                _filled(job, replace(axes, vp=v, zero=z, recompute=r))
-                for v, z, r in product(chunks, zero, recompute)
+                _filled(job, replace(axes, vp=v, zero=z, recompute=r, etp=e))
+                for v, z, r, e in product(chunks, zero, recompute, _expert_divisions(axes))
             ]
         )
     else:
@@ -218,6 +224,15 @@ def _in_part(job: Job, evaluation: Evaluation, full: _Found, capacity: float) ->
     )
 
 
+def _expert_divisions(axes: Axes) -> tuple[int, ...]:
+    """Return over how many ranks an expert may be divided: as stated, else none or those of TP."""
+    if axes.etp is not None:
+        return (axes.etp,)
+    tp = axes.tp or 1
+    ranks = tp * (axes.cp or 1) * (axes.dp or 1)
+    return (1, tp) if tp > 1 and ranks % ((axes.ep or 1) * tp) == 0 else (1,)
+
+
 def _interleavings(job: Job, axes: Axes) -> tuple[int, ...]:
     """Return the numbers of chunks a stage may hold, equal ones if any, else one."""
     pp = axes.pp or 1
@@ -242,6 +257,7 @@ def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
         dp=only(axes.dp),
         cp=only(axes.cp) or (1,),
         ep=only(axes.ep),
+        etp=only(axes.etp) or (1,),
         micro_batch=only(axes.micro_batch),
         zero=only(axes.zero),
         recompute=recompute,

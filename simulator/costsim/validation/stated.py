@@ -7,16 +7,17 @@ from typing import Literal, TypeAlias, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import model_names, published_parameters
+from costsim.hardware.experts import Dispatcher
 from costsim.hardware.systems import System
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.software import Graphs
 from costsim.validation.interconnect import slices
 from costsim.validation.runs import Run
 from costsim.validation.words import meaning, understood
 
-Graphs: TypeAlias = Literal["none", "layer", "step"]
 Routing: TypeAlias = Literal["drop", "dropless"]
-Dispatcher: TypeAlias = Literal["all_to_all", "all_gather", "deep_ep", "hybrid_ep"]
+
 Meter: TypeAlias = Literal["allocated", "reserved", "total"]
 
 _SAME_PARAMETERS = 0.03  # of counts of one model, as people round and count them

@@ -176,12 +176,37 @@ def _dit(keys: _Keys) -> dict[str, Any]:
     }
 
 
+def _hunyuan(keys: _Keys) -> dict[str, Any]:
+    heads, width = keys.count("num_attention_heads", 16), keys.count("attention_head_dim", 88)
+    hidden, ratio = keys.count("hidden_size", heads * width), keys.values.get("mlp_ratio", 4.0)
+    if hidden != heads * width or not isinstance(ratio, int | float) or not 0 < ratio < 100:
+        raise fail(keys.file, f"{heads} heads of {width} and `mlp_ratio` make no layer of {hidden}")
+    keys.plain(use_style_cond_and_image_meta_size=(True,), norm_type=("layer_norm",))
+    return {
+        "family": "hunyuan-dit",
+        "layers": keys.count("num_layers", 40),
+        "hidden": hidden,
+        "heads": heads,
+        "feed_forward": int(hidden * ratio),
+        "channels": keys.count("in_channels", 4),
+        "patch": keys.count("patch_size", 2),
+        "context_width": keys.count("cross_attention_dim", 1024),
+        "long_width": keys.count("cross_attention_dim_t5", 2048),
+        "pooled_width": keys.count("pooled_projection_dim", 1024),
+        "text_tokens": keys.count("text_len", 77),
+        "long_tokens": keys.count("text_len_t5", 256),
+        "predicts_variance": bool(keys.values.get("learn_sigma", True)),
+        "image": (8 * keys.count("sample_size", 128),) * 2,
+    }
+
+
 PARTS: Mapping[str, Callable[[_Keys], dict[str, Any]]] = {
     "UNet2DConditionModel": _unet,
     "AutoencoderKL": _autoencoder,
     "FluxTransformer2DModel": _flux,
     "SD3Transformer2DModel": _sd3,
     "DiTTransformer2DModel": _dit,
+    "HunyuanDiT2DModel": _hunyuan,
     "Transformer2DModel": _dit,
 }
 """Reader by `_class_name`."""

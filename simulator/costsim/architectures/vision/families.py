@@ -48,6 +48,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "autoencoder": ("unet", "Autoencoder"),
     "dit": ("dit", "DiffusionTransformer"),
     "mmdit": ("dit", "MultimodalDiffusionTransformer"),
+    "hunyuan-dit": ("hunyuan_dit", "HunyuanDiT"),
 }
 
 

@@ -114,6 +114,8 @@ def _interval(prediction: Prediction) -> tuple[float, float]:
         job.system.count,
         prediction.host_ratio,
         mixture=job.routes,
+        searched=prediction.divided,
+        recipe=job.precision.name,
         guessed=configuration.guessed,
         within=job.within,
     )
