@@ -115,5 +115,9 @@ def memory_interval(memory_bytes: float, *, stacked: bool = False) -> tuple[floa
 
     `stacked` estimates are of software whose states, layers and loss a stack describes.
     """
-    row = _residuals()["memory_bytes_by_stack" if stacked else "memory_bytes_per_device"]
+    if stacked:
+        of_stacks = packaged_yaml("hardware_specs", "calibration/memory.yaml")
+        row = of_stacks["memory_bytes_by_stack"]
+    else:
+        row = _residuals()["memory_bytes_per_device"]
     return memory_bytes * row["low_ratio"], memory_bytes * row["high_ratio"]
