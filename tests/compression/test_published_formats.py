@@ -10,6 +10,7 @@ import pytest
 
 from costsim import estimate_inference, load_hardware, load_model
 from costsim.architectures import Architecture
+from costsim.architectures.operators import Experts
 from costsim.compression import compress
 from costsim.compression.modules import Modules, names_of
 from costsim.compression.published import as_published, published_precision
@@ -212,3 +213,28 @@ def test_published_files_keep_what_they_name(shared: Path) -> None:
     norms = 94 * (2 * 4096 + 2 * 128) + 4096
     wide = 2 * (2 * 151936 * 4096 + 94 * 128 * 4096)
     assert held(model) == pytest.approx((packed - norms) * 4.5 / 8 + wide + 2 * norms, rel=1e-4)
+
+
+def test_experts_of_deepseek_v4_are_narrower_than_the_rest(shared: Path) -> None:
+    """DeepSeek-V4-Pro states fp4 for its experts: 4.25 bits with their exponents."""
+    folder = shared / "validation" / "wild_configs"
+    model = load_model(folder / "deepseek-ai--DeepSeek-V4-Pro.json")
+    experts = sum(
+        block.count * weight.elements
+        for block in model.blocks()
+        for operator in block.operators
+        if isinstance(operator, Experts)
+        for weight in operator.weights()
+    )
+    others = model.parameters - experts
+    assert 4.25 / 8 * experts + others < held(model) < 4.25 / 8 * experts + 2 * others
+
+
+def test_the_public_case_of_kept_modules(shared: Path) -> None:
+    """shared/cases/10: attention, and the first and the last network, stay in 16 bits."""
+    model = load_model(shared / "cases" / "10-kept-modules.json")
+    assert held(model) == pytest.approx(4.534e9, rel=1e-3)  # and a scale of each row, 0.8 MB
+    system = load_hardware("nvidia-h100-sxm5-80gb", count=1)
+    for precision in (None, "fp8"):
+        found = estimate_inference(model, system, phase="decode", precision=precision)
+        assert found.memory_by_part_bytes["weights"] == held(model)

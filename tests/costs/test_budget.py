@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costsim.costs.budget import Egress, Line, Storage, budget, group, leaf, training_budget
+from costsim.costs.budget import Line, budget, compute_line, group, leaf
 from costsim.costs.prices import price_for
 from costsim.errors import SpecError
 
@@ -60,49 +60,29 @@ def test_a_line_has_real_amounts(quantity: float, price: float):
         leaf("x", quantity, "x", price)
 
 
-def test_a_training_budget_by_hand():
+def test_compute_by_hand():
     price = price_for("nvidia-a100-sxm4-80gb", quote=2.5).price
-    result = training_budget(
-        800_000.0,
-        price,
-        goodput_ratio=0.8,
-        goodput_note="stated",
-        storage=Storage(2e12, 3.0, 0.02, "a list"),
-        egress=Egress(1e12, 0.09, "a list"),
-        experiments_ratio=0.1,
-    )
-    # 2.0 M$ useful, 0.5 M$ lost, 10 % of both for experiments, 120 $ and 90 $.
-    assert [line.usd for line in result.lines] == [2_500_000, 250_000, 120, 90]
-    assert [line.usd for line in result.lines[0].children] == [2_000_000, 500_000]
-    assert result.usd == 2_750_210
+    line = compute_line(800_000.0, price, goodput_ratio=0.8, goodput_note="", idle_hours=4_000.0)
+    assert [child.usd for child in line.children] == [2_000_000, 500_000, 10_000]
 
 
-def test_only_what_is_stated_is_budgeted():
-    price = price_for("nvidia-a100-sxm4-80gb", quote=2.0).price
-    result = training_budget(100.0, price, goodput_ratio=1.0, goodput_note="none lost")
-    assert [line.name for line in result.lines] == ["Compute"]
-    assert [line.name for line in result.lines[0].children] == ["Useful training"]
-    assert result.step_cents == 1
-
-
-@given(st.floats(1, 1e8), st.floats(0.01, 100), st.floats(0.05, 1))
-def test_compute_is_paid_hours_times_price(hours: float, usd: float, goodput: float):
+@given(st.floats(1, 1e8), st.floats(0.01, 100), st.floats(0.05, 1), st.floats(0, 1e6))
+def test_compute_is_paid_hours_times_price(hours: float, usd: float, goodput: float, idle: float):
     price = price_for("x", quote=usd).price
-    result = training_budget(hours, price, goodput_ratio=goodput, goodput_note="")
-    assert result.usd == pytest.approx(hours / goodput * usd, abs=2.0)
+    line = compute_line(hours, price, goodput_ratio=goodput, goodput_note="", idle_hours=idle)
+    assert line.usd == pytest.approx((hours / goodput + idle) * usd, abs=0.02)
 
 
 @pytest.mark.parametrize("goodput", [0.0, 1.1, -1.0, float("nan")])
 def test_goodput_is_a_ratio(goodput: float):
     with pytest.raises(SpecError):
-        training_budget(
-            1.0, price_for("x", quote=1.0).price, goodput_ratio=goodput, goodput_note=""
-        )
+        compute_line(1.0, price_for("x", quote=1.0).price, goodput_ratio=goodput, goodput_note="")
 
 
 def test_a_budget_is_json_with_units_in_its_keys():
     price = price_for("nvidia-a100-sxm4-80gb").price
-    result = training_budget(1e6, price, goodput_ratio=0.9, goodput_note="measured")
+    line = compute_line(1e6, price, goodput_ratio=0.9, goodput_note="measured")
+    result = budget("Training", (line,))
     entry = json.loads(json.dumps(result.to_dict()))
     assert entry["total_usd"] == sum(line["usd"] for line in entry["lines"])
     compute = entry["lines"][0]["children"][0]

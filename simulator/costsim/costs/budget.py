@@ -24,6 +24,7 @@ class Line:
     """One line: `quantity` x `unit_price_usd`, or the sum of its children.
 
     `usd_cents` is the amount in whole cents, so that sums are exact; `usd` is the same in dollars.
+    `unstated` is the key of the scenario that would state a line which is not budgeted.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Line:
     note: str = ""
     source: str = ""
     children: tuple[Line, ...] = ()
+    unstated: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a parent that is not the sum of its children."""
@@ -55,6 +57,8 @@ class Line:
             entry["unit_price_usd"] = self.unit_price_usd
         entry["usd"] = self.usd
         entry |= {key: text for key, text in (("note", self.note), ("source", self.source)) if text}
+        if self.unstated:
+            entry["not_budgeted"] = self.unstated
         if self.children:
             entry["children"] = [child.to_dict() for child in self.children]
         return entry
@@ -120,82 +124,46 @@ def budget(name: str, lines: tuple[Line, ...]) -> Budget:
     return Budget(_rounded(total, step_cents), step_cents)
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Checkpoints kept: bytes on average, for how long, at what price."""
-
-    stored_bytes: float
-    months: float
-    usd_per_gb_month: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Egress:
-    """Bytes moved out of the provider's network, at what price."""
-
-    moved_bytes: float
-    usd_per_gb: float
-    source: str
-
-
-def training_budget(
+def compute_line(
     device_hours: float,
     price: Price,
     *,
     goodput_ratio: float,
     goodput_note: str,
-    storage: Storage | None = None,
-    egress: Egress | None = None,
-    experiments_ratio: float | None = None,
-    further: tuple[Line, ...] = (),
-) -> Budget:
-    """Return the budget of a training run on rented or owned devices.
+    idle_hours: float = 0.0,
+) -> Line:
+    """Return what the devices of a training run cost.
 
     Args:
         device_hours: accelerators times hours of useful training.
         price: price of a device-hour, with its provenance.
         goodput_ratio: useful over paid device-hours (failures, restarts, lost steps).
         goodput_note: what that ratio rests on.
-        storage: checkpoints, where they are priced.
-        egress: traffic, where it is priced.
-        experiments_ratio: device-hours of smaller runs before the final one over the device-hours
-            of that one, where the scenario states it.
-        further: lines of what else is paid for, such as making a compressed model.
+        idle_hours: of devices that are rented, in whole instances, and not used.
 
     Raises:
         SpecError: if a ratio, a quantity or a price is out of range.
     """
     if not 0 < goodput_ratio <= 1:
         raise SpecError(f"a goodput of {goodput_ratio} is not above 0 and at most 1")
-    rate = price.usd_per_device_hour
+    rate, hours = price.usd_per_device_hour, "device-hours"
     lost_hours = device_hours * (1 / goodput_ratio - 1)
-    hours = "device-hours"
-    compute = [
+    lines = [
         leaf("Useful training", device_hours, hours, rate, note=str(price), source=price.source)
     ]
     if lost_hours > 0:
-        compute.append(leaf("Failures and restarts", lost_hours, hours, rate, note=goodput_note))
-    lines = [group("Compute", tuple(compute))]
-    if experiments_ratio is not None:
-        note = f"{experiments_ratio:g} x the final run, stated in the scenario"
-        tried = (device_hours + lost_hours) * experiments_ratio
-        lines.append(leaf("Experiments", tried, hours, rate, note=note))
-    if storage is not None:
-        gb_months = storage.stored_bytes / 1e9 * storage.months
-        lines.append(
-            leaf(
-                "Checkpoint storage",
-                gb_months,
-                "GB-months",
-                storage.usd_per_gb_month,
-                source=storage.source,
-            )
-        )
-    if egress is not None:
-        moved_gb = egress.moved_bytes / 1e9
-        lines.append(leaf("Egress", moved_gb, "GB", egress.usd_per_gb, source=egress.source))
-    return budget("Training", (*lines, *further))
+        lines.append(leaf("Failures and restarts", lost_hours, hours, rate, note=goodput_note))
+    if idle_hours > 0:
+        note = f"{price.instance_type} has {price.devices} devices and is rented whole"
+        lines.append(leaf("Devices not used", idle_hours, hours, rate, note=note))
+    return group("Compute", tuple(lines))
+
+
+def leaves(line: Line) -> tuple[Line, ...]:
+    """Return the lines under `line` that have no children, or itself."""
+    if not line.children:
+        return (line,)
+    return tuple(leaf for child in line.children for leaf in leaves(child))
 
 
 def _rounded(line: Line, step_cents: int) -> Line:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 from costsim.costs.energy import Estimate
 from costsim.costs.grids import Pue
+from costsim.costs.prices import Price, PriceChoice
 from costsim.costs.tables import Row, earliest_day, read_table
 from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.resources import data_folder
@@ -204,3 +206,51 @@ def ownership_usd_per_device_hour(
         * electricity_usd_per_kwh,
         factors=factors,
     )
+
+
+def ownership_choice(
+    accelerator_id: str,
+    bought: PurchasePrice,
+    cost: Ownership,
+    utilization_ratio: float,
+    rent: PriceChoice | None,
+) -> PriceChoice:
+    """Return ownership as the price of a device-hour, and in words how renting compares.
+
+    Owning wins from the utilization at which capital and operation, spread over used hours, fall
+    below the rent less the power that owners pay themselves.
+
+    Args:
+        accelerator_id: of the hardware catalogue.
+        bought: the purchase price behind `cost`.
+        cost: of a used device-hour, from `ownership_usd_per_device_hour`.
+        utilization_ratio: that `cost` was computed at.
+        rent: what the same device rents for, None where nothing is listed.
+    """
+    usd = cost.usd_per_device_hour
+    rule = f"owned: {bought.usd_per_device:,.0f} $ a device ({bought.source}"
+    rule += f", {bought.as_of})" if bought.as_of else ")"
+    warnings: tuple[str, ...] = ()
+    if rent is not None:
+        fixed = (usd - cost.energy_usd_per_device_hour) * utilization_ratio
+        saved = rent.usd_per_device_hour - cost.energy_usd_per_device_hour
+        even = fixed / saved if saved > 0 else math.inf
+        when = f"from a utilization of {even:.1%}" if even <= 1 else "at no utilization"
+        warnings = (f"owning beats renting at {rent.price} {when}",)
+    price = Price(
+        provider="own",
+        region="",
+        instance_type="",
+        accelerator_id=accelerator_id,
+        devices=1,
+        usd_per_device_hour=usd,
+        term="on_demand",
+        as_of=bought.as_of,
+        source=bought.source,
+    )
+    spread = (bought.low_usd_per_device, bought.high_usd_per_device)
+    bound = usd - cost.energy_usd_per_device_hour
+    low, high = (
+        cost.energy_usd_per_device_hour + bound * end / bought.usd_per_device for end in spread
+    )
+    return PriceChoice(price, low, high, (price,), rule, warnings)

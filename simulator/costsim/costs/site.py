@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import Price, in_united_states
-from costsim.errors import UnknownNameError
+from costsim.errors import UnitError, UnknownNameError
+from costsim.units import parse_quantity
 
+STATED = "stated"
 EVERY_REGION = "all"  # of a price that is the same everywhere
 _COUNTRY_OF_MOST_OFFERS = "USA"
 
@@ -24,6 +26,32 @@ class Location:
     grid: Grid
     pue: Pue
     notes: tuple[str, ...] = ()
+
+
+def read_grid(written: str) -> Grid:
+    """Return the grid that a person means: a name of the catalogue, or grams a kilowatt-hour.
+
+    Raises:
+        UnknownNameError: if it is neither.
+    """
+    try:
+        grams = parse_quantity(written, "g_per_kwh")
+    except UnitError:
+        return grid_for(written)
+    return Grid(
+        kind=STATED,
+        code=STATED,
+        name="the stated grid",
+        g_per_kwh=grams,
+        low_g_per_kwh=grams,
+        high_g_per_kwh=grams,
+        gas="CO2e",
+        basis="stated in the scenario",
+        year="",
+        status=STATED,
+        source="stated in the scenario",
+        note="",
+    )
 
 
 def locate(price: Price, grid: Grid | None = None, pue: Pue | None = None) -> Location:
@@ -43,8 +71,8 @@ def locate(price: Price, grid: Grid | None = None, pue: Pue | None = None) -> Lo
     elif own is not None and own != grid:
         notes.append(
             f"the price is of {price.provider} {price.region}, whose grid is {own.name} "
-            f"({own.g_per_kwh:.0f} g/kWh); the stated grid is {grid.name} "
-            f"({grid.g_per_kwh:.0f} g/kWh)"
+            f"({own.g_per_kwh:.0f} g/kWh); emissions are those of {grid.name} "
+            f"({grid.g_per_kwh:.0f} g/kWh), as stated"
         )
     if pue is None:
         pue = _pue_of(price)

@@ -16,6 +16,12 @@ GROUPED: dict[str, tuple[str, ...]] = {
     "fp32": ("bf16",),
     "int8": ("fp8",),
     "w8a16": ("w4a16",),
+    "w6a16": ("w4a16",),
+    "w5a16": ("w4a16",),
+    "w4a16_k": ("w4a16",),
+    "w4a16_g32": ("w4a16",),
+    "w5a16_g32": ("w4a16",),
+    "w3a16": ("w4a16",),
     "bf16_2:4": ("bf16",),
     "fp8_2:4": ("fp8",),
     "int8_2:4": ("fp8",),
@@ -37,6 +43,36 @@ def touched_experts(tokens: Number, experts: Number, top_k: Number, expert_ranks
     return experts / column(expert_ranks) * (1.0 - missed)
 
 
+# Mean of the largest of n standard normal draws, n = 2^k (Harter 1961): 0.564 of 2, 1.423 of 8.
+_LARGEST_OF = (0.0, 0.564, 1.029, 1.423, 1.766, 2.070, 2.343, 2.590, 2.815)
+
+
+def largest_of(draws: Number) -> Array:
+    """Return how far over the mean the largest of `draws` normal values lies, in deviations."""
+    doublings = np.log2(np.maximum(column(draws), 1.0))
+    return np.interp(doublings, np.arange(len(_LARGEST_OF)), _LARGEST_OF)
+
+
+def busiest_touched(tokens: Number, experts: Number, top_k: Number, expert_ranks: Number) -> Array:
+    """Return how many experts of the rank with most of them get a token, under even routing.
+
+    All ranks wait for that one. Each of its m experts is touched with the same chance q, so that a
+    rank has m·q ± √(m·q·(1 - q)) of them, and the busiest that much more, but never all twice.
+    """
+    held = column(experts) / column(expert_ranks)
+    mean = touched_experts(tokens, experts, top_k, expert_ranks)
+    share = mean / held
+    spread = np.sqrt(held * share * (1.0 - share))
+    return np.minimum(mean + largest_of(expert_ranks) * spread, held)
+
+
+def busiest_rows(tokens: Number, top_k: Number, expert_ranks: Number) -> Array:
+    """Return the rows of the rank that most tokens choose over the mean, under even routing."""
+    mean = column(tokens) * column(top_k) / column(expert_ranks)
+    spread = np.sqrt(mean * (1.0 - 1.0 / column(expert_ranks)))
+    return (mean + largest_of(expert_ranks) * spread) / mean
+
+
 def grouped_gemm_time_s(
     model: KernelModel,
     tokens: Number,
@@ -50,6 +86,7 @@ def grouped_gemm_time_s(
     resident_tokens: Number | None = None,
     *,
     gated: bool = True,
+    touched: Number | None = None,
 ) -> Array:
     """Return the time of the routed experts of one rank in seconds, traffic between ranks apart.
 
@@ -69,6 +106,7 @@ def grouped_gemm_time_s(
         resident_tokens: whose vectors are on this rank: all of them (None) where ranks gather the
             tokens before routing, those received where an all-to-all dispatches them.
         gated: whether an expert has three matrices or two.
+        touched: experts here that get a token; the mean over all ranks if not given.
 
     Raises:
         UnknownNameError: if the format or its peak is unknown.
@@ -76,7 +114,9 @@ def grouped_gemm_time_s(
     form, constants = model.format(dtype), grouped_constants(model, dtype)
     peak, bandwidth = model.peak_flops_per_s(dtype), model.bandwidth_bytes_per_s
     routed = column(tokens) * column(top_k) / column(expert_ranks) * column(imbalance)
-    touched = touched_experts(tokens, experts, top_k, expert_ranks)
+    if touched is None:
+        touched = touched_experts(tokens, experts, top_k, expert_ranks)
+    touched = column(touched)
     weights = column(hidden) * column(intermediate) * (3.0 if gated else 2.0)
 
     flops = 2.0 * routed * weights

@@ -66,6 +66,13 @@ FORMATS: Mapping[str, Format] = {
     "int8": Format(1, 1, ("int8",), ("int8", "fp8"), quantizes=True),
     "w8a16": Format(2, 1, ("bf16", "fp16"), ("w8a16", "bf16")),
     "w4a16": Format(2, 0.5 + 2 / 128, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    # Group-quantized as llama.cpp (K quants, bits as its tables print them) and MLX have them.
+    "w6a16": Format(2, 6.56 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    "w5a16": Format(2, 5.5 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    "w4a16_k": Format(2, 4.85 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    "w4a16_g32": Format(2, 5.0 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    "w5a16_g32": Format(2, 6.0 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
+    "w3a16": Format(2, 3.9 / 8, ("bf16", "fp16"), ("w4a16", "w8a16", "bf16")),
     # 2 of 4 values and 2 bits for the place of each.
     "bf16_2:4": Format(2, 1 + 1 / 8, ("bf16", "fp16"), ("bf16",), sparse=True),
     "fp8_2:4": Format(1, 0.5 + 1 / 8, ("fp8",), ("fp8",), quantizes=True, sparse=True),

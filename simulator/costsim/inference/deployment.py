@@ -50,12 +50,25 @@ class Deployment:
     quantization: Quantization
     engine: Engine
 
+    def with_tables(self, tables: Tables, row: int) -> Deployment:
+        """Return the deployment with times of its passes that are known, row `row` of `tables`."""
+        known = replace(self)
+        object.__setattr__(known, "_times", StepTimes.build(tables, self.engine, row))
+        return known
+
     @cached_property
     def tables(self) -> Tables:
         """Times of its passes."""
         system = self.system.with_count(max(self.system.count, self.layout.devices))
         quantization = runnable(self.quantization, system)
-        return Tables.build(ServedModel(self.model, system, quantization), self._columns)
+        served = ServedModel(
+            self.model,
+            system,
+            quantization,
+            self.engine.grouped_attention,
+            self.engine.fused_attention,
+        )
+        return Tables.build(served, self._columns)
 
     @cached_property
     def _columns(self) -> Layouts:
@@ -180,7 +193,7 @@ def simulate_disaggregated(
         served = _serve(prefill.times, prefill.limits, part, generates=False)
         first[index::prefill_replicas] = served.first_s
         busy.append((part, served))
-    sent = traffic.input_tokens * prefill.token_bytes / _network_bytes_per_s(prefill.system)
+    sent = traffic.input_tokens * prefill.token_bytes / network_bytes_per_s(prefill.system)
     moved = replace(traffic, arrival_s=first + sent)
     order = np.argsort(moved.arrival_s, kind="stable")
     parts: list[tuple[Traffic, Served]] = []
@@ -214,7 +227,7 @@ def _serve(
     )
 
 
-def _network_bytes_per_s(system: System) -> float:
+def network_bytes_per_s(system: System) -> float:
     """Bandwidth between pools: of the outermost links that one device has."""
     if not system.tiers:
         raise SpecError(f"`{system.id}` has no links to send a cache over")

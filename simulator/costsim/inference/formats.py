@@ -23,6 +23,20 @@ _NAMES = {
     "w4a8_mxfp4_mxfp8": "mxfp4",
     "int8_wo": "w8a16",
     "sq": "int8",
+    "q8": "w8a16",
+    "q8_0": "w8a16",
+    "q6": "w6a16",
+    "q6_k": "w6a16",
+    "q5": "w5a16",
+    "q5_k_m": "w5a16",
+    "q5 g32": "w5a16_g32",
+    "q4": "w4a16_k",
+    "q4_k_m": "w4a16_k",
+    "q4_0": "w4a16_k",
+    "q4 g32": "w4a16_g32",
+    "q3": "w3a16",
+    "q3_k_m": "w3a16",
+    "nf4": "w4a16",
 }
 # Where a device cannot multiply in a format, its weights are unpacked to 16 bits on the way, or the
 # next wider format is taken.

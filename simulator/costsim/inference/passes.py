@@ -29,7 +29,12 @@ from costsim.hardware.attention import attention_time_s
 from costsim.hardware.blocks import block_times
 from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.decode import decode_attention_time_s, latent_attention_time_s
-from costsim.hardware.grouped import grouped_gemm_time_s, power_law_imbalance
+from costsim.hardware.grouped import (
+    busiest_rows,
+    busiest_touched,
+    grouped_gemm_time_s,
+    power_law_imbalance,
+)
 from costsim.hardware.kernels import Array, KernelModel, load_kernel_model
 from costsim.hardware.systems import System
 from costsim.hardware.timing import PARTS, TIMINGS
@@ -53,6 +58,8 @@ class ServedModel:
     model: Architecture
     system: System
     quantization: Quantization
+    grouped_attention: bool = True  # whether kernels read a key once for all heads that share it
+    fused_attention: bool = True  # whether prompts attend without writing scores to memory
 
     @cached_property
     def kernels(self) -> KernelModel:
@@ -109,7 +116,7 @@ class ServedModel:
                 self.kernels,
                 op.batch,
                 op.query_heads,
-                op.kv_heads,
+                op.kv_heads if self.grouped_attention else op.query_heads,
                 op.context,
                 op.head_dim,
                 op.value_dim,
@@ -146,6 +153,7 @@ class ServedModel:
                     self.quantization.other,
                     causal,
                     op.window,
+                    implementation="flash" if self.fused_attention else "unfused",
                 )
 
             if np.all(cp == 1):
@@ -242,7 +250,9 @@ class ServedModel:
             tokens: of an attention rank, one row each.
         """
         everyone = tokens * layouts.attention_dp
-        imbalance = 1.0 + skewed_share(everyone) * (power_law_imbalance(layouts.ep) - 1.0)
+        # All wait for the busiest rank: of few tokens by chance, of many by how routing is skewed.
+        skewed = 1.0 + skewed_share(everyone) * (power_law_imbalance(layouts.ep) - 1.0)
+        imbalance = np.maximum(skewed, busiest_rows(everyone, op.top_k, layouts.ep))
         return grouped_gemm_time_s(
             self.kernels,
             everyone,
@@ -254,6 +264,7 @@ class ServedModel:
             self._experts_format(op),
             imbalance,
             gated=op.gated,
+            touched=busiest_touched(everyone, op.chosen_from, op.top_k, layouts.ep),
         )
 
     def _experts_format(self, op: Experts) -> str:

@@ -79,8 +79,11 @@ class StepTimes:
             base_s.tolist(),
             slope_s.tolist(),
             each.tolist(),
-            float(engine.launch_s * tables.launches[row]) * uneven,
-            engine.prompt_s,
+            float(engine.launch_s * tables.launches[row]) * uneven * engine.busy_launch_ratio,
+            engine.prompt_s
+            + float(engine.launch_s * tables.launches[row])
+            * uneven
+            * (1.0 - engine.busy_launch_ratio),
             CONTEXTS,
             attention_s,
             engine.prompt_ratio,

@@ -77,7 +77,8 @@ def random_traffic(
         output_tokens: mean length of answers.
         burstiness: shape of the gamma distribution of the time between arrivals: 1 is Poisson,
             less comes in bursts, more is regular (as `vllm bench serve --burstiness`).
-        spread: lengths are uniform within this share of their mean on both sides.
+        spread: lengths are uniform within this share of their mean on both sides; from 1 on they
+            are exponential.
         cached_ratio: share of each prompt that a prefix cache has.
         seed: of the random numbers.
 
@@ -90,6 +91,33 @@ def random_traffic(
     between = random.gamma(burstiness, 1.0 / (rate_per_s * burstiness), requests)
     arrival = np.cumsum(between)
     return _lengths(random, arrival, input_tokens, output_tokens, spread, cached_ratio)
+
+
+def burst_traffic(
+    requests: int,
+    input_tokens: float,
+    output_tokens: float,
+    *,
+    spread: float = 0.0,
+    cached_ratio: float = 0.0,
+    seed: int = 0,
+) -> Traffic:
+    """Return requests that all come at once.
+
+    Args:
+        requests: how many.
+        input_tokens: mean length of prompts.
+        output_tokens: mean length of answers.
+        spread: as of `random_traffic`.
+        cached_ratio: as of `random_traffic`.
+        seed: of the random numbers.
+
+    Raises:
+        SpecError: if number or a length is not above 0.
+    """
+    _positive(requests=requests, input_tokens=input_tokens, output_tokens=output_tokens)
+    random = np.random.default_rng(seed)
+    return _lengths(random, np.zeros(requests), input_tokens, output_tokens, spread, cached_ratio)
 
 
 def diurnal_traffic(
@@ -154,7 +182,10 @@ def _lengths(
     cached_ratio: float,
 ) -> Traffic:
     def drawn(mean: float) -> Whole:
-        share = random.uniform(1.0 - spread, 1.0 + spread, len(arrival_s))
+        if spread >= 1.0:
+            share = random.exponential(1.0, len(arrival_s))
+        else:
+            share = random.uniform(1.0 - spread, 1.0 + spread, len(arrival_s))
         return np.maximum(np.rint(mean * share), 1.0).astype(np.int64)
 
     inputs, outputs = drawn(input_tokens), drawn(output_tokens)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from costsim.units import format_bytes, format_duration, format_si, format_usd
@@ -39,6 +41,7 @@ class Figure:
         formula: from the names of `terms`, as it was computed.
         terms: what goes in.
         parts: of which it is the sum, where there are any.
+        movers: what makes it uncertain, the largest first: how far each alone moves it.
         sources: keys of the plan's sources, or a source in words.
     """
 
@@ -51,6 +54,7 @@ class Figure:
     formula: str = ""
     terms: tuple[Term, ...] = ()
     parts: tuple[Term, ...] = ()
+    movers: tuple[Term, ...] = ()
     sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -70,6 +74,23 @@ class Figure:
         low, high = said(self.low, self.unit), said(self.high, self.unit)
         return f"{low} to {high} in {self.level * 10:g} of 10 cases"
 
+    def probability_at_most(self, limit: float) -> float | None:
+        """Return the probability of the figure being at most `limit`; None without an interval.
+
+        Log-normal on either side of the value, as its interval says.
+        """
+        if self.low is None or self.high is None or self.value <= 0:
+            return None
+        if limit <= 0:
+            return 0.0
+        below = limit < self.value
+        end = self.low if below else self.high
+        if end == self.value:
+            return 0.0 if below else 1.0
+        edge = NormalDist().inv_cdf((1 + self.level) / 2)
+        width = abs(math.log(end / self.value)) / edge
+        return NormalDist().cdf(math.log(limit / self.value) / width)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain values."""
         return {
@@ -83,6 +104,7 @@ class Figure:
             "numbers": self.numbers,
             "terms": [_plain(term) for term in self.terms],
             "parts": [_plain(term) for term in self.parts],
+            "movers": [_plain(term) for term in self.movers],
             "sources": list(self.sources),
         }
 

@@ -172,12 +172,13 @@ def _notes(study: Study, chosen: _Found) -> tuple[str, ...]:
         )
     if len(study.options) > 1 and study.scenario.limits.quality_loss is None:
         found.append("no limit of quality is stated: the cheapest is called best whatever it loses")
-    return (*found, *best.option.model.notes, *best.price.warnings)
+    return (*found, *best.option.model.notes, *best.price.warnings, *chosen.place.site.notes)
 
 
 def _sources(study: Study, workload: Workload, best: Candidate[Any]) -> dict[str, str]:
-    price, grid, pue = best.price.price, study.grid, study.pue
+    price = best.price.price
     place = next(one for one in study.places if one.price is best.price)
+    grid, pue = place.site.grid, place.site.pue
     return {
         "model": study.model.source,
         "hardware": f"{best.system.id}: {best.system.basis}",

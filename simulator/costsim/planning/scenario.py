@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour, Watts
+from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour, UsdPerKwh, Watts
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -50,13 +50,37 @@ class ListPrice(Spec):
     """How the devices are rented."""
 
 
+class Owned(Spec):
+    """What owning the devices takes, instead of renting them; only the purchase has a default."""
+
+    purchase: Usd | None = None
+    """What one device costs with its share of the server, such as `32000 $`; left out, the newest
+    published price."""
+    years: Annotated[float, Field(gt=0, le=20)]
+    """Years of service."""
+    utilization: Annotated[Ratio, Field(gt=0, le=1)]
+    """Used hours over all hours, such as `70 %`."""
+    electricity: UsdPerKwh
+    """Price of electricity, such as `0.08 $/kWh`."""
+    network: Ratio
+    """Network and storage of the cluster over the price of the servers, such as `15 %`."""
+    residual: Annotated[Ratio, Field(lt=1)]
+    """Value left after the years of service over the purchase price."""
+    interest: Ratio
+    """Cost of capital a year on the value still bound."""
+    operation: Ratio
+    """Yearly staff, space and repair over the purchase price."""
+
+
 class Site(Spec):
     """Where the machine stands: what a kilowatt-hour emits and what the building adds."""
 
-    grid: str = "USA"
-    """A code or name of hardware_specs/grids, or a cloud region."""
+    grid: str | None = None
+    """A code or name of hardware_specs/grids, a cloud region, or a number such as `25 g/kWh`; left
+    out, that of the price's region."""
     pue: Annotated[float, Field(ge=1, le=3)] | None = None
-    """Power usage effectiveness; left out, the median of hyperscale fleets."""
+    """Power usage effectiveness; left out, that of the price's provider and region where published,
+    else the median of hyperscale fleets."""
     device_power: Watts | None = None
     """Power of one device at work with its share of the node, such as `900 W`; left out, from
     its node's rating or its TDP."""
@@ -124,6 +148,8 @@ class Scenario(Spec):
     """What compressed models are made on."""
     price: UsdPerHour | ListPrice = ListPrice()
     """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    own: Owned | None = None
+    """Owning the devices: the price of a device-hour is then what it costs their owner."""
     site: Site = Site()
     """Where the machine stands."""
     limits: Limits = Limits()

@@ -12,15 +12,23 @@ from typing import Any, cast
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
 from costsim.costs.energy import Estimate, device_power_w
-from costsim.costs.grids import Grid, Pue, grid_for, pue_for
+from costsim.costs.grids import Pue, pue_for
+from costsim.costs.ownership import (
+    PurchasePrice,
+    ownership_choice,
+    ownership_usd_per_device_hour,
+    purchase_price,
+)
 from costsim.costs.prices import PriceChoice, price_for
+from costsim.costs.site import Location, locate, read_grid
 from costsim.documents import Document, load_document, parse_as, read_document
-from costsim.errors import CostsimError, Location, SpecError, suggestion
+from costsim.errors import CostsimError, SpecError, suggestion
+from costsim.errors import Location as ErrorPlace
 from costsim.hardware import System, load_hardware
 from costsim.planning.lookup import Lookup
 from costsim.planning.options import Option, options_of
 from costsim.planning.overlays import read_overlay
-from costsim.planning.scenario import ListPrice, Scenario, Site
+from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.training.overlay import Overlay
 
 Source = str | Path | Mapping[str, Any]
@@ -34,6 +42,7 @@ class Place:
     system: System
     price: PriceChoice
     power_w: Estimate  # of one device at work, with its share of the node
+    site: Location  # grid and building of the price
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,6 @@ class Study:
         options: of compression, each with its model.
         places: systems to compare.
         maker: what compressed models are made on.
-        grid: electricity of the site.
-        pue: overhead of its building.
         overlay: constants that measured steps refined, where the scenario names a file.
     """
 
@@ -60,8 +67,6 @@ class Study:
     options: tuple[Option, ...]
     places: tuple[Place, ...]
     maker: Place
-    grid: Grid
-    pue: Pue
     overlay: Overlay | None
 
     @property
@@ -163,11 +168,9 @@ def study_of(
     if scenario.calibration is not None:
         path = folder / scenario.calibration
         overlay = lookup.attempt(("calibration",), partial(read_overlay, path))
-    grid = lookup.attempt(("site", "grid"), partial(grid_for, scenario.site.grid))
-    pue = lookup.attempt(("site", "pue"), partial(_pue, scenario.site.pue))
     options = () if model is None else options_of(model, scenario.compression, folder, lookup)
     # What is missing here is among the problems, so that nobody sees it once they are raised.
-    found: Any = (scenario, document, folder, model, options, tuple(places), maker, grid, pue)
+    found: Any = (scenario, document, folder, model, options, tuple(places), maker)
     return Study(*found, overlay=overlay), lookup  # pyright: ignore[reportCallIssue]
 
 
@@ -176,18 +179,71 @@ def _place(named: str, index: int | None, scenario: Scenario, lookup: Lookup, co
     system = lookup.attempt(where, partial(load_hardware, named, count))
     if system is None:
         return cast("Place", None)
-    price = lookup.attempt(
-        ("price",) if lookup.document.steps(("price",)) else where,
-        partial(_price, system.accelerator.id, scenario.price),
-    )
+    accelerator = system.accelerator.id
     power = lookup.attempt(where, partial(_power, system, scenario.site))
-    return Place(named, system, cast("PriceChoice", price), cast("Estimate", power))
+    rented = ("price",) if lookup.document.steps(("price",)) else where
+    if scenario.own is None:
+        price = lookup.attempt(rented, partial(_price, accelerator, scenario.price))
+    elif power is not None:
+        pue = _pue(scenario.site.pue) or pue_for()
+        price = lookup.attempt(("own",), partial(owned, accelerator, scenario, power, pue))
+    else:
+        price = None
+    site = None
+    if price is not None:
+        site = lookup.attempt(("site", "grid"), partial(_site, price, scenario.site))
+    return Place(
+        named,
+        system,
+        cast("PriceChoice", price),
+        cast("Estimate", power),
+        cast("Location", site),
+    )
 
 
 def _price(accelerator_id: str, stated: float | ListPrice) -> PriceChoice:
     if isinstance(stated, ListPrice):
         return price_for(accelerator_id, stated.provider, stated.region, stated.term)
     return price_for(accelerator_id, quote=stated)
+
+
+def _site(price: PriceChoice, site: Site) -> Location:
+    """Return where the machines of a price stand; what the scenario states wins."""
+    grid = None if site.grid is None else read_grid(site.grid)
+    return locate(price.price, grid, _pue(site.pue))
+
+
+def owned(accelerator_id: str, scenario: Scenario, power_w: Estimate, pue: Pue) -> PriceChoice:
+    """Return what a device-hour costs the owner of a device, and how it compares with renting.
+
+    Raises:
+        UnknownNameError: if no purchase price is known or stated.
+    """
+    own = cast("Owned", scenario.own)
+    if own.purchase is None:
+        bought = purchase_price(accelerator_id)
+    else:
+        stated = own.purchase
+        bought = PurchasePrice(
+            accelerator_id, stated, stated, "server_share", "", "stated in the scenario"
+        )
+    cost = ownership_usd_per_device_hour(
+        bought,
+        power_w=power_w,
+        pue=pue,
+        years=own.years,
+        utilisation_ratio=own.utilization,
+        electricity_usd_per_kwh=own.electricity,
+        network_ratio=own.network,
+        residual_ratio=own.residual,
+        interest_per_year_ratio=own.interest,
+        operation_per_year_ratio=own.operation,
+    )
+    try:
+        rent = _price(accelerator_id, scenario.price)
+    except CostsimError:
+        rent = None
+    return ownership_choice(accelerator_id, bought, cost, own.utilization, rent)
 
 
 def _power(system: System, site: Site) -> Estimate:
@@ -208,9 +264,9 @@ def _power(system: System, site: Site) -> Estimate:
     )
 
 
-def _pue(stated: float | None) -> Pue:
+def _pue(stated: float | None) -> Pue | None:
     if stated is None:
-        return pue_for()
+        return None
     return Pue(stated, stated, stated, "stated in the scenario", "the scenario")
 
 
@@ -236,7 +292,7 @@ def _set(document: Document, setting: str) -> Document:
     if not equals or not path.strip():
         raise SpecError(
             f"`{setting}` is not of the form path=value",
-            location=Location("--set"),
+            location=ErrorPlace("--set"),
             hint="for example --set hardware.devices=512",
         )
     place = f"--set {path.strip()}"

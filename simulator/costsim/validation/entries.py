@@ -15,6 +15,7 @@ UNITS = {
     "gpu_hours": "h",
     "energy_mwh": "MWh",
     "ttft_ms": "ms",
+    "ttft_p99_ms": "ms",
     "tpot_ms": "ms",
     "output_tokens_per_s": "tokens/s",
     "samples_per_s": "samples/s",

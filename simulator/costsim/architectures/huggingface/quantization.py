@@ -39,7 +39,11 @@ def read_quantization(values: Mapping[str, Any]) -> Quantization | None:
         return Quantization(method="an unnamed method")
     config = cast("dict[str, Any]", found)
     dtype = str(values.get("dtype", values.get("torch_dtype", ""))).removeprefix("torch.")
-    return replace(quantization_of(config), wide=_HALF.get(dtype, "bf16"))
+    read = replace(quantization_of(config), wide=_HALF.get(dtype, "bf16"))
+    if str(values.get("expert_dtype", "")).lower() == "fp4":  # DeepSeek-V4: beside fp8 elsewhere
+        experts = Quantization(method="mxfp4", **_mxfp4({}))
+        read = replace(read, rules=(*read.rules, ("mlp.experts", experts)))
+    return read
 
 
 def quantization_of(config: Mapping[str, Any]) -> Quantization:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from costsim.inference.intervals import Quantity, serving_interval
+from costsim.errors import CostsimError
+from costsim.inference import outcomes as loads
+from costsim.inference.intervals import Quantity, serving_interval, serving_kind
 from costsim.validation.kind import Context, Figure, Kind, each, outcomes
 from costsim.validation.runs import Run
 from costsim.validation.serving import ServedRun, served_run
-from costsim.validation.serving_predict import ServingPrediction, predictions
 
 # A quantity of the runs file, that of the estimate, and how many of the former make one.
 _QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
     ("ttft_ms", "ttft_s", 1e3),
     ("tpot_ms", "tpot_s", 1e3),
     ("output_tokens_per_s", "output_tokens_per_s", 1.0),
+    ("ttft_p99_ms", "ttft_p99_s", 1e3),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPrediction:
+    """What is predicted of a row."""
+
+    configuration: ServedRun
+    outcome: loads.Outcome
+
+
+def _predict(rows: Sequence[ServedRun], _: Context) -> list[ServingPrediction | str]:
+    found: list[ServingPrediction | str] = []
+    for row, outcome in zip(rows, loads.outcomes([row.case for row in rows]), strict=True):
+        if isinstance(outcome, CostsimError):
+            found.append("; ".join(problem.message for problem in outcome.problems))
+        else:
+            found.append(ServingPrediction(row, outcome))
+    return found
 
 
 def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction | str]:
@@ -34,10 +56,10 @@ def _measured(run: Run) -> dict[str, float]:
 
 
 def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
-    configuration = prediction.configuration
-    offline = configuration.load == "max-throughput"
+    configuration, outcome = prediction.configuration, prediction.outcome
+    offline = configuration.case.load.kind == "max-throughput"
     parts: list[str] = []
-    if prediction.slots < 1:
+    if outcome.slots < 1:
         parts.append("out of memory: weights leave no room for a request")
     if configuration.assumed:
         parts.append("assumed: " + ", ".join(configuration.assumed))
@@ -45,9 +67,18 @@ def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
     for name, quantity, scale in _QUANTITIES:
         if offline and quantity != "output_tokens_per_s":
             continue
-        value = float(getattr(prediction, quantity))
-        limits = serving_interval(quantity, value, routed=configuration.routed)
-        figure = Figure(name, value, *limits, run.number.get(name), "; ".join(parts))
+        value, measured = float(getattr(outcome, quantity)), run.number.get(name)
+        if not math.isfinite(value):
+            reason = "the queue grows without end at this rate"
+            found.append(Figure(name, None, measured=measured, reason=reason))
+            continue
+        kind = serving_kind(
+            configuration.case.engine.profile,
+            "apart" if configuration.case.pools else configuration.case.load.kind,
+            routed=configuration.routed,
+        )
+        limits = serving_interval(quantity, value, routed=configuration.routed, kind=kind)
+        figure = Figure(name, value, *limits, measured, "; ".join(parts))
         found.append(figure.scaled(scale))
     return found
 
@@ -56,7 +87,7 @@ SERVING: Kind[ServedRun, ServingPrediction] = Kind(
     "serving",
     "inference",
     each(lambda run, context: served_run(run, context.folder)),
-    lambda configurations, _: predictions(configurations),
+    _predict,
     _figures,
     _measured,
     "tpot_ms",

@@ -170,7 +170,8 @@ class FleetCosting:
 
     def _energy(self, fleet: Fleet) -> dict[str, Figure]:
         """Return electricity and emissions; intervals join those of power, PUE and grid."""
-        pue, grid, power_w = self.study.pue, self.study.grid, self.place.power_w
+        site, power_w = self.place.site, self.place.power_w
+        pue, grid = site.pue, site.grid
         hours = fleet.mean_devices * self.hours
         energy = energy_kwh(hours, power_w, pue)
         carbon = carbon_t(energy, grid)

@@ -7,8 +7,10 @@ from typing import cast
 
 import numpy as np
 
-from costsim.costs.budget import Budget, training_budget
+from costsim.costs.budget import Budget, budget, compute_line, leaves
 from costsim.costs.energy import carbon_t, energy_kwh
+from costsim.costs.project import Project, Saved, contingency, project_lines
+from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.planning.figures import Figure, Term
 from costsim.planning.intervals import (
     memory_interval,
@@ -40,6 +42,7 @@ class Costing:
         self.scenario = cast("TrainingScenario", study.scenario)
         self.making = making_line(made, study.maker.price)
         self._checkpoint_bytes = checkpoint_bytes(job)
+        self._weights_bytes = float(job.model.parameters) * job.precision.weight_bytes
         self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
 
     def steps(self) -> int:
@@ -81,8 +84,8 @@ class Costing:
         )
         figures = self._times(run, evaluation, row, step_s)
         paid_hours = figures["device_hours"].value
-        budget = self._budget(paid_hours, kept)
-        figures |= self._money(budget, figures["device_hours"], kept)
+        spent = self._budget(paid_hours, kept, strategy.devices)
+        figures |= self._money(spent, figures["device_hours"], kept, strategy.devices)
         figures |= self._energy(figures["device_hours"])
         figures["memory_bytes_per_device"] = _memory(run, float(evaluation.memory_bytes[row]))
         return Candidate(
@@ -93,7 +96,7 @@ class Costing:
             figures=figures,
             run=run,
             price=self.place.price,
-            budget=budget,
+            budget=spent,
             made=self.made,
         )
 
@@ -185,45 +188,73 @@ class Costing:
             ),
         }
 
-    def _money(self, budget: Budget, hours: Figure, kept: Goodput) -> dict[str, Figure]:
-        """Return dollars; the interval is that of time, at the market's low and high prices."""
+    def _money(
+        self, spent: Budget, hours: Figure, kept: Goodput, devices: int
+    ) -> dict[str, Figure]:
+        """Return dollars; the interval joins those of time and of the market's prices."""
         price, making = self.place.price, self.making.usd if self.making else 0.0
         rate = price.usd_per_device_hour
-        ends = tuple(
-            self._budget(at or 0.0, kept).usd * bound / rate
-            for at, bound in (
-                (hours.low, price.low_usd_per_device_hour),
-                (hours.high, price.high_usd_per_device_hour),
-            )
+        spread = self._spread(spent, hours)
+        names = [line.name.lower().replace(" ", "_") for line in spent.lines]
+        terms = tuple(
+            Term(f"{name}_usd", line.usd, "usd", line.note)
+            for name, line in zip(names, spent.lines, strict=True)
+            if line.usd
         )
-        lines = tuple(Term(line.name, line.usd, "usd", line.note) for line in budget.lines)
         return {
             "cost_usd": Figure(
-                budget.usd,
+                spent.usd,
                 "usd",
-                *ends,
+                min(spread.p10, spent.usd),
+                max(spread.p90, spent.usd),
                 meaning="dollars of the run" + (", making the model included" if making else ""),
-                formula="device_hours x usd_per_device_hour"
-                + (" x (1 + experiments)" if self.scenario.experiments else "")
-                + (" + making_usd" if making else ""),
-                terms=(
-                    Term("device_hours", hours.value),
-                    Term("usd_per_device_hour", rate, "usd"),
-                    Term("experiments", self.scenario.experiments or 0.0),
-                    Term("making_usd", making, "usd"),
+                formula=" + ".join(term.name for term in terms),
+                terms=terms,
+                parts=tuple(Term(line.name, line.usd, "usd", line.note) for line in spent.lines),
+                movers=tuple(
+                    Term(one.name, one.swing, "usd", "from low to high, all else as it is")
+                    for one in spread.contributors
+                    if one.swing
                 ),
-                parts=lines,
+                sources=(price.rule, "price"),
+            ),
+            "usd_per_device_hour": Figure(
+                rate,
+                "usd",
+                price.low_usd_per_device_hour,
+                price.high_usd_per_device_hour,
+                meaning="dollars of a device for an hour; the interval is that of the market",
                 sources=(price.rule, "price"),
             ),
             "running_usd": Figure(
-                budget.usd - making, "usd", meaning="dollars of training, without making the model"
+                spent.usd - making, "usd", meaning="dollars of training, without making the model"
             ),
             "making_usd": Figure(making, "usd", meaning="dollars of making the compressed model"),
         }
 
+    def _spread(self, spent: Budget, hours: Figure) -> Distribution:
+        """Return the distribution of the total: device-hours move with time and price."""
+        price = self.place.price
+        by_hour = sum(line.usd for line in leaves(spent.total) if line.unit == "device-hours")
+        share = 1 + (self.scenario.project.contingency or 0.0)
+        moving = min(by_hour * share, spent.usd)
+        ends = sorted((hours.low or hours.value, hours.value, hours.high or hours.value))
+        factors = (
+            Factor("time", 1.0, ends[0] / hours.value, ends[2] / hours.value),
+            Factor(
+                "price",
+                1.0,
+                min(price.low_usd_per_device_hour / price.usd_per_device_hour, 1.0),
+                max(price.high_usd_per_device_hour / price.usd_per_device_hour, 1.0),
+            ),
+        )
+        fixed = spent.usd - moving
+        return propagate(lambda at: moving * at["time"] * at["price"] + fixed, factors)
+
     def _energy(self, hours: Figure) -> dict[str, Figure]:
         """Return electricity and emissions; intervals join those of time, power, PUE and grid."""
-        pue, grid, power_w = self.study.pue, self.study.grid, self.place.power_w
+        site, power_w = self.place.site, self.place.power_w
+        pue, grid = site.pue, site.grid
         ends = (hours.low or 0.0, hours.high or 0.0)
         energy = energy_kwh(hours.value, power_w, pue)
         low, high = (energy_kwh(end, power_w, pue) for end in ends)
@@ -258,15 +289,30 @@ class Costing:
             ),
         }
 
-    def _budget(self, paid_hours: float, kept: Goodput) -> Budget:
-        return training_budget(
+    def _budget(self, paid_hours: float, kept: Goodput, devices: int) -> Budget:
+        """Return what is paid for: the devices of the run, and the project around it."""
+        price, spec = self.place.price, self.scenario.project
+        compute = compute_line(
             paid_hours * kept.ratio,
-            self.place.price.price,
+            price.price,
             goodput_ratio=kept.ratio,
             goodput_note=kept.note,
-            experiments_ratio=self.scenario.experiments,
-            further=(self.making,) if self.making else (),
+            idle_hours=paid_hours * (price.billed_devices(devices) / devices - 1),
         )
+        project = Project(
+            experiments_ratio=self.scenario.experiments,
+            failed_runs_ratio=spec.failed_runs,
+            evaluation_ratio=spec.evaluation,
+            data_usd=spec.data,
+            staff_usd=spec.staff,
+            contingency_ratio=spec.contingency,
+            checkpoints_kept=spec.checkpoints_kept,
+        )
+        saved = Saved(self._checkpoint_bytes, self._weights_bytes, paid_hours / devices / 24)
+        lines = (compute, *project_lines(project, paid_hours, price.usd_per_device_hour, saved))
+        if self.making:
+            lines = (*lines, self.making)
+        return budget("Training", (*lines, contingency(spec.contingency, lines)))
 
 
 def _memory(run: TrainingRun, memory_bytes: float) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
@@ -18,7 +19,7 @@ from costsim.planning.scenario import (
     Spec,
     as_tuple,
 )
-from costsim.quantities import Ratio, Samples, Seconds, Tokens
+from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd
 from costsim.training.software import Effort, Graphs, Routing
 
 ImageSize = Annotated[
@@ -236,6 +237,23 @@ class Failures(Spec):
     """How long training stalls for one checkpoint, such as `30 s`."""
 
 
+class ProjectSpec(Spec):
+    """What the project pays for around the run; what is left out is shown as not budgeted."""
+
+    failed_runs: Ratio | None = None
+    """Device-hours of runs that are thrown away and repeated, over those of the run."""
+    evaluation: Ratio | None = None
+    """Device-hours of evaluation over those of the run."""
+    data: Usd | None = None
+    """Preparation and licences of the data, such as `200000 $`."""
+    staff: Usd | None = None
+    """People, for the whole project."""
+    contingency: Ratio | None = None
+    """Share of everything else that is kept for the unexpected, such as `10 %`."""
+    checkpoints_kept: Annotated[int, Field(ge=0, strict=True)] = 3
+    """Checkpoints with all states that are kept at a time."""
+
+
 class TrainingScenario(Scenario):
     """Training to plan."""
 
@@ -251,6 +269,10 @@ class TrainingScenario(Scenario):
     """Interruptions."""
     experiments: Ratio | None = None
     """Device-hours of smaller runs before the final one, over those of the final one."""
+    project: ProjectSpec = ProjectSpec()
+    """What is paid for around the run."""
+    start: date | None = None
+    """Day on which the run starts, such as `2027-01-15`; with it the plan has a cash flow."""
 
     @property
     def most_devices(self) -> int:

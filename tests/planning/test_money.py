@@ -1,0 +1,126 @@
+"""What a plan costs: whole instances, the price's place, owning, the project, and its spread."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+
+import costsim
+from costsim.costs.grids import grid_for
+from costsim.costs.prices import price_for
+from costsim.errors import SpecError
+
+H100 = "nvidia-h100-sxm5-80gb"
+SMALL = {
+    "name": "A small run",
+    "model": "gpt2-xl",
+    "workload": {"kind": "training", "tokens": 1e9, "sequence": 1024, "global_batch": 64},
+    "hardware": {"system": H100, "devices": 8},
+}
+OWN = {
+    "purchase": "30000 $",
+    "years": 4,
+    "utilization": "70 %",
+    "electricity": "0.1 $/kWh",
+    "network": "15 %",
+    "residual": "10 %",
+    "interest": "8 %",
+    "operation": "5 %",
+}
+
+
+def planned(**changes: object):
+    scenario = deepcopy(SMALL)
+    scenario["workload"] = {**SMALL["workload"], "tokens": 1_000_000_000}
+    return costsim.plan({**scenario, **changes})
+
+
+def lines_of(plan) -> dict[str, float]:
+    return {line.name: line.usd for line in plan.budget.lines}
+
+
+def test_part_of_an_instance_is_rented_whole():
+    one = planned(hardware={"system": H100, "devices": 1}, price={"provider": "aws"})
+    price = price_for(H100, "aws").price
+    assert price.devices == 8
+    compute = one.budget.lines[0]
+    hours = one.best.value("device_hours")
+    assert compute.usd == pytest.approx(8 * hours * price.usd_per_device_hour, rel=1e-3)
+    idle = next(line for line in compute.children if line.name == "Devices not used")
+    assert idle.quantity == pytest.approx(7 * hours)
+
+
+def test_emissions_are_those_of_the_region_that_is_paid():
+    there = planned(price={"provider": "gcp", "region": "europe-west4"})
+    kwh = there.best.value("energy_kwh")
+    grid = grid_for("gcp:europe-west4")
+    assert there.best.value("co2e_t") == pytest.approx(kwh * grid.g_per_kwh / 1e6)
+    assert "gcp europe-west4" in there.sources["pue"]
+
+
+def test_a_grid_of_ones_own_is_a_number():
+    own = planned(site={"grid": "25 g/kWh"})
+    assert own.best.value("co2e_t") == pytest.approx(own.best.value("energy_kwh") * 25e-6)
+    with pytest.raises(SpecError, match="unknown grid"):
+        planned(site={"grid": "nowhere at all"})
+
+
+def test_a_grid_that_is_not_the_prices_is_said():
+    found = planned(price={"provider": "gcp", "region": "europe-west4"}, site={"grid": "FRA"})
+    assert any("gcp europe-west4" in note and "France" in note for note in found.notes)
+
+
+def test_owning_costs_what_its_factors_say():
+    found = planned(own=OWN)
+    used_hours = 8760 * 0.7
+    power_kw = found.best.figures["energy_kwh"].terms[1].value / 1e3
+    pue = found.best.figures["energy_kwh"].terms[2].value
+    bound = 30000 * 1.15
+    by_hand = (
+        bound * 0.9 / (4 * used_hours)
+        + bound * 1.1 / 2 * 0.08 / used_hours
+        + bound * 0.05 / used_hours
+        + power_kw * pue * 0.1
+    )
+    assert found.price.usd_per_device_hour == pytest.approx(by_hand)
+    assert any("owning beats renting" in note for note in found.notes)
+
+
+def test_the_utilization_at_which_owning_wins_makes_the_two_equal():
+    note = next(n for n in planned(own=OWN).notes if "owning beats" in n)
+    even = float(note.split("utilization of ")[1].rstrip("%")) / 100
+    at_even = planned(own={**OWN, "utilization": f"{even:.4f}"})
+    rent = price_for(H100).usd_per_device_hour
+    assert at_even.price.usd_per_device_hour == pytest.approx(rent, rel=0.02)
+
+
+def test_every_line_is_there_and_the_total_is_their_sum():
+    plain = planned()
+    assert len(plain.budget.lines) >= 8
+    whole = planned(
+        experiments="50 %",
+        project={"data": "1000 $", "staff": "2000 $", "contingency": "10 %", "evaluation": "5 %"},
+    )
+    lines = lines_of(whole)
+    assert sum(lines.values()) == pytest.approx(whole.best.value("cost_usd"), abs=0.01)
+    assert lines["Contingency"] == pytest.approx(
+        0.1 * sum(usd for name, usd in lines.items() if name != "Contingency"), abs=1.0
+    )
+    assert lines["Experiments"] == pytest.approx(0.5 * lines["Compute"], abs=1.0)
+
+
+def test_the_spread_holds_the_value_and_names_what_moves_it():
+    figure = planned().best.figures["cost_usd"]
+    assert figure.low <= figure.value <= figure.high
+    assert {term.name for term in figure.movers} == {"time", "price"}
+    assert figure.probability_at_most(figure.value) == pytest.approx(0.5)
+    assert figure.probability_at_most(figure.high) == pytest.approx(0.9)
+    assert figure.probability_at_most(figure.low) == pytest.approx(0.1)
+    assert figure.probability_at_most(0.0) == 0.0
+
+
+def test_dollars_are_linear_in_a_stated_price():
+    one, three = (planned(price=f"{usd} $/h") for usd in (1, 3))
+    assert three.budget.lines[0].usd == pytest.approx(3 * one.budget.lines[0].usd, rel=1e-3)
+    assert one.best.to_dict()["strategy"] == three.best.to_dict()["strategy"]
