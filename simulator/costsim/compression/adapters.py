@@ -7,7 +7,7 @@ input's gradient is not computed, nor that of keys where only queries and values
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +23,7 @@ from costsim.architectures.operators import (
     Operator,
 )
 from costsim.architectures.operators.base import Role
-from costsim.architectures.operators.wrapping import Wrapped
+from costsim.architectures.operators.wrapping import Wrapped, unwrapped
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, Gemm, Stream, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
@@ -32,13 +32,6 @@ from costsim.compression.selection import names_of, projections
 from costsim.errors import Problem, SpecError, suggestion
 
 QUERY, KEY, VALUE = range(3)
-# Last part of a projection's name -> what of attention it makes.
-_COLUMNS = {
-    "query_key_value": (QUERY, KEY, VALUE),
-    "query": (QUERY,),
-    "key": (KEY,),
-    "value": (VALUE,),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,18 +160,18 @@ class Copied(Wrapped):
 class AdapterProduct(Linear):
     """One of an adapter's two products; eager code reads a copy of its input.
 
-    `reads` is the format that the copy has; None where the input is in the adapter's format
+    `copied_to` is the format that the copy has; None where the input is in the adapter's format
     already, and shared with whoever else keeps it. `drops` says that the copy is dropped out of.
     """
 
-    reads: Literal["float32", "compute"] | None = None
+    copied_to: Literal["float32", "compute"] | None = None
     drops: bool = False
 
     def saved(self, execution: Execution = FUSED) -> tuple[Activation, ...]:
-        if execution.style != "eager" or (self.reads is None and not self.drops):
+        if execution.style != "eager" or (self.copied_to is None and not self.drops):
             return (Activation(self.source, self.held_rows * self.inputs),)
         elements = self.held_rows * self.inputs
-        own = Activation(f"{self.name}.input", elements, self.reads or "compute")
+        own = Activation(f"{self.name}.input", elements, self.copied_to or "compute")
         if not self.drops:
             return (own,)
         return own, Activation(f"{self.name}.mask", elements, "mask")
@@ -304,7 +297,8 @@ class Adapt(BlockPass):
         """
         found: list[Operator] = []
         tensors = {"input": stream, ENCODED: encoded}  # by name, where the name is known
-        needed: dict[str, set[int]] = {}  # by attention: which of queries, keys, values
+        made: dict[str, Operator] = {}
+        runs: dict[str, set[int]] = {}  # by projection: the columns whose gradient is needed
         reached = stream
         for operator in block.operators:
             places = self._places(operator, block)
@@ -317,17 +311,24 @@ class Adapt(BlockPass):
                 below = tensors.get(operator.source, reached)
                 found += self._linear(operator, places, reached=below)
                 tensors[operator.name] = below or bool(places)
-                stem, _, part = operator.name.rpartition(".")
-                for column in _COLUMNS.get(part, ()):
-                    if below or column in places or (places and len(operator.columns) == 1):
-                        needed.setdefault(stem, set()).add(column)
+                one = below or (places and len(operator.columns) == 1)
+                runs[operator.name] = set(range(len(operator.columns)) if one else places)
                 reached = reached or bool(places)
             elif isinstance(operator, Attention):
-                stem = operator.name.rpartition(".")[0]
-                columns = needed.get(stem, {QUERY, KEY, VALUE} if reached else set[int]())
+                sources = [_projection(source, made) for source in operator.sources(made)]
+                columns: set[int] = set()
+                for place, source in enumerate(sources):
+                    needs = reached
+                    if isinstance(source, Linear) and source.name in runs:
+                        run = min(place - sources.index(source), len(source.columns) - 1)
+                        needs = run in runs[source.name]
+                    elif source is not None:
+                        needs = tensors.get(source.name, reached)
+                    if needs:
+                        columns.add(place)
                 reached = reached or bool(columns)
                 tensors[operator.name] = bool(columns)
-                if 0 < len(columns) < len(_COLUMNS["query_key_value"]):
+                if 0 < len(columns) < len(sources):
                     part_of = frozenset(columns)
                     found.append(PartlyReached(name=operator.name, inner=operator, needed=part_of))
                 else:
@@ -340,6 +341,7 @@ class Adapt(BlockPass):
                     below = any(tensors.get(held.name, reached) for held in operator.holds)
                 tensors[operator.name] = below
                 found.append(_frozen(operator, reached=below))
+            made[operator.name] = unwrapped(operator)
         return tuple(found), reached
 
     def _linear(
@@ -358,13 +360,13 @@ class Adapt(BlockPass):
                 AdapterProduct.of(
                     f"{name}.lora_a", operator.source, operator.rows, operator.inputs, 0
                 ),
-                reads=self.reads,
+                copied_to=self.reads,
                 drops=self.drops,
                 columns=(replace(columns[0], outputs=self.rank, units=self.rank),),
                 leaf=not reached,
             )
             up = AdapterProduct.of(f"{name}.lora_b", down.name, operator.rows, self.rank, outputs)
-            up = replace(up, columns=columns, reads=self.reads)
+            up = replace(up, columns=columns, copied_to=self.reads)
             # Megatron's way: the thin side is whole on every device, the wide one divided.
             if operator.split == "row":
                 down = replace(down, split="row")
@@ -381,6 +383,13 @@ class Adapt(BlockPass):
                     rank=self.rank,
                     drops=self.drops,
                 )
+
+
+def _projection(source: Operator | None, made: Mapping[str, Operator]) -> Operator | None:
+    """Return what makes queries, keys or values before a norm of theirs."""
+    while isinstance(source, Norm):
+        source = made.get(source.reads[0]) if source.reads else None
+    return source
 
 
 _TRAINED = ".trained"

@@ -161,11 +161,10 @@ def context_parallel(
 def ring_elements(block: Block, job: Job) -> Number:
     """Return the elements of one rank's keys and values in a layer."""
     return sum(
-        activation.elements
+        tensor.elements
         for operator in block.operators
-        if operator.role == "attention"
-        for activation in operator.saved(job.execution)
-        if activation.name.endswith((".key", ".value"))
+        if operator.saved(job.execution) and isinstance(attention := unwrapped(operator), Attention)
+        for tensor in attention.inputs()[1:]
     )
 
 

@@ -276,18 +276,16 @@ def _without(block: Block, chosen: _Chosen, execution: Execution) -> Iterable[Ac
 
 def _normalized_heads(block: Block, chosen: _Chosen) -> set[str]:
     """Return names of queries and keys that repeated norms make of projections that are kept."""
-    found: set[str] = set()
     operators = [_inner(operator) for operator in block.operators]
-    for index, norm in enumerate(operators):
-        if index not in chosen or not isinstance(norm, Norm) or norm.split != "heads":
-            continue
-        folder, _, heads = norm.name.removesuffix("_norm").rpartition(".")
-        found |= {
-            f"{attention.name}.{heads}"
-            for attention in operators
-            if isinstance(attention, Attention) and attention.name.rpartition(".")[0] == folder
-        }
-    return found
+    made = {operator.name: operator for operator in operators}
+    norms = [operators[index] for index in chosen if isinstance(operators[index], Norm)]
+    return {
+        tensor.name
+        for attention in operators
+        if isinstance(attention, Attention)
+        for tensor, source in zip(attention.inputs(), attention.sources(made), strict=True)
+        if isinstance(source, Norm) and source.split == "heads" and source in norms
+    }
 
 
 def _added(

@@ -75,8 +75,7 @@ class LatentSelfAttention:
         output = query.attend(
             heads,
             query_dim,
-            expanded,
-            *picked,
+            *(expanded, expanded, *picked),  # keys, values, the choice of positions
             kind=LatentAttention,
             value_dim=self.value_dim,
             context=context,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from costsim.algebra import Number, exact_div, maximum, minimum, where
 from costsim.architectures.operators import eager, eager_work
 from costsim.architectures.operators.base import Operator, Role
+from costsim.architectures.operators.streaming import Rotary
 from costsim.architectures.tensors import Activation, Weight
 from costsim.architectures.work import Direction, ScaledDotProduct, Work
 from costsim.architectures.workload import FUSED, Execution, Shard
@@ -131,6 +133,13 @@ class Attention(Operator):
             Activation(f"{self.name}.dropout", self.scores, inner=True),
         )
 
+    def sources(self, made: Mapping[str, Operator]) -> tuple[Operator | None, ...]:
+        """Return what makes queries, keys and values of those `made`, before they are rotated.
+
+        One tensor may stand for several of them; None is what comes from elsewhere.
+        """
+        return tuple(_source(self, place, made) for place in range(len(self.inputs())))
+
     def shard(self, shard: Shard) -> Attention:
         return replace(
             self,
@@ -140,6 +149,13 @@ class Attention(Operator):
             pieces=shard.cp,
             gathered=shard.cp_heads,
         )
+
+
+def _source(operator: Operator, place: int, made: Mapping[str, Operator]) -> Operator | None:
+    if not operator.reads:
+        return None
+    read = made.get(operator.reads[min(place, len(operator.reads) - 1)])
+    return _source(read, place, made) if isinstance(read, Rotary) else read
 
 
 def _is_one(number: Number) -> bool:
