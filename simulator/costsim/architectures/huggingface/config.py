@@ -393,10 +393,10 @@ def _special_notes(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     quantization = read_quantization(values)
     if quantization is not None:
-        found.append(
-            f"the published weights are quantized ({quantization}): held so unless another "
-            "number format is asked for"
-        )
+        known = "held so unless another number format is asked for"
+        if quantization.bits is None:
+            known = "a format that is not known here, so sizes are of the one asked for"
+        found.append(f"the published weights are quantized ({quantization}): {known}")
     if values.get("auto_map"):
         found.append("the model comes with code of its own, which may differ from the library's")
     return found
