@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from costsim.algebra import Number
+from costsim.algebra import Number, minimum
 
 Direction: TypeAlias = Literal["forward", "backward"]
 
@@ -123,6 +123,13 @@ class ScaledDotProduct:
         scores = self.batch * self.query_heads * self.query_tokens * self.kv_tokens
         passes = 1 if self.direction == "forward" else 2
         return 2 * passes * scores * (self.head_dim + self.value_dim)
+
+    @property
+    def seen_flops(self) -> Number:
+        """FLOPs of the positions that a window leaves, causal or not."""
+        if self.window is None:
+            return self.flops
+        return self.flops * minimum(self.kv_tokens, self.window) / self.kv_tokens
 
     @property
     def elements(self) -> Number:

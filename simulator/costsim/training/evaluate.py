@@ -7,8 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from costsim.architectures.architecture import Architecture, backward_flops, forward_flops
-from costsim.architectures.workload import Execution, Workload
+from costsim.algebra import Number
+from costsim.architectures.architecture import Architecture
+from costsim.architectures.block import Block
+from costsim.architectures.work import Direction, ScaledDotProduct
+from costsim.architectures.workload import FUSED, Execution, Workload
 from costsim.training.job import Job
 from costsim.training.memory import Memory, memory
 from costsim.training.profile import Profile, profile
@@ -150,18 +153,31 @@ def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
 def _sample_flops(
     model: Architecture, sequence: int, execution: Execution, modes: tuple[Recompute, ...]
 ) -> tuple[float, ...]:
-    """Return FLOPs of one sample's step, and those that each of `modes` repeats."""
+    """Return FLOPs of one sample's step, and those that each of `modes` repeats.
+
+    Attention counts the full square, masked or not (the convention of Narayanan et al. 2021), but
+    of layers with a window only what the window leaves.
+    """
     blocks = model.blocks(Workload(1, sequence))
-    whole = forward_flops(blocks) + backward_flops(blocks)
+    whole = sum(_seen(block, way, FUSED) for block in blocks for way in ("forward", "backward"))
     repeated = (
         sum(
-            block.count
-            * remade(block, block.saved(execution), mode, execution).again(block).flops(execution)
-            for block in blocks
+            _seen(again, "forward", execution)
+            for again in (
+                remade(block, block.saved(execution), mode, execution).again(block)
+                for block in blocks
+            )
         )
         for mode in modes
     )
     return float(whole), *map(float, repeated)
+
+
+def _seen(block: Block, direction: Direction, execution: Execution) -> Number:
+    work = (piece for operator in block.operators for piece in operator.work(direction, execution))
+    return block.count * sum(
+        piece.seen_flops if isinstance(piece, ScaledDotProduct) else piece.flops for piece in work
+    )
 
 
 @lru_cache(maxsize=64)

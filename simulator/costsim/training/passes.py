@@ -207,8 +207,17 @@ def _behind_attention(
 
 
 def _carried_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
-    """Seconds (strategies, types) of taking a micro-batch's activations to the host, or back."""
+    """Seconds (strategies, types) of a pass's traffic with the host: activations, parameters."""
     kept = profiled.gather_repeated(profiled.repeated.kept_bytes)
     kept = kept * profiled.layer[:, None] / strategies.copies
-    gone = over_blocks(held.counts, kept) / host_rate_bytes_per_s(job.system)
-    return np.where(strategies.offloads("activations")[:, None], gone, 0.0)
+    rate = host_rate_bytes_per_s(job.system)
+    gone = over_blocks(held.counts, kept) / rate
+    gone = np.where(strategies.offloads("activations")[:, None], gone, 0.0)
+    fetched = strategies.offloads("parameters")[:, None]
+    if fetched.any():  # each device brings its share
+        weights = profiled.gather(profiled.weights + profiled.expert_weights) / strategies.copies
+        shards = np.where(strategies.zero == 3, strategies.dp * strategies.cp, 1.0)
+        shards = np.maximum(shards / strategies.replicas, 1.0)[:, None]
+        brought = over_blocks(held.counts, weights) * job.recipe.weight_bytes / shards / rate
+        gone = gone + np.where(fetched, brought, 0.0)
+    return gone

@@ -91,6 +91,7 @@ def _collectives(
     """Time the collectives that any of the ZeRO stages in `zero` needs."""
     recipe = job.recipe
     dense = over_blocks(stages.counts, profile.gather(profile.weights))
+    dense = dense - _held_twice(stages, profile)
     experts = over_blocks(stages.counts, profile.gather(profile.expert_weights))
     replicas = strategies.replicas[:, None]
     group = (strategies.dp * strategies.cp * strategies.copies)[:, None] / replicas
@@ -120,6 +121,15 @@ def _collectives(
         between_s=between_s,
         ring_elements=dense * (group - 1) / group + experts * (expert_group - 1) / expert_group,
     )
+
+
+def _held_twice(stages: Stages, profile: Profile) -> np.ndarray | float:
+    """Return the parameters of heads that share an embedding's storage on the same stage."""
+    if not profile.tied.any():
+        return 0.0
+    head = profile.tied.any(axis=1)
+    both = (stages.counts[..., ~profile.layer & ~head] > 0).any(axis=-1)
+    return np.where(both, over_blocks(stages.counts, profile.gather(profile.tied)), 0.0)
 
 
 def pipeline_transfer(job: Job, strategies: Strategies, hidden: float) -> tuple[Column, Column]:
