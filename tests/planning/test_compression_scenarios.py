@@ -71,7 +71,7 @@ def test_totals_are_making_and_running(name: str) -> None:
         paid = c.value("device_hours") * c.price.usd_per_device_hour
         compute = next(line.usd for line in c.budget.lines if line.name == "Compute")
         assert compute == pytest.approx(paid, rel=1e-3, abs=1.0)
-        assert c.value("running_usd") >= compute
+        assert c.value("running_usd") >= compute - 1.0  # budgets are kept in whole dollars
         if c.option.plain:
             assert c.value("making_usd") == 0
             assert c.option.loss.worst == 0
