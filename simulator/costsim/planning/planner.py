@@ -68,7 +68,7 @@ def plan(
     if not found:
         if len(study.options) > 1:
             raise InfeasiblePlanError([Problem(f"{label}: {why}") for label, why in refused])
-        raise workload.refusal(study.options[0], errors)
+        raise workload.refusal(next(iter(study.options)), errors)
     found.sort(key=lambda one: _preference(one, study, workload))
     limit = study.scenario.limits.quality_loss
     allowed = [one for one in found if limit is None or one.option.loss.worst <= limit]
