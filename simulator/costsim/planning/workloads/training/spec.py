@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    WithJsonSchema,
+    create_model,
+)
 
 from costsim.planning.axis_choices import axis_choices
 from costsim.planning.scenario import (
@@ -69,6 +77,11 @@ class Training(Spec):
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: Names = ("megatron-core",)
     """Profiles of frameworks to compare, from hardware_specs/calibration/software.yaml."""
+    stack: str | None = None
+    """What the software keeps of states, layers and loss, from hardware_specs/stacks; left out,
+    what Megatron-LM keeps, with the states of the profile."""
+    stack_choices: dict[str, StrictBool | float | str] = Field(default_factory=dict)
+    """Other choices than the stack's, such as `{weights: bf16, loss: fused_linear}`."""
     adapter: Adapter | None = None
     """Train low-rank adapters instead of the weights."""
     padded_document: PositiveInt | None = None
