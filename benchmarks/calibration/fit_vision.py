@@ -50,6 +50,9 @@ CONSTANTS = {
     "infer.channels_last_ratio": (0.85, 2.0),
     "train.channels_last_ratio": (0.75, 2.0),
     "weight_passes": (5.0, 99.0),
+    # Of compiled code over eager: passes over activations, what a step takes beside.
+    "compiled.passes": (0.6, 1.0),
+    "compiled.step": (0.3, 1.0),
 }
 
 
@@ -79,7 +82,13 @@ class Part:
         return step_time_s(first.accelerator, first.dtype, first.mode, totals_of(self.rows), rates)
 
 
-Parts = dict[str, Part]  # by regime: "accelerator_infer", "accelerator_train", "processor_infer"
+Parts = dict[str, Part]  # by regime and device: "accelerator_infer@nvidia-rtx-3090"
+KINDS = ("accelerator", "accelerator_compiled", "processor")
+
+
+def regime(part: str) -> str:
+    """Return the regime of a part."""
+    return part.partition("@")[0]
 
 
 def rates_of(values: np.ndarray) -> dict[str, Rates]:
@@ -99,6 +108,12 @@ def rates_of(values: np.ndarray) -> dict[str, Rates]:
                 else 1.0,
                 step_s=step_s if step_s is not None else BACKWARD * rates[f"{kind}_infer"].step_s,
             )
+        eager = rates[f"accelerator_{mode}"]
+        rates[f"accelerator_compiled_{mode}"] = replace(
+            eager,
+            activation_passes=eager.activation_passes * found["compiled.passes"],
+            step_s=eager.step_s * found["compiled.step"],
+        )
     return rates
 
 
@@ -109,7 +124,7 @@ def fit(parts: Parts) -> dict[str, Rates]:
         rates = rates_of(np.exp(logarithms))
         return np.concatenate(
             [
-                np.log(part.predicted_s(rates[name]) / part.measured_s)
+                np.log(part.predicted_s(rates[regime(name)]) / part.measured_s)
                 for name, part in parts.items()
             ]
         )
@@ -133,8 +148,21 @@ def left_out(parts: Parts) -> dict[str, np.ndarray]:
         rates = fit({name: part.take(~out[name]) for name, part in parts.items()})
         for name, part in parts.items():
             held = part.take(out[name])
-            ratios[name][out[name]] = held.predicted_s(rates[name]) / held.measured_s
+            ratios[name][out[name]] = held.predicted_s(rates[regime(name)]) / held.measured_s
     return ratios
+
+
+def devices_left_out(parts: Parts) -> dict[str, np.ndarray]:
+    """Return predicted over measured of rows, each by rates fitted without its device.
+
+    Where no other device was measured in a regime, nothing tells of it.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, part in parts.items():
+        others = {n: p for n, p in parts.items() if n.partition("@")[2] != name.partition("@")[2]}
+        if regime(name) in {regime(n) for n in others}:
+            found[name] = part.predicted_s(fit(others)[regime(name)]) / part.measured_s
+    return found
 
 
 def typical_of(parts: Parts) -> Typical:
@@ -160,7 +188,7 @@ def guessed_ratios(parts: Parts, rates: dict[str, Rates], typical: Typical) -> n
             for row, image in zip(part.rows, part.images, strict=True)
         ]
         guessed = replace(part, rows=rows)
-        found.append(guessed.predicted_s(rates[name]) / part.measured_s)
+        found.append(guessed.predicted_s(rates[regime(name)]) / part.measured_s)
     return np.concatenate(found)
 
 
@@ -180,7 +208,7 @@ def parts_of(runs: tuple[Run, ...]) -> Parts:
     members: dict[str, list[tuple[Run, VisionRun]]] = {}
     for run, row in zip(runs, vision_runs(runs), strict=True):
         if isinstance(row, VisionRun) and not row.counts.assumed and measured_samples_per_s(run):
-            members.setdefault(row.regime, []).append((run, row))
+            members.setdefault(f"{row.regime}@{row.accelerator.id}", []).append((run, row))
     return {name: Part.of(rows) for name, rows in members.items()}
 
 
@@ -214,19 +242,28 @@ def main() -> None:
     outside = left_out(parts)
     typical = typical_of(parts)
     guessed = guessed_ratios(parts, rates, typical)
+    devices = devices_left_out(parts)
     accuracy: dict[str, Any] = {}
+    keys = ("median", "p90", "bias")
     for name, part in parts.items():
-        inside = errors(part.predicted_s(rates[name]) / part.measured_s)
-        beyond = errors(outside[name])
-        keys = ("median", "p90", "bias")
+        inside = errors(part.predicted_s(rates[regime(name)]) / part.measured_s)
         accuracy[name] = {
             "rows": len(part.rows),
             "in_sample": dict(zip(keys, inside, strict=True)),
-            "family_left_out": dict(zip(keys, beyond, strict=True)),
+            "family_left_out": dict(zip(keys, errors(outside[name]), strict=True)),
         }
+        if name in devices:
+            left = dict(zip(keys, errors(devices[name]), strict=True))
+            accuracy[name]["device_left_out"] = left
         print(name, accuracy[name])
     print("typical", errors(guessed))
-    intervals = {name: limits(ratios) for name, ratios in outside.items()}
+    # By regime of all devices; where a device was left out, as far as it is then off too.
+    spread: dict[str, list[np.ndarray]] = {}
+    for name, ratios in outside.items():
+        spread.setdefault(regime(name), []).extend([ratios, devices.get(name, ratios)])
+    intervals = {name: limits(np.concatenate(ratios)) for name, ratios in spread.items()}
+    for name in ("accelerator_compiled_train",):  # not measured: as eager training
+        intervals.setdefault(name, intervals["accelerator_train"] | {"rows": 0})
     # Training on a processor was not measured: as wide as the widest that was.
     intervals["processor_train"] = {
         "low_ratio": min(row["low_ratio"] for row in intervals.values()),
@@ -240,7 +277,7 @@ def main() -> None:
                 mode: {key: digits(v) for key, v in asdict(rates[f"{kind}_{mode}"]).items()}
                 for mode in ("infer", "train")
             }
-            for kind in ("accelerator", "processor")
+            for kind in KINDS
         },
         "typical": asdict(typical),
         "intervals": intervals,

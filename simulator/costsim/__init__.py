@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from costsim.hardware import load_hardware as load_hardware
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
+    from costsim.planning.fitting import fit as fit
     from costsim.training import estimate_training as estimate_training
 
     __version__: str
@@ -24,6 +25,7 @@ _ROOMS = {
     "from_torch": "costsim.architectures.tracing",
     "load_model": "costsim.architectures",
     "load_hardware": "costsim.hardware",
+    "fit": "costsim.planning.fitting",
     "plan": "costsim.planning",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "estimate_inference",
     "estimate_training",
+    "fit",
     "from_torch",
     "load_hardware",
     "load_model",

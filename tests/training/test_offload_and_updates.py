@@ -35,7 +35,7 @@ def test_offload_moves_memory_to_the_host() -> None:
     found = evaluated(job())
     total = found.memory_bytes + found.memory.host_bytes.max(axis=1)
     assert np.allclose(total, total[0], rtol=0.02)
-    none, optimizer, activations, everything = found.memory_bytes
+    none, optimizer, activations, everything = found.memory_bytes[:4]
     assert everything < min(optimizer, activations) <= max(optimizer, activations) < none
     states = 12 * MODEL.parameters / 8  # fp32 weights and two moments, divided by ZeRO
     assert found.memory.host_bytes.max(axis=1)[1] == pytest.approx(states, rel=0.01)
@@ -43,7 +43,7 @@ def test_offload_moves_memory_to_the_host() -> None:
 
 def test_offload_is_never_free_and_costs_what_the_link_says() -> None:
     found = evaluated(job())
-    none, optimizer, activations, everything = found.step_time_s
+    none, optimizer, activations, everything = found.step_time_s[:4]
     assert none < optimizer < everything
     assert none < activations < everything
     # States once each way, minus the passes of the update that hide behind them.
@@ -108,3 +108,16 @@ def test_fewer_bytes_of_states_update_sooner() -> None:
         return float(found.time_parts_s["optimizer"][0])
 
     assert update_s("sgd") < update_s("adam_8bit") < update_s("adam")
+
+
+def test_parameters_on_the_host_come_once_a_pass() -> None:
+    which = job()
+    strategies = [Strategy(dp=8, zero=3, offload=o) for o in ("none", "parameters")]
+    found = evaluate(which, Strategies.of(strategies))
+    assert found.memory.parts["weights"].max(axis=1)[1] == 0
+    here = found.memory.host_parts["parameters"].max(axis=1)[1]
+    assert here == pytest.approx(2 * MODEL.parameters / 8, rel=1e-6)
+    rate = host_rate_bytes_per_s(which.system)
+    micro_batches = 32 / 8
+    assert found.time_parts_s["offload"][1] <= 2 * micro_batches * here / rate * 1.001
+    assert found.step_time_s[1] >= found.step_time_s[0]

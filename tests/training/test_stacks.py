@@ -29,7 +29,8 @@ def test_every_stack_says_what_it_is_and_runs(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("Hugging Face Trainer + PEFT", "hf-trainer"),
+        ("Hugging Face Trainer + PEFT", "hf-trainer-4"),
+        ("transformers 5.24", "hf-trainer"),
         ("DeepSpeed ZeRO-3 + PEFT", "deepspeed"),
         ("Axolotl 0.9", "axolotl"),
         ("torchtitan (PyTorch FSDP2)", "torchtitan"),

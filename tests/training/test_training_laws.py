@@ -18,12 +18,12 @@ from costsim.hardware.systems import System
 from costsim.resources import data_folder
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
+from costsim.training.passes import one_pass
 from costsim.training.precision import precision
 from costsim.training.profile import profile
 from costsim.training.software import software, software_names
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies, Strategy
-from costsim.training.timing import one_pass
 from costsim.training.traffic import data_parallel
 
 SYSTEMS = ("nvidia-h100-sxm5-80gb", "nvidia-b200-sxm-180gb", "amd-mi300x", "google-tpu-v5p")

@@ -18,6 +18,7 @@ from costsim.errors import CostsimError, suggestion
 # name -> what it does; the module `costsim.cli.<name>` holds the click command `command`.
 COMMANDS = {
     "plan": "Find the best way to run a scenario, and what it costs.",
+    "fit": "Tell whether training fits on a device, and what would make it fit.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
     "trace": "Write one step of a plan as a timeline for Perfetto.",

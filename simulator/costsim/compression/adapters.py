@@ -270,11 +270,11 @@ class Adapt(BlockPass):
         """
         problems: list[Problem] = []
         inside = [(o, b) for b in blocks for o in b.operators]
-        known = {name for o, b in inside if b.part == "layer" for name in names_of(o)}
         wholes = {name for names in _WHOLE.values() for name in names}
         for name in self.targets if self.rank else ():
             one = replace(self, targets=(name,))
             if not any(one._places(o, b) for o, b in inside):
+                known = {name for o, b in inside if b.part == "layer" for name in names_of(o)}
                 hint = suggestion(name, {ALL_LINEAR, "lm_head", *known})
                 message = f"no projection is called `{name}`"
                 problems.append(Problem(message, hint=hint))

@@ -110,7 +110,14 @@ def sample_step_time_interval(step_time_s: float, profile: str) -> tuple[float, 
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
 
 
-def memory_interval(memory_bytes: float) -> tuple[float, float]:
-    """Return the bytes between which the measured peak memory falls in 8 of 10 cases."""
-    row = _residuals()["memory_bytes_per_device"]
+def memory_interval(memory_bytes: float, *, stacked: bool = False) -> tuple[float, float]:
+    """Return the bytes between which the measured peak memory falls in 8 of 10 cases.
+
+    `stacked` estimates are of software whose states, layers and loss a stack describes.
+    """
+    if stacked:
+        of_stacks = packaged_yaml("hardware_specs", "calibration/memory.yaml")
+        row = of_stacks["memory_bytes_by_stack"]
+    else:
+        row = _residuals()["memory_bytes_per_device"]
     return memory_bytes * row["low_ratio"], memory_bytes * row["high_ratio"]

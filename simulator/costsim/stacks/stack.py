@@ -74,6 +74,7 @@ class Stack:
         attention: whether scores pass through memory; `dropout` whether models that have it drop;
             `experts` whether they are one grouped product or follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
+        adapter_autocast: whether adapters in fp32 compute in 16 bits.
         loss_chunks: of the losses that go chunk by chunk.
         units: what sharded parameters are gathered in; `reshard` whether they are given back after
             the forward pass.
@@ -86,6 +87,8 @@ class Stack:
             parameters that stay gathered.
         context_bytes: of the driver, kernels and communicators, outside the allocator.
         reserve_ratio: of allocated bytes, that the allocator holds and nobody uses.
+        kept_ratio: of the blocks of parts that are gone at the worst moment, that its allocator
+            keeps and cannot use again.
         known: whether the framework is one of the catalog's; estimates of others are wider.
     """
 
@@ -104,6 +107,7 @@ class Stack:
     update: Update = "fused"
     autocast: bool = False
     adapters: Dtype = "fp32"
+    adapter_autocast: bool = False
     layers: Layers = "eager"
     attention: Literal["flash", "unfused"] = "flash"
     dropout: bool = False
@@ -120,4 +124,15 @@ class Stack:
     live_elements: float = 0.0
     context_bytes: float = 0.0
     reserve_ratio: float = 0.0
+    kept_ratio: float = 0.0
     known: bool = True
+
+
+def adapter_reads(stack: Stack) -> Literal["float32", "compute"] | None:
+    """Return the format of the copy that an adapter makes of its input; None where it makes none.
+
+    Adapters in fp32 beside a 16-bit base read a copy in fp32, under autocast one in 16 bits.
+    """
+    if stack.adapters != "fp32" or stack.weights == "fp32":
+        return None
+    return "compute" if stack.adapter_autocast else "float32"

@@ -217,10 +217,8 @@ def _there_and_back_s(
         return len(PHASES) * once
     if dispatcher == "all_gather":  # all ranks get all tokens; their outputs are added up
         gathered = elements / operator.top_k * width * ep
-        return sum(
-            collective_time_s(job.system, operation, gathered, ep, etp)
-            for operation in ("all_gather", "reduce_scatter")
-        )
+        out_s = collective_time_s(job.system, "all_gather", gathered, ep, etp)
+        return out_s + collective_time_s(job.system, "reduce_scatter", gathered, ep, etp)
     tokens = elements / (operator.hidden * operator.top_k)
     units = UNITS if dispatcher == "deep_ep" else np.inf
     return np.sum(

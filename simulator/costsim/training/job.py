@@ -51,6 +51,7 @@ class Job:
     counts: Literal["tokens", "samples"] = "tokens"
     input: InputPipeline | None = None
     stack: Stack | None = None  # what is held, where it is said; else as the profile has it
+    beside_bytes: float = 0.0  # on each device: models that are not trained, an engine's share
 
     @property
     def lost(self) -> Losses:
@@ -65,7 +66,7 @@ class Job:
     @property
     def adapted(self) -> bool:
         """Whether the model holds the adapters that are trained beside frozen weights."""
-        return self.frozen and any(w.frozen for b in self.model.blocks() for w in b.weights())
+        return self.frozen and _holds_frozen(self.model)
 
     @property
     def passes_on(self) -> bool:
@@ -167,6 +168,11 @@ class Job:
         low = self.stack is not None and self.precision.activation_bytes <= 2
         width = WIDTHS[self.stack.moments] if low and self.stack is not None else 4
         return float(state_bytes_per_parameter(name, width))
+
+
+@lru_cache(maxsize=64)
+def _holds_frozen(model: Architecture) -> bool:
+    return any(weight.frozen for block in model.blocks() for weight in block.weights())
 
 
 STORED = {"float32": 4.0, "mask": 1.0, "index": 8.0}

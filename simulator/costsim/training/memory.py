@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -33,6 +34,7 @@ MEMORY_PARTS = (
     "activations",
     "logits",
     "buffers",
+    "beside",
     "framework",
 )
 
@@ -50,8 +52,8 @@ class Memory:
 
     `parts` are those of that moment, `moment` its index in `MOMENTS`. `buffers` are transient
     tensors: gradients of activations, gathered weights under ZeRO-3, what recomputation restores of
-    one layer, copies of the update. `framework` is what the driver, the communication library and
-    the allocator hold beside the tensors.
+    one layer, copies of the update. `beside` are models that are not trained, and an engine's
+    share. `framework` is what driver, communication library and allocator hold beside the tensors.
     """
 
     parts: dict[str, np.ndarray]
@@ -73,6 +75,19 @@ class Memory:
     def allocated_bytes(self) -> np.ndarray:
         """Bytes of tensors by strategy and stage type."""
         return total(self.parts[part] for part in MEMORY_PARTS if part != "framework")
+
+    def metered_bytes(
+        self, meter: Literal["allocated", "reserved", "total"], job: Job
+    ) -> np.ndarray:
+        """Return bytes as a meter sees them: of tensors, of the allocator, of the device."""
+        allocated = self.allocated_bytes
+        if meter == "allocated":
+            return allocated
+        context, _ = _manager(job)
+        return self.total_bytes - (context if meter == "reserved" else 0.0)
+
+
+_Moment = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +126,9 @@ def memory(
     found, which, sums = _worst(static, moments)
     for part in MEMORY_PARTS[:-1]:
         found.setdefault(part, np.zeros_like(shards * counts[..., 0]))
-    context, reserve = _manager(job)
-    tensors = total(found[part] for part in MEMORY_PARTS[:-1])
-    found["framework"] = context + reserve * tensors
+    if job.beside_bytes:
+        found["beside"] = found["beside"] + job.beside_bytes
+    found["framework"] = _framework(job, found, moments)
     present = stages.many > 0
     return Memory(
         {part: np.where(present, figure, 0.0) for part, figure in found.items()},
@@ -126,6 +141,29 @@ def memory(
 def _manager(job: Job) -> tuple[float, float]:
     of = job.software if job.stack is None else job.stack
     return of.context_bytes, of.reserve_ratio
+
+
+def _framework(
+    job: Job, found: Mapping[str, np.ndarray], moments: Mapping[str, _Moment]
+) -> np.ndarray:
+    """Return bytes that are no tensor's at the worst moment: the context, and the allocator's.
+
+    A caching allocator keeps blocks of tensors that are gone, and few of them fit what comes next
+    (`shared_ratio` of them): what is reserved lies near the sum of each part's own peak.
+    """
+    context, reserve = _manager(job)
+    tensors = total(found[part] for part in MEMORY_PARTS[:-1])
+    if job.stack is None or not job.stack.kept_ratio or len(moments) < 2:
+        return context + reserve * tensors
+    changing = {part for moment in moments.values() for part in moment}
+    apart = np.zeros_like(tensors)
+    for part in changing:
+        peaks = (moment[part] for moment in moments.values() if part in moment)
+        highest = found[part]
+        for peak in peaks:
+            highest = np.maximum(highest, peak)
+        apart = apart + highest - found[part]
+    return context + reserve * tensors + job.stack.kept_ratio * apart
 
 
 def _states(
@@ -159,11 +197,18 @@ def _states(
         states = moments * held.divided(adapters, nothing, 1)
         states = states + job.copied_bytes * held.divided(copied, nothing, 1)
     nothing = np.zeros_like(states)
-    host = {"optimizer": nothing, "activations": nothing}
+    host = {"parameters": nothing, "optimizer": nothing, "activations": nothing}
     if strategies.offload.any():
+        gone = strategies.offloads("parameters")[:, None]
+        host["parameters"] = np.where(gone, weights, 0.0)
+        weights = np.where(gone, 0.0, weights)
         paged = strategies.offloads("optimizer")[:, None]
         host["optimizer"] = np.where(paged, states, 0.0)
         states = np.where(paged, 0.0, states)
+        # Gradients follow sharded parameters: they are applied where those are.
+        of_all = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
+        made = held.divided(held.over(of_all[0]), held.over(of_all[1]), 2)
+        host["gradients"] = np.where(gone, made, 0.0)
     return {"weights": weights, "optimizer": states}, host
 
 
@@ -209,9 +254,6 @@ def _kept(
     return _Kept(layers, held.over(chosen, ~layer & ~head) * stem_share, of_head), micro_batches
 
 
-_Moment = dict[str, np.ndarray]
-
-
 def _moments(
     job: Job,
     strategies: Strategies,
@@ -231,6 +273,9 @@ def _moments(
     gradients = _less_tied(job, profile, held, layer, head, held.over(per_block[0]))
     gradients = held.divided(gradients, held.over(per_block[1]), 2)
     nothing = np.zeros_like(gradients)
+    if strategies.offload.any():  # gradients follow their sharded parameters to the host
+        gone = strategies.offloads("parameters")[:, None]
+        gradients = np.where(gone, 0.0, gradients)
     # Gradients of earlier micro-batches, where there are any.
     if by_tensor:
         earlier = gradients = nothing
@@ -244,6 +289,8 @@ def _moments(
     if strategies.recompute.any():
         dropped = profile.gather_repeated(profile.repeated.restored_bytes)
         restored = largest_held(held.counts, dropped, layer)
+    if profile.unpacked.any():  # a packed matrix at work, as its products read it
+        transient = transient + largest_held(held.counts, profile.gather(profile.unpacked), layer)
     if job.keeping.style == "eager":
         working = transient + restored
     else:

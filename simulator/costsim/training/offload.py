@@ -7,15 +7,28 @@ during the backward pass, behind computation where that takes as long.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from costsim.errors import SpecError
 from costsim.hardware.systems import System
 
-Offload: TypeAlias = Literal["none", "optimizer", "activations", "all"]
+Offload: TypeAlias = Literal[
+    "none", "optimizer", "activations", "all", "parameters", "states", "everything"
+]
 
-OFFLOADS: tuple[Offload, ...] = ("none", "optimizer", "activations", "all")
+OFFLOADS: tuple[Offload, ...] = get_args(Offload)
 """What is kept in the host's memory, in the order of the columns that index it."""
+
+OFFLOADED: dict[str, frozenset[str]] = {
+    "none": frozenset(),
+    "optimizer": frozenset({"optimizer"}),
+    "activations": frozenset({"activations"}),
+    "all": frozenset({"optimizer", "activations"}),
+    "parameters": frozenset({"parameters"}),
+    "states": frozenset({"parameters", "optimizer"}),
+    "everything": frozenset({"parameters", "optimizer", "activations"}),
+}
+"""Parts that each takes: `states` is FSDP's CPU offload and ZeRO-Infinity's of both."""
 
 HOST_LINK_RATIO = 0.85
 """Share of a host link's printed bandwidth that copies of pinned memory reach. Assumed from public

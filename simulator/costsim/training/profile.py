@@ -72,6 +72,7 @@ class Profile:
     loss_bytes: np.ndarray  # of what is kept of them where a block keeps all
     largest: np.ndarray  # trained parameters of the largest tensor
     tied: np.ndarray  # parameters that are another block's
+    unpacked: np.ndarray  # bytes of the largest packed matrix in the format of products
     stream: np.ndarray  # elements of what enters a block
     gradients: np.ndarray  # bytes of gradients as they are accumulated, outside experts
     expert_gradients: np.ndarray
@@ -152,6 +153,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             gradients=_over(local, rows, lambda block: _gradients(job, block, routed=False)),
             expert_gradients=_over(local, rows, lambda block: _gradients(job, block, routed=True)),
             cast=_over(local, rows, lambda block: _cast(job, block)),
+            unpacked=_over(local, rows, lambda block: _unpacked(job, block)),
             stream=_over(local, rows, lambda block: block.source.elements),  # pyright: ignore
             weights=weights,
             expert_weights=experts,
@@ -298,6 +300,15 @@ def _cast(job: Job, block: Block) -> np.ndarray | float:
     saved = block.saved(job.keeping)
     copies = [tensor for tensor in saved if tensor.name.endswith(".cast_weight")]
     return activation_bytes(copies, job.kept_widths)
+
+
+def _unpacked(job: Job, block: Block) -> np.ndarray | float:
+    found: np.ndarray | float = 0.0
+    for weight in block.weights() if job.stack is not None else ():
+        if weight.packing is not None and weight.active_elements is None:
+            for shape in weight.tensors:
+                found = np.maximum(found, prod(shape) * job.kept_widths["compute"])
+    return found
 
 
 def _tied(block: Block) -> np.ndarray | float:

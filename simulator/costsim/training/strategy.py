@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from costsim.training.axes import Axis, axis
 from costsim.training.cp_exchange import CP_EXCHANGES, CpExchange
-from costsim.training.offload import OFFLOADS, Offload
+from costsim.training.offload import OFFLOADED, OFFLOADS, Offload
 from costsim.training.pipeline import DUALPIPE
 from costsim.training.recompute import RECOMPUTE, RECOMPUTE_NAMES, Recompute
 from costsim.training.schedule import SCHEDULE_NAMES, SCHEDULES, Schedule
@@ -191,9 +191,10 @@ class Strategies(_Columns):
     def devices(self) -> Column:
         return self.tp * self.pp * self.dp * self.cp
 
-    def offloads(self, what: Offload) -> NDArray[np.bool_]:
+    def offloads(self, what: str) -> NDArray[np.bool_]:
         """Return which strategies keep `what` in the host's memory."""
-        return (self.offload == OFFLOADS.index(what)) | (self.offload == OFFLOADS.index("all"))
+        taken = [what in OFFLOADED[name] for name in OFFLOADS]
+        return np.array(taken)[self.offload.astype(np.intp)]
 
     @property
     def copies(self) -> Column:

@@ -15,19 +15,14 @@ import numpy as np
 
 from costsim.training.evaluate import evaluate, stream_width
 from costsim.training.job import Job
+from costsim.training.passes import Pass, one_pass
 from costsim.training.playing import Kind, Piece, Played, Slot, orders, play
 from costsim.training.profile import profile
 from costsim.training.stages import Stages, types_of_stages
 from costsim.training.strategy import Strategies, Strategy
-from costsim.training.timing import (
-    Pass,
-    exposed,
-    one_pass,
-    optimizer_s,
-    overlapped_experts_s,
-    paging_s,
-)
+from costsim.training.timing import exposed, overlapped_experts_s
 from costsim.training.traffic import data_parallel, pipeline_transfer
+from costsim.training.updates import optimizer_s, paging_s
 
 LANES = {
     "compute": "compute",

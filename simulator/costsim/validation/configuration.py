@@ -23,7 +23,9 @@ from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 from costsim.validation.stack_facts import stated_software
+from costsim.validation.stacked import Held, held_of, printed_meter
 from costsim.validation.stated import (
+    Meter,
     accumulates_as_stated,
     nodes_as_stated,
     optimizer_of,
@@ -89,6 +91,8 @@ class Configuration:
     given: frozenset[str]
     guessed: bool = False
     plain: bool = False
+    meter: Meter = "total"
+    held: Held | None = None  # by its software's stack, where that is known to differ
 
     @property
     def complete(self) -> bool:
@@ -180,6 +184,8 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         frozenset(given),
         guessed=bool(shaped.assumed or network or "seq_len" not in number),
         plain=framework.plain,
+        meter=printed_meter(run),
+        held=held_of(run, job),
     )
 
 

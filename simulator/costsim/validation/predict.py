@@ -71,11 +71,14 @@ def predictions(configurations: Sequence[Configuration]) -> list[Prediction | st
         if stated:
             evaluation = evaluate(job, Strategies.of([s for *_, s in stated]))
             for row, (index, configuration, _) in enumerate(stated):
+                held = configuration.held
                 results[index] = Prediction(
                     configuration,
                     evaluation.strategies.row(row),
                     float(evaluation.step_time_s[row]),
-                    float(evaluation.memory_bytes[row]),
+                    held.bytes_of(evaluation.strategies.row(row))
+                    if held is not None
+                    else _metered(configuration, evaluation, row),
                     _host_ratio(evaluation, row),
                 )
         searched: dict[Axes, _Found | None] = {}
@@ -93,12 +96,30 @@ def predictions(configurations: Sequence[Configuration]) -> list[Prediction | st
                     configuration,
                     found.strategy,
                     found.step_time_s,
-                    found.memory_bytes,
+                    _held(configuration, found),
                     found.host_ratio,
                     _open(axes),
                     found.share,
                 )
     return results
+
+
+def _held(configuration: Configuration, found: _Found) -> float:
+    """Return bytes of a device, as the stack of a row holds what was found by its profile.
+
+    Software of its kind divides experts only where that is stated.
+    """
+    held, strategy = configuration.held, found.strategy
+    if held is None or found.share < 1:
+        return found.memory_bytes
+    if configuration.axes.ep is None:
+        strategy = replace(strategy, ep=1, etp=1)
+    return held.bytes_of(strategy)
+
+
+def _metered(configuration: Configuration, evaluation: Evaluation, row: int) -> float:
+    memory = evaluation.memory.metered_bytes(configuration.meter, configuration.job)
+    return float(memory[row].max())
 
 
 def _host_ratio(evaluation: Evaluation, row: int) -> float:

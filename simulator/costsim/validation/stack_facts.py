@@ -62,8 +62,11 @@ def stated_software(run: Run, software: Software, system: System) -> Software:
 
 def _effort(words: str, task: str) -> Effort:
     """Return how far a run is tuned: as it says, entries of a competition to the last."""
-    stated = next((one for one in EFFORTS if one == re.sub(r"[\s-]+", "_", words.lower())), None)
-    return stated or ("tuned" if task in _COMPETITIONS else "stack")
+    said = re.sub(r"[\s-]+", "_", words.lower())
+    for effort in EFFORTS:
+        if effort == said:
+            return effort
+    return "tuned" if task in _COMPETITIONS else "stack"
 
 
 def _first(table: Sequence[tuple[str, Value]], words: str) -> Value | None:

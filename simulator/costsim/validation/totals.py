@@ -77,9 +77,14 @@ def is_processor(accelerator: Accelerator) -> bool:
     return accelerator.form_factor == "CPU"
 
 
-def rates(accelerator: Accelerator, mode: Mode) -> Rates:
-    """Return the rates of the kind of device that `accelerator` is."""
+def rates(accelerator: Accelerator, mode: Mode, *, compiled: bool = False) -> Rates:
+    """Return the rates of the kind of device that `accelerator` is.
+
+    Compilers (`torch.compile`) fuse what lies between products, and launch from compiled code; on
+    processors all that was measured is compiled.
+    """
     kind = "processor" if is_processor(accelerator) else "accelerator"
+    kind += "_compiled" if compiled and kind == "accelerator" else ""
     return Rates(**vision_calibration()["totals"][kind][mode])
 
 
@@ -89,7 +94,13 @@ def typical_ratios() -> Typical:
 
 
 def step_time_s(
-    accelerator: Accelerator, dtype: str, mode: Mode, totals: Totals, used: Rates | None = None
+    accelerator: Accelerator,
+    dtype: str,
+    mode: Mode,
+    totals: Totals,
+    used: Rates | None = None,
+    *,
+    compiled: bool = False,
 ) -> Column:
     """Return the seconds of a step of `totals.batch` samples.
 
@@ -99,11 +110,12 @@ def step_time_s(
         mode: a forward pass, or training by momentum.
         totals: columns of models.
         used: rates to take instead of the calibrated ones.
+        compiled: whether operations are fused by a compiler, or run one after another.
 
     Raises:
         UnknownNameError: if the device has no peak of `dtype`.
     """
-    used = used or rates(accelerator, mode)
+    used = used or rates(accelerator, mode, compiled=compiled)
     products = 2 * totals.macs * totals.batch * (_TRAINING_PRODUCTS if mode == "train" else 1)
     size = 4 if dtype in ("fp32", "tf32") else 2
     layout = np.where(totals.channels_last > 0, used.channels_last_ratio, 1.0)

@@ -47,6 +47,7 @@ class VisionRun:
     batch: float
     channels_last: bool
     counts: Counts
+    compiled: bool = False
 
     @property
     def regime(self) -> str:
@@ -54,6 +55,7 @@ class VisionRun:
         if self.counts.typical:
             return "typical"
         kind = "processor" if is_processor(self.accelerator) else "accelerator"
+        kind += "_compiled" if self.compiled and kind == "accelerator" else ""
         return f"{kind}_{self.mode}"
 
 
@@ -66,12 +68,13 @@ def vision_runs(runs: Sequence[Run]) -> list[VisionRun | str]:
 def times_s(rows: Sequence[VisionRun]) -> list[float]:
     """Return the seconds of a step of every row, rows of one kind evaluated together."""
     found = [0.0] * len(rows)
-    alike: dict[tuple[str, str, Mode], list[int]] = defaultdict(list)
+    alike: dict[tuple[str, str, Mode, bool], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        alike[row.accelerator.id, row.dtype, row.mode].append(index)
-    for (_, dtype, mode), indices in alike.items():
+        alike[row.accelerator.id, row.dtype, row.mode, row.compiled].append(index)
+    for (_, dtype, mode, compiled), indices in alike.items():
         members = [rows[index] for index in indices]
-        times = step_time_s(members[0].accelerator, dtype, mode, totals_of(members))
+        device, totals = members[0].accelerator, totals_of(members)
+        times = step_time_s(device, dtype, mode, totals, compiled=compiled)
         for index, time_s in zip(indices, times, strict=True):
             found[index] = float(time_s)
     return found
@@ -105,7 +108,8 @@ def _vision_run(run: Run, twins: Mapping[tuple[float, float], Counts]) -> Vision
         return counts
     layout = run.text.get("layout", "").lower()
     last = layout in ("nhwc", "channels_last", "channels-last")
-    return VisionRun(device, mode, dtype, run.number["batch"], last, counts)
+    compiled = run.text.get("dynamo", "").lower() in ("true", "1", "yes")
+    return VisionRun(device, mode, dtype, run.number["batch"], last, counts, compiled)
 
 
 def _mode(word: str) -> Mode | None:

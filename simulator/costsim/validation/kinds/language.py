@@ -100,7 +100,8 @@ def _memory(run: Run, prediction: Prediction, reason: str) -> Figure:
         short = f"out of memory: needs {format_bytes(needed)}, has {format_bytes(capacity)}"
         reason = "; ".join(part for part in (short, reason) if part)
     measured = run.number.get("memory_gb_per_gpu")
-    figure = Figure("memory_gb_per_gpu", needed, *memory_interval(needed), measured, reason)
+    limits = memory_interval(needed, stacked=prediction.configuration.held is not None)
+    figure = Figure("memory_gb_per_gpu", needed, *limits, measured, reason)
     return figure.scaled(1 / _GIGA)
 
 

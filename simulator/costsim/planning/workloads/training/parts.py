@@ -26,5 +26,6 @@ MEMORY_MEANINGS = {
     "activations": "kept by a layer x layers x micro-batches in flight",
     "logits": "logits, softmax and their gradients, where the loss is the worst moment",
     "buffers": "transient: the largest gradient, gathered weights, one layer restored",
+    "beside": "models that are not trained, an engine's share",
     "framework": "driver context, communication buffers, the allocator's loss",
 }

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.pictures import native_image, sees_latents
 from costsim.errors import SpecError
 from costsim.planning.workloads.training.spec import SampleTraining, Training
 from costsim.training.samples import InputPipeline, pipelines, sample_software
-from costsim.training.software import Software, software
+from costsim.training.software import Software, software, under_effort
 
 NO_WAIT = InputPipeline(0.0, 0.0)
 
 
 def profile_of(workload: Training | SampleTraining, name: str) -> Software:
-    """Return the software profile called `name` for a workload.
+    """Return the software profile called `name` for a workload, with the traits that it states.
 
     Raises:
         UnknownNameError: where none of that name trains what the workload counts.
     """
-    return sample_software(name) if workload.counts == "samples" else software(name)
+    if not isinstance(workload, Training):
+        return sample_software(name)
+    found = under_effort(software(name), workload.effort)
+    return replace(
+        found,
+        graphs=workload.graphs or found.graphs,
+        dispatcher=workload.dispatcher or found.dispatcher,
+        routing=workload.routing or found.routing,
+    )
 
 
 def check_text(model: Architecture) -> None:

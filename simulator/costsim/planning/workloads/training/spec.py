@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, 
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
 
+from costsim.hardware.experts import Dispatcher
 from costsim.planning.axis_choices import axis_choices
 from costsim.planning.scenario import (
     Axis,
@@ -19,6 +20,7 @@ from costsim.planning.scenario import (
     as_tuple,
 )
 from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd
+from costsim.training.software import Effort, Graphs, Routing
 
 ImageSize = Annotated[
     tuple[PositiveInt, ...],
@@ -69,6 +71,16 @@ class Training(Spec):
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: Names = ("megatron-core",)
     """Profiles of frameworks to compare, from hardware_specs/calibration/software.yaml."""
+    effort: Effort = "stack"
+    """How far the software is tuned: stack (its profile's own habits), tuned (as vendors' benchmark
+    recipes: captured steps, the fastest dispatcher of experts and its exchanges overlapped), plain
+    (none of these, experts chosen as it comes) or out_of_the_box (nor tensor exchanges hidden)."""
+    graphs: Graphs | None = None
+    """What CUDA graphs capture: none, layer (all but experts) or step; left out, as the effort."""
+    dispatcher: Dispatcher | None = None
+    """What takes tokens to their experts: all_to_all, all_gather, deep_ep or hybrid_ep."""
+    routing: Routing | None = None
+    """Whether experts are chosen evenly (balanced) or as it comes (natural)."""
     adapter: Adapter | None = None
     """Train low-rank adapters instead of the weights."""
     padded_document: PositiveInt | None = None

@@ -244,9 +244,15 @@ class TrainingWorkload:
         capacity *= 1 - self.scenario.hardware.memory_reserve
         return {
             "kernels": f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
-            "software": f"software profile `{job.software.name}`: {job.software.source}",
+            "software": self._stack(job),
             "capacity": f"capacity: {format_bytes(capacity)}",
         }
+
+    def _stack(self, job: Job) -> str:
+        """Return what software is assumed, how far it is tuned if not as its own habits are."""
+        software, effort = job.software, getattr(self.scenario.workload, "effort", "stack")
+        as_far = "" if effort == "stack" else f", {effort.replace('_', ' ')}"
+        return f"software profile `{software.name}`{as_far}: {software.source}"
 
     def amount(self, candidate: Candidate[Any]) -> float:
         """Return the tokens or samples of the whole run."""
@@ -309,7 +315,7 @@ class TrainingWorkload:
         calibration = self.scenario.calibration
         return (
             f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
-            f"software profile `{job.software.name}`: {job.software.source}",
+            self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
             f"power: {costing.place.power_w.basis}",
