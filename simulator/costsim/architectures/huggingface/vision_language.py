@@ -216,6 +216,16 @@ def _merged(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     return (Normalized(size=seen.width), *_two(inputs, hidden, inner=inputs))
 
 
+def _lfm2(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
+    inputs = config.size("downsample_factor") ** 2 * seen.width
+    inner, bias = config.size("projector_hidden_size"), config.flag("projector_bias")
+    config.ignore("do_image_splitting", "encoder_patch_size", "max_image_tokens")
+    config.ignore("max_num_patches", "max_pixels_tolerance", "max_tiles", "min_image_tokens")
+    config.ignore("min_tiles", "tile_size", "use_image_special_tokens", "use_thumbnail")
+    norm = config.flag("projector_use_layernorm")
+    return _two(inputs, hidden, norm=norm, inner=inner, bias=bias)
+
+
 def _mistral(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     merge = config.size("spatial_merge_size")
     bias = config.flag("multimodal_projector_bias")
@@ -415,6 +425,9 @@ READERS: dict[str, Reader] = {
     "exaone4_5": _of(_none),
     "glm4v": _of(_none),
     "glm46v": _of(_none),
+    "glm4v_moe": _of(_none),
+    "kimi_vl": _of(_merged),
+    "lfm2_vl": _of(_lfm2),
     "glmga": _of(_none),
     "glm_ocr": _of(_none),
     "fuyu": _fuyu,
