@@ -58,11 +58,11 @@ COMMON: dict[str, tuple[float, float, float]] = {
 PROFILE: dict[str, tuple[float, float, float]] = {
     "kernel_ratio": (0.95, 0.6, 2.5),
     "prompt_ratio": (0.95, 0.6, 4.0),
-    "experts_ratio": (1.2, 0.7, 3.0),
+    "experts_ratio": (1.2, 0.8, 2.5),
     "host_step_s": (8e-4, 1e-5, 3e-2),
     "host_sequence_s": (2e-6, 1e-8, 3e-4),
     "launch_s": (2e-5, 1e-6, 1e-4),
-    "prompt_s": (6e-3, 5e-4, 1e-1),
+    "prompt_s": (6e-3, 5e-4, 3e-2),
 }
 # Weight of a logarithm of a profile's own value over the common one: ratios differ by parts,
 # what the host does by whole factors.
@@ -243,7 +243,9 @@ def fit_common(data: Data, values: Values, mask: Mask) -> Values:
     return spread(found.x)
 
 
-def fit_profile(data: Data, values: Values, profile: str, mask: Mask) -> dict[str, float]:
+def fit_profile(
+    data: Data, values: Values, profile: str, mask: Mask, tries: int = 12
+) -> dict[str, float]:
     """Return the constants of a profile that fit its rows of `mask`."""
     own = mask & (data.profile == profile)
     if not own.any():
@@ -264,13 +266,13 @@ def fit_profile(data: Data, values: Values, profile: str, mask: Mask) -> dict[st
             [residuals(data, predict(data, spread(x), own), own), prior * (x - centre)]
         )
 
-    found = least_squares(loss, start, bounds=(low, high), diff_step=2e-2, max_nfev=25)
+    found = least_squares(loss, start, bounds=(low, high), diff_step=2e-2, max_nfev=tries)
     return spread(found.x)[profile]
 
 
-def fit(data: Data, mask: Mask, rounds: int = 3) -> Values:
+def fit(data: Data, mask: Mask, start: Values, rounds: int = 2) -> Values:
     """Return the constants that fit the rows of `mask`: each profile's, then all in common."""
-    values = initial()
+    values = start
     for _ in range(rounds):
         for profile in profile_names():
             values[profile] = fit_profile(data, values, profile, mask)
@@ -290,7 +292,7 @@ def left_out(data: Data, values: Values, key: str) -> Array:
         out = column == one
         own = {**values}
         for profile in np.unique(data.profile[out]):
-            own[str(profile)] = fit_profile(data, values, str(profile), ~out)
+            own[str(profile)] = fit_profile(data, values, str(profile), ~out, 6)
         found[:, out] = predict(data, own, out)[:, out]
     return found
 
@@ -429,12 +431,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true", help="change hardware_specs/calibration")
+    parser.add_argument(
+        "--afresh", action="store_true", help="do not start where the last fit ended"
+    )
     parser.add_argument("--keep", action="store_true", help="keep constants, renew intervals")
     parser.add_argument("--in-sample", action="store_true", help="leave nothing out")
     options = parser.parse_args()
     data = load(options.runs)
     everything = np.ones(len(data.runs), dtype=bool)
-    values = current() if options.keep else fit(data, everything)
+    start = initial() if options.afresh else current()
+    values = start if options.keep else fit(data, everything, start)
     for name, row in values.items():
         print(name, {key: float(f"{value:.3g}") for key, value in row.items()})
     inside = predict(data, values, everything)

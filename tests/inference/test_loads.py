@@ -44,6 +44,14 @@ def test_a_burst_is_near_a_static_batch_of_as_many() -> None:
     assert burst.ttft_p50_s <= burst.ttft_p99_s
 
 
+def test_a_run_that_memory_forbids_is_predicted_as_stated() -> None:
+    load = Load("burst", 500.0, 50.0, prompts=4.0)
+    small = replace(CASE, model=load_model("llama3-70b"), load=load)  # 141 GB on 80
+    found = outcome(small)
+    assert found.slots < 1
+    assert found.tpot_s > outcome(replace(CASE, load=load)).tpot_s
+
+
 def test_two_replicas_carry_twice_the_users_alike() -> None:
     both = replace(CASE, replicas=2, load=replace(CASE.load, users=16.0))
     one, two = outcome(CASE), outcome(both)

@@ -94,3 +94,39 @@ def test_dealt_traffic_is_the_whole() -> None:
     assert sum(len(part) for part in parts) == 100
     assert sum(part.input_tokens.sum() for part in parts) == found.input_tokens.sum()
     assert found.at_rate(10.0).rate_per_s == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"input_lens": 3, "output_lens": [1]}', "not a list"),
+        ('{"input_lens": ["a"], "output_lens": [1]}', "no number in range"),
+        ('{"input_lens": [true], "output_lens": [1]}', "no number in range"),
+        ('{"input_lens": [1e400], "output_lens": [1]}', "no number in range"),
+        ('{"input_lens": [5], "output_lens": [NaN]}', "no number in range"),
+        ('{"input_lens": [5], "output_lens": [[1]]}', "no number in range"),
+        ('{"input_lens": [5], "output_lens": [1], "start_times": [null]}', "no number in range"),
+        ('{"input_lens": [5], "output_lens": [1], "request_rate": 0}', "above 0"),
+        ('{"input_lens": [5, 6], "output_lens": [1]}', "unequal length"),
+        ('{"input_lens": [], "output_lens": []}', "or empty"),
+    ],
+)
+def test_a_benchmark_result_of_other_types_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=message):
+        read_trace(path)
+
+
+def test_requests_that_come_at_once_can_be_spread(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    text = '{"input_lens": [5, 6], "output_lens": [1, 2], "request_rate": Infinity}'
+    path.write_text(text, encoding="utf-8")
+    traffic = read_trace(path)
+    assert list(traffic.arrival_s) == [0.0, 0.0]
+    assert list(traffic.at_rate(4.0).arrival_s) == [0.0, 0.25]
+    alone = traffic.part(slice(0, 1)).at_rate(2.0)
+    assert list(alone.arrival_s) == [0.0]
+    assert np.isfinite(alone.arrival_s).all()

@@ -12,14 +12,16 @@ import numpy as np
 from costsim.architectures.architecture import Architecture
 from costsim.errors import CostsimError, SpecError
 from costsim.hardware.systems import System
-from costsim.inference.deployment import Deployment, network_bytes_per_s, simulate
+from costsim.inference.deployment import Deployed, Deployment, network_bytes_per_s, simulate
 from costsim.inference.engines import Engine, load_benchmark
 from costsim.inference.layout import Array, Layout, Layouts, Quantization
 from costsim.inference.memory import cache_bytes, request_slots
 from costsim.inference.metrics import Measured
 from costsim.inference.passes import ServedModel
 from costsim.inference.pools import Pool, disaggregated_loop
+from costsim.inference.simulation import Limits
 from costsim.inference.steady import Requests, Steady, closed_loop, open_loop, static_batch
+from costsim.inference.step_times import StepTimes
 from costsim.inference.tables import Rows, Tables
 from costsim.inference.traffic import Traffic, burst_traffic, random_traffic
 
@@ -380,13 +382,24 @@ def traffic_of(load: Load, seed: int = 0) -> Traffic:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Roomy:
+    """A deployment whose cache holds whatever comes."""
+
+    times: StepTimes
+    limits: Limits
+
+
 def _simulated(group: Group, index: int) -> Outcome | CostsimError:
     case = group.cases[index]
     deployment = Deployment(
         case.model, case.system, case.layout, case.quantization, case.engine
     ).with_tables(group.tables, int(group.rows[index]))
+    served: Deployed = deployment
+    if group.slots[index] < 1.0:  # it ran, whatever memory says: as if there were room
+        served = _Roomy(deployment.times, replace(deployment.limits, cache_tokens=np.inf))
     try:
-        run = simulate(deployment, case.replicas, traffic_of(case.load))
+        run = simulate(served, case.replicas, traffic_of(case.load))
     except SpecError as error:
         return error
     return _measured(run, float(group.slots[index]))

@@ -20,6 +20,7 @@ _INPUT = ("input_tokens", "num_prefill_tokens", "contexttokens", "prompt_tokens"
 _OUTPUT = ("output_tokens", "num_decode_tokens", "generatedtokens", "completion_tokens")
 _CACHED = ("cached_tokens",)
 _MOST_PROBLEMS = 10
+_LARGEST = 1e12  # of a time in seconds or a length in tokens
 
 
 def read_trace(path: str | Path) -> Traffic:
@@ -113,8 +114,8 @@ def _number(cells: Sequence[str], place: int, name: str) -> tuple[float, str]:
             return 0.0, f"column `{name}`: `{text[:40]}` is not a number"
     if not np.isfinite(value):
         return 0.0, f"column `{name}`: `{text[:40]}` is not finite"
-    if value < 0:
-        return 0.0, f"column `{name}`: {text[:40]} is negative"
+    if not 0 <= value <= _LARGEST:
+        return 0.0, f"column `{name}`: {text[:40]} is negative or out of range"
     return value, ""
 
 
@@ -133,17 +134,43 @@ def _from_bench(text: str, file: str) -> Traffic:
             location=Location(file),
             hint="run `vllm bench serve` with --save-result --save-detailed",
         )
-    inputs, outputs = np.array(found["input_lens"]), np.array(found["output_lens"])
+    problems: list[str] = []
+    inputs, outputs = (_numbers(found, name, problems) for name in ("input_lens", "output_lens"))
+    arrival = np.zeros(len(inputs))
+    rate: Any = found.get("request_rate")
     if "start_times" in found:
-        arrival = np.array(found["start_times"], dtype=np.float64)
-    elif isinstance(found.get("request_rate"), int | float) and np.isfinite(found["request_rate"]):
-        arrival = np.arange(len(inputs)) / float(found["request_rate"])
-    else:
-        arrival = np.zeros(len(inputs))
-    order = np.argsort(arrival, kind="stable")
+        arrival = _numbers(found, "start_times", problems)
+    elif isinstance(rate, int | float) and not isinstance(rate, bool) and np.isfinite(rate):
+        if rate > 0:
+            arrival = np.arange(len(inputs)) / float(rate)
+        else:
+            problems.append(f"`request_rate` must be above 0, not {rate:g}")
+    if problems:
+        raise SpecError([Problem(problem, Location(file)) for problem in problems])
     if not len(inputs) or len(inputs) != len(outputs) or len(inputs) != len(arrival):
-        raise SpecError("lists of unequal length, or empty", location=Location(file))
+        lengths = f"{len(inputs)}, {len(outputs)} and {len(arrival)}"
+        raise SpecError(f"lists of unequal length, or empty: {lengths}", location=Location(file))
+    order = np.argsort(arrival, kind="stable")
     return _traffic(arrival[order], inputs[order], outputs[order], None)
+
+
+def _numbers(
+    found: dict[str, Any], name: str, problems: list[str]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a list of numbers of a result, from 0 to `_LARGEST`; what is wrong is noted."""
+    values: Any = found[name]
+    if not isinstance(values, list):
+        problems.append(f"`{name}` is not a list of numbers")
+        return np.zeros(0)
+    listed = cast("list[Any]", values)
+    for index, value in enumerate(listed):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= _LARGEST:
+            problems.append(
+                f"`{name}` has {str(value)[:40]!r} as value {index + 1}, no number in range"
+            )
+            return np.zeros(0)
+    return np.array(listed, dtype=np.float64)
 
 
 def _traffic(

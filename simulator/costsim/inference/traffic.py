@@ -40,7 +40,14 @@ class Traffic:
         return len(self) / float(self.arrival_s[-1]) if self.arrival_s[-1] > 0 else math.inf
 
     def at_rate(self, rate_per_s: float) -> Traffic:
-        """Return the same requests, their distances stretched to another mean rate."""
+        """Return the same requests, their distances stretched to another mean rate.
+
+        Those that all come at once, or a single one, have no distances: they come one after
+        another at that rate.
+        """
+        _positive(rate_per_s=rate_per_s)
+        if not math.isfinite(self.rate_per_s):
+            return replace(self, arrival_s=np.arange(len(self)) / rate_per_s)
         return replace(self, arrival_s=self.arrival_s * (self.rate_per_s / rate_per_s))
 
     def part(self, rows: slice | NDArray[np.intp]) -> Traffic:
