@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import csv
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from costsim import load_model
-from costsim.errors import SpecError
+from costsim.errors import CostsimError, SpecError
 
 FACTS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).resolve().parent.parent / "data" / "published_configs.json").read_text()
@@ -161,3 +165,93 @@ def test_drafts_of_blocks(name: str, more: dict[str, Any], head: int) -> None:
 def test_a_draft_that_is_not_known_is_an_error() -> None:
     with pytest.raises(SpecError, match="'MedusaModel' is no draft that can be read"):
         load_model({**BLOCK, "architectures": ["MedusaModel"]})
+
+
+CLASSES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).resolve().parent.parent / "data" / "class_heads.json").read_text()
+)
+"""Small models of transformers 5.24 by class, with three labels, and their parameters."""
+
+
+@pytest.mark.parametrize("row", CLASSES, ids=lambda row: row["class"])
+def test_every_class_has_its_own_head(row: dict[str, Any]) -> None:
+    assert load_model(row["config"]).parameters == row["parameters"]
+
+
+def test_a_part_named_after_the_whole_is_read() -> None:
+    text = {key: BLOCK[key] for key in BLOCK if key != "model_type"}
+    vision: dict[str, Any] = {
+        "model_type": "qwen3_vl",
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 4,
+        "out_hidden_size": 64,
+        "patch_size": 16,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [],
+    }
+    config: dict[str, Any] = {"model_type": "qwen3_vl", "text_config": text}
+    named = load_model({**config, "vision_config": vision})
+    bare = {key: vision[key] for key in vision if key != "model_type"}
+    own = load_model({**config, "vision_config": {**bare, "model_type": "qwen3_vl_vision"}})
+    assert (
+        named.parameters
+        == own.parameters
+        == load_model({**config, "vision_config": bare}).parameters
+    )
+
+
+def test_flat_keys_of_a_type_whose_library_has_none_are_an_error() -> None:
+    with pytest.raises(SpecError, match="`hidden_size` stands beside the parts"):
+        load_model({"model_type": "qwen3_vl", "hidden_size": 64})
+
+
+def test_a_dense_width_is_none_of_an_expert() -> None:
+    plain = load_model({"model_type": "qwen2_moe"})
+    wide = load_model({"model_type": "qwen2_moe", "intermediate_size": 2 * 5632})
+    assert wide.active_parameters == plain.active_parameters  # no layer of it is dense
+
+
+def test_defaults_of_nested_parts_are_told() -> None:
+    (told,) = load_model({"model_type": "dbrx"}).notes
+    assert "ffn_config.moe_num_experts 4" in told
+    assert "attn_config.kv_n_heads 1" in told
+
+
+def test_letters_say_which_layers_slide() -> None:
+    sizes: dict[str, Any] = {**BLOCK, "model_type": "exaone4", "num_hidden_layers": 8}
+    letters = load_model({**sizes, "sliding_window": 16, "sliding_window_pattern": "LLLG"})
+    number = load_model({**sizes, "sliding_window": 16, "sliding_window_pattern": 4})
+    assert letters.cache_bytes(1, 64) == number.cache_bytes(1, 64)
+    with pytest.raises(SpecError, match="letters: L for a window, G for all"):
+        load_model({**sizes, "sliding_window": 16, "sliding_window_pattern": "LLX"})
+
+
+def test_longcat_is_as_large_as_its_report_says() -> None:
+    model = load_model({"model_type": "longcat_flash"})  # whose defaults are the release's sizes
+    assert 560e9 < model.parameters < 561e9  # LongCat-Flash technical report: 560 B
+    assert 26e9 < model.active_parameters < 29e9  # 18.6 to 31.3 B, 27 on average
+
+
+HOSTILE = (10**9, -1, 0, True, None, "x", 1.5, [], {}, [None], 10**30, float("nan"))
+
+
+def _places(config: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in config.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from _places(cast("dict[str, Any]", value), (*path, key))
+
+
+@pytest.mark.parametrize("name", sorted(FACTS)[::4])
+def test_hostile_values_give_an_error_or_a_model(name: str) -> None:
+    chance = random.Random(name)
+    for path in _places(FACTS[name]["config"]):
+        config = copy.deepcopy(FACTS[name]["config"])
+        part = config
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] = chance.choice(HOSTILE)
+        with contextlib.suppress(CostsimError):
+            assert load_model(config).parameters > 0

@@ -69,7 +69,9 @@ def test_totals_are_making_and_running(name: str) -> None:
         total = c.value("making_usd") + c.value("running_usd")
         assert c.value("cost_usd") == pytest.approx(total)
         paid = c.value("device_hours") * c.price.usd_per_device_hour
-        assert c.value("running_usd") == pytest.approx(paid, rel=1e-3, abs=1.0)
+        compute = next(line.usd for line in c.budget.lines if line.name == "Compute")
+        assert compute == pytest.approx(paid, rel=1e-3, abs=1.0)
+        assert c.value("running_usd") >= compute - 1.0  # budgets are kept in whole dollars
         if c.option.plain:
             assert c.value("making_usd") == 0
             assert c.option.loss.worst == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +182,36 @@ def test_the_command_prints_and_exits(capsys: pytest.CaptureFixture[str]) -> Non
     assert document["schema_version"] == 1
     assert document["fits"] is False
     assert document["total_bytes_per_device"] > document["capacity_bytes"]
+
+
+SIXTEEN_BITS = """
+name: All states in 16 bits
+model: llama-2-7b
+workload:
+  kind: training
+  tokens: 10 M tokens
+  sequence: 512
+  global_batch: 1
+  precision: bf16
+  optimizer: sgd
+  software: fsdp
+  stack: pytorch
+  stack_choices: {weights: bf16, gradients: bf16, moments: bf16, autocast: false, update: fused}
+hardware: {system: nvidia-a100-sxm4-40gb, devices: 1}
+strategy: {recompute: full, zero: 0}
+"""
+
+
+def test_a_scenario_says_what_its_software_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_text(SIXTEEN_BITS, encoding="utf-8")
+    best = costsim.plan(path).best
+    (_, parts), *_ = best.run.memory_parts_bytes
+    n = costsim.load_model("llama-2-7b").parameters
+    assert parts["weights"] == 2 * n
+    assert parts["optimizer"] == 0
+    # 4 bytes a parameter: weights, and gradients at the end of the backward pass.
+    assert parts["weights"] + parts["gradients"] == pytest.approx(4 * n, rel=0.05)
+    path.write_text(SIXTEEN_BITS.replace("loss: ", "").replace("update:", "updat:"), "utf-8")
+    with pytest.raises(CostsimError, match="updat"):
+        costsim.plan(path)

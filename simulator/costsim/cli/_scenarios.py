@@ -22,7 +22,14 @@ CALIBRATION = click.option(
 )
 
 
+OUTSIDE = click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Let the scenario name files outside its own folder.",
+)
+
+
 def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument SCENARIO and the options that change it."""
     argument = click.argument("scenario", type=click.Path(path_type=Path))
-    return argument(SETTINGS(CALIBRATION(command)))
+    return argument(SETTINGS(CALIBRATION(OUTSIDE(command))))

@@ -12,7 +12,7 @@ import click
 from costsim.cli._console import UsageError
 from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
-from costsim.cli._scenarios import CALIBRATION, SETTINGS
+from costsim.cli._scenarios import CALIBRATION, OUTSIDE, SETTINGS
 from costsim.cli._tables import aligned, to_json
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from costsim.architectures import Architecture
     from costsim.architectures.formulas import Formula
+    from costsim.planning.plans import Plan
 
 _FORMATS = ("text", "json", "latex")
 _FORMAT_OF_SUFFIX = {".txt": "text", ".tex": "latex"}
@@ -42,6 +43,7 @@ _WIDTH = 96  # of running text
 @click.option("--dtype", default="bf16", show_default=True, help="Number format of elements kept.")
 @SETTINGS
 @CALIBRATION
+@OUTSIDE
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 def command(
@@ -52,6 +54,7 @@ def command(
     dtype: str,
     settings: tuple[str, ...],
     calibration: Path | None,
+    allow_outside: bool,
     asked: str | None,
     output: Path | None,
 ) -> None:
@@ -64,7 +67,10 @@ def command(
     named = _FORMAT_OF_SUFFIX.get(output.suffix) if output else None
     form = choose_format(asked or named, output, _FORMATS)
     if _is_scenario(subject):
-        write_result(_of_plan(subject, quantity, form, settings, calibration), output)
+        from costsim.planning import plan
+
+        made = plan(subject, settings, calibration, allow_outside=allow_outside)
+        write_result(_of_plan(made, quantity, form), output)
         return
     if settings or calibration:
         raise UsageError("--set and --calibration change scenarios, not models", None)
@@ -101,19 +107,10 @@ def _is_scenario(subject: str) -> bool:
     return isinstance(value, dict) and "workload" in value
 
 
-def _of_plan(
-    scenario: str,
-    quantity: str | None,
-    form: str,
-    settings: tuple[str, ...],
-    calibration: Path | None,
-) -> str:
-    """Return the figures of the best plan of a scenario, as they were computed."""
-    from costsim.planning import plan
-
+def _of_plan(made: Plan[Any, Any], quantity: str | None, form: str) -> str:
+    """Return the figures of the best candidate of a plan, as they were computed."""
     if form == "latex":
         raise UsageError("a plan is explained as text or json", "add --format json")
-    made = plan(scenario, settings, calibration)
     names = [quantity] if quantity else list(made.best.figures)
     found = {name: made.explain(name) for name in names}
     if form == "json":

@@ -19,10 +19,11 @@ def command(
     scenario: Path,
     settings: tuple[str, ...],
     calibration: Path | None,
+    allow_outside: bool,
     format_name: str | None,
     output: Path | None,
 ) -> int:
-    """Find the best way to run SCENARIO, a YAML file, and what it costs.
+    """Find the best way to run SCENARIO, a YAML file or the name of a packaged one, and its cost.
 
     Exit code 3 where nothing fits, 4 where the best is over a limit that the scenario states.
     """
@@ -30,7 +31,7 @@ def command(
     from costsim.reporting.plans import plan_report
 
     chosen = choose_format(format_name, output, report_formats())
-    found = plan(scenario, settings, calibration)
+    found = plan(scenario, settings, calibration, allow_outside=allow_outside)
     if chosen == "json":
         write_result(found.to_json(), output)
     else:

@@ -25,6 +25,7 @@ def command(
     scenario: Path,
     settings: tuple[str, ...],
     calibration: Path | None,
+    allow_outside: bool,
     label: str,
     output: Path | None,
 ) -> None:
@@ -39,5 +40,5 @@ def command(
     from costsim.planning.workloads.training.timelines import plan_timeline
     from costsim.training.timeline import trace_events
 
-    found = plan_timeline(plan(scenario, settings, calibration), label)
+    found = plan_timeline(plan(scenario, settings, calibration, allow_outside=allow_outside), label)
     write_result(json.dumps(trace_events(found), separators=(",", ":"), allow_nan=False), output)

@@ -29,20 +29,25 @@ class _Found:
 
 
 def plan(
-    source: Source, settings: Sequence[str] = (), calibration: str | Path | None = None
+    source: Source,
+    settings: Sequence[str] = (),
+    calibration: str | Path | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> Plan[Any, Any]:
     """Plan a scenario, whatever its workload.
 
     Args:
-        source: path of a scenario's YAML, or the same as a mapping.
+        source: path of a scenario's YAML, the name of one that costsim comes with, or a mapping.
         settings: overrides such as `hardware.devices=512`.
         calibration: overlay file of `costsim calibrate` to apply.
+        allow_outside: whether a scenario file may name files outside its own folder.
 
     Raises:
         SpecError: where the scenario must change; lists all its problems.
         InfeasiblePlanError: where nothing fits or keeps what is promised; names the nearest fix.
     """
-    kind, study, workload = studied(source, settings, calibration)
+    kind, study, workload = studied(source, settings, calibration, allow_outside=allow_outside)
     found: list[_Found] = []
     refused: list[tuple[str, str]] = []
     errors: list[InfeasiblePlanError] = []
@@ -53,13 +58,13 @@ def plan(
                 ways = workload.candidates(option, place)
             except InfeasiblePlanError as error:
                 errors.append(error)
-                refused.append((label, error.problems[0].message))
+                refused.append((label, _reason(error)))
                 continue
             except CostsimError as error:  # such as a format that one of several devices lacks
                 if not study.several:
                     raise
                 errors.append(InfeasiblePlanError(error.problems))
-                refused.append((label, error.problems[0].message))
+                refused.append((label, _reason(error)))
                 continue
             if ways.ways:
                 found.append(_Found(option, place, ways))
@@ -68,7 +73,7 @@ def plan(
     if not found:
         if len(study.options) > 1:
             raise InfeasiblePlanError([Problem(f"{label}: {why}") for label, why in refused])
-        raise workload.refusal(study.options[0], errors)
+        raise workload.refusal(next(iter(study.options)), errors)
     found.sort(key=lambda one: _preference(one, study, workload))
     limit = study.scenario.limits.quality_loss
     allowed = [one for one in found if limit is None or one.option.loss.worst <= limit]
@@ -106,14 +111,18 @@ def plan(
 
 
 def studied(
-    source: Source, settings: Sequence[str] = (), calibration: str | Path | None = None
+    source: Source,
+    settings: Sequence[str] = (),
+    calibration: str | Path | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> tuple[str, Study, Workload]:
     """Return the kind of a scenario, what it says with all names looked up, and its workload.
 
     Raises:
         SpecError: with everything that is wrong, each at its place.
     """
-    document, folder = read(source, settings, calibration)
+    document, folder = read(source, settings, calibration, allow_outside=allow_outside)
     kind = kind_of(document, list(KINDS))
     chosen = workload_type(kind)
     chosen.check(document)
@@ -121,6 +130,11 @@ def studied(
     workload = chosen(study, lookup)
     lookup.finish()
     return kind, study, workload
+
+
+def _reason(error: CostsimError) -> str:
+    """Return the first problem of an error in words."""
+    return next((problem.message for problem in error.problems), "no reason is known")
 
 
 def _label(study: Study, option: Option, place: Place) -> str:

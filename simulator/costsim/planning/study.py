@@ -29,6 +29,7 @@ from costsim.planning.lookup import Lookup
 from costsim.planning.options import Option, options_of
 from costsim.planning.overlays import read_overlay
 from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
+from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
 
 Source = str | Path | Mapping[str, Any]
@@ -76,17 +77,23 @@ class Study:
 
 
 def read(
-    source: Source, settings: Sequence[str] = (), calibration: str | Path | None = None
+    source: Source,
+    settings: Sequence[str] = (),
+    calibration: str | Path | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> tuple[Document, Path]:
     """Return the document of a scenario with `path=value` settings applied, and its folder.
 
     Raises:
-        SpecError: if it cannot be read, is no mapping, or a setting is not of that form.
+        SpecError: if it cannot be read, is no mapping, a setting is not of that form, or the file
+            names another outside its folder and that is not allowed.
     """
     if isinstance(source, Mapping):
         document, folder = Document(deepcopy(dict(source)), "<scenario>"), Path()
     else:
-        document, folder = load_document(source), Path(source).parent
+        path = scenario_path(source)
+        document, folder = load_document(path), path.parent
     if not isinstance(document.value, dict):
         raise SpecError(
             "a scenario is a mapping of keys to values",
@@ -98,6 +105,8 @@ def read(
     if calibration is not None:
         path = str(Path(calibration).resolve())
         document = document.with_value(["calibration"], path, "--calibration")
+    if not isinstance(source, Mapping) and not allow_outside:
+        check_named_files(document, folder)
     return document, folder
 
 

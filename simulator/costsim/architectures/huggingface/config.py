@@ -196,9 +196,9 @@ class Config:
             return None
         names = cast("list[object]", value if isinstance(value, list) else [])
         names = [_SYNONYMS.get(str(name), name) for name in names]
-        wrong = next((name for name in names if name not in choices), None)
-        if not names or wrong is not None:
-            shown = f"is {_shown(cast(object, value))}" if wrong is None else f"has {_shown(wrong)}"
+        wrong = [name for name in names if name not in choices]
+        if not names or wrong:
+            shown = f"has {_shown(wrong[0])}" if wrong else f"is {_shown(cast(object, value))}"
             listed = ", ".join(f"`{choice}`" for choice in choices)
             self.problem(key, f"must be a list of {listed}; {shown}")
             return None

@@ -9,10 +9,13 @@ from typing import Any
 from costsim.algebra import Number
 from costsim.architectures.encoder import Encoder, Pooler
 from costsim.architectures.huggingface.config import Config
+from costsim.architectures.huggingface.heads import labels
 from costsim.architectures.layers import FeedForward, NormStyle, SelfAttention
 from costsim.architectures.layers.branches import residual_layer
 from costsim.architectures.layers.layer import SubLayer
+from costsim.architectures.layers.recording import Part
 from costsim.architectures.layers.tables import Table
+from costsim.architectures.scores import Scores
 from costsim.architectures.stacks import Head, Stack, StackLayer, TextStem, Transform
 
 LAYER_NORM = NormStyle(kind="layer")
@@ -31,7 +34,8 @@ class Kin:
     """Where one member of the family departs from BERT.
 
     `offset` counts rows of the position table that no position uses; `pooler` is what the bare
-    model has, `pooled_head` the model for masked language modelling too.
+    model has, `pooled_head` the model for masked language modelling too. Classifiers of sequences
+    read the pooler (`pooled_scores`), or have a dense layer of their own.
     """
 
     positions: bool = True
@@ -41,6 +45,7 @@ class Kin:
     embedding_norm: bool = True
     pooler: bool = True
     pooled_head: bool = False
+    pooled_scores: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +161,17 @@ def assemble(
     config: Config,
     kin: Kin,
     stack: Stack,
-    head: Head,
+    head: Part,
     *,
     pooler: Pooler | None = None,
 ) -> Encoder:
     """Return the bare model or the one for masked language modelling, as the config names it."""
     bare = is_bare(config)
     pooled = kin.pooler if bare else kin.pooled_head
+    scores = scores_of(config, kin, stack.hidden)
+    if scores is not None:
+        head = scores
+        pooled = kin.pooled_head or (kin.pooled_scores and not scores.everywhere)
     limited = config.knows("max_position_embeddings")
     return Encoder(
         stack=stack,
@@ -170,6 +179,20 @@ def assemble(
         pooler=(pooler or Pooler(outputs=stack.hidden)) if pooled else None,
         context_limit=config.optional_size("max_position_embeddings") if limited else None,
     )
+
+
+def scores_of(config: Config, kin: Kin, hidden: Number) -> Scores | None:
+    """Return the scores of labels that the class has; None where it has none."""
+    name = config.class_name()
+    if name.endswith(("ForTokenClassification", "ForQuestionAnswering")):
+        return Scores(outputs=labels(config), bias=True)
+    if name.endswith(("ForSequenceClassification", "ForMultipleChoice")):
+        count = 1 if name.endswith("Choice") else labels(config)
+        dense = None if kin.pooled_scores else hidden
+        return Scores(outputs=count, bias=True, everywhere=False, inner=dense)
+    if name and not name.endswith(("Model", "ForMaskedLM", "ForPreTraining", "LMHeadModel")):
+        config.note(f"counted with scores of the vocabulary, though the config says {name}")
+    return None
 
 
 def bert_like(

@@ -66,6 +66,14 @@ def _glm(config: Config) -> Transformer:
     )
 
 
+def _glm_moe(config: Config) -> Transformer:
+    """Read GLM-4.5V's text model: GLM-4.5 without norms of queries and keys."""
+    first = config.count("first_k_dense_replace")
+    mixer = attention(config, output_bias=False)
+    fed = mixed(config, lambda index: index >= first, network(config), mixture(config))
+    return compose(config, mixer, fed, tied=_tied(config))
+
+
 def _plain(config: Config) -> Transformer:
     bias = config.flag("use_bias") if config.knows("use_bias") else False
     return compose(
@@ -91,6 +99,7 @@ READERS: dict[str, Reader] = {
     "qwen3_vl_moe_text": _qwen3_moe,
     "glm4v_text": _glm,
     "glm_ocr_text": _glm,
+    "glm4v_moe_text": _glm_moe,
     "paddleocr_vl_text": _plain,
     "granite_docling_text": _plain,
     "voxtral_realtime_text": _voxtral_realtime,

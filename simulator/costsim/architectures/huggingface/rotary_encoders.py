@@ -16,6 +16,7 @@ from costsim.architectures.huggingface.encoders import (
     assemble,
     is_bare,
     masked_head,
+    scores_of,
     shape,
     tables,
     tied,
@@ -246,6 +247,9 @@ def modernbert(config: Config) -> Encoder:
         bias=config.flag("decoder_bias"),
         tied_to=TOKENS if tied(config) else None,
     )
+    scores = scores_of(config, Kin(), stack.hidden)
+    if scores is not None:  # of labels, after the same transform
+        head = Head(vocabulary=scores.outputs, transform=transform, bias=True)
     return Encoder(stack=stack, head=None if is_bare(config) else head)
 
 

@@ -176,8 +176,7 @@ def _sizes(config: Config, *, merge: int | None = None) -> _Sizes:
         feed_forward = config.size("intermediate_size")
     else:
         ratio = config.values.get("mlp_ratio", config.value("mlp_ratio"))
-        config.require(isinstance(ratio, int | float), "mlp_ratio", "must be a number")
-        feed_forward = int(hidden * ratio) if isinstance(ratio, int | float) else hidden
+        feed_forward = _widened(config, hidden, ratio)
     if merge is None:
         image = _pair(config, "image_size", (448, 448))
     else:
@@ -192,6 +191,16 @@ def _sizes(config: Config, *, merge: int | None = None) -> _Sizes:
         channels=config.size("num_channels", "in_channels", "in_chans", default=3),
         activation=config.text("hidden_act", default="gelu"),
     )
+
+
+def _widened(config: Config, width: int, ratio: object) -> int:
+    """Return the width of a network that is so many times as wide as the stream."""
+    fits = isinstance(ratio, int | float) and 0 < ratio <= _MAX_RATIO
+    config.require(fits, "mlp_ratio", f"must be a number up to {_MAX_RATIO}")
+    return max(1, int(width * ratio)) if isinstance(ratio, int | float) and fits else width
+
+
+_MAX_RATIO = 1000  # beyond which a ratio is a slip of the pen
 
 
 def _siglip(config: Config, *, head: bool | None = None, post_norm: bool = True) -> Seen:
@@ -439,6 +448,38 @@ def _kimi(config: Config) -> Seen:
     return Seen(parts=parts, width=sizes.hidden, tokens=tokens, merge=2)
 
 
+def _moonvit(config: Config) -> Seen:
+    """Kimi-VL's tower as it was released: the positions' table has keys of other names."""
+    config.ignore("pos_emb_interpolation_mode", "attn_implementation", "video_attn_type")
+    sizes = _sizes(config, merge=config.sizes("merge_kernel_size", (2, 2))[0])
+    rows = config.size("init_pos_emb_height", default=64)
+    rows *= config.size("init_pos_emb_width", default=64)
+    stem = PatchStem(
+        image=sizes.image,
+        patch=sizes.patch,
+        channels=sizes.channels,
+        positions=rows,
+        added=True,
+    )
+    seen = tower(stem, **sizes.options(), fused=True)
+    tokens = patches_of(sizes.image, sizes.patch)
+    return Seen(parts=(seen,), width=sizes.hidden, tokens=tokens, merge=2)
+
+
+def _siglip2(config: Config) -> Seen:
+    """SigLIP 2 for images of any shape: patches are multiplied with a matrix, positions scaled."""
+    sizes = _sizes(config, merge=1)
+    config.ignore("image_size", "vision_use_head")
+    tokens = config.size("num_patches")
+    stem = PatchStem(
+        image=sizes.image, patch=sizes.patch, channels=sizes.channels, positions=tokens
+    )
+    parts: tuple[Part, ...] = (tower(stem, **sizes.options()),)
+    # The class that reads text takes the whole tower, the pooling that it does without included.
+    parts = (*parts, *pooled(sizes.hidden, tokens, sizes.feed_forward))
+    return Seen(parts=parts, width=sizes.hidden, tokens=tokens)
+
+
 def _pixtral(config: Config) -> Seen:
     sizes = _sizes(config)
     head_dim = config.optional_size("head_dim")
@@ -479,8 +520,7 @@ def _step(config: Config) -> Seen:
     sizes = _sizes(config)
     config.ignore("ls_init_value", "intermediate_size")
     ratio = config.values.get("mlp_ratio", config.value("mlp_ratio"))
-    network = int(sizes.hidden * ratio) if isinstance(ratio, int | float) else 1
-    sizes = replace(sizes, feed_forward=network)
+    sizes = replace(sizes, feed_forward=_widened(config, sizes.hidden, ratio))
     tokens = patches_of(sizes.image, sizes.patch)
     stem = PatchStem(
         image=sizes.image,
@@ -602,8 +642,7 @@ def siglip_large(
     ratio: object,
 ) -> Seen:
     """Return SigLIP's tower with its pooling, as timm builds it: queries, keys, values in one."""
-    config.require(isinstance(ratio, int | float), "mlp_ratio", "must be a number")
-    inner = int(width * ratio) if isinstance(ratio, int | float) else width
+    inner = _widened(config, width, ratio)
     tokens = patches_of((image, image), (patch, patch))
     stem = PatchStem(image=(image, image), patch=(patch, patch), positions=tokens, added=True)
     seen = tower(stem, hidden=width, layers=layers, heads=heads, feed_forward=inner, fused=True)
@@ -645,7 +684,10 @@ TOWERS: Mapping[str, Viewer] = {
     "qwen3_5_moe_vision": _qwen35,
     "gemma4_vision": _gemma4,
     "glm4v_vision": _glm4v,
+    "glm4v_moe_vision": _glm4v,
     "glm_ocr_vision": _glm_ocr,
+    "siglip2_vision_model": _siglip2,
+    "moonvit": _moonvit,
     "intern_vit_6b": _intern_vit,
     "internvl_vision": _internvl,
     "qianfan_ocr_vision": _internvl,

@@ -378,7 +378,7 @@ def _mobilebert(config: Config) -> Description:
         tied_to=TOKENS if tied(config) else None,
     )
     encoder = assemble(config, Kin(), stack, head)
-    if encoder.head is None or width == hidden:
+    if encoder.head is not head or width == hidden:
         return encoder
     # Scores are taken with the table of tokens and, for the rest of the width, a matrix.
     rest = Chain(

@@ -58,6 +58,7 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
     model_type = str(part.values.get("model_type"))
     reader = NESTED.get(model_type) or READERS.get(model_type)
     if reader is None:
+        part.ignore(*part.values)
         part.problem("model_type", f"{model_type!r} is not supported as the text model")
         return Multimodal(text=_Nothing(), parts=()), 1
     text = reader(part)
@@ -109,6 +110,7 @@ def _seen(config: Config) -> Seen:
     part = config.nested("vision_config")
     model_type = str(part.values.get("model_type"))
     if model_type not in TOWERS:
+        part.ignore(*part.values)
         part.problem("model_type", f"{model_type!r} is not supported as a tower")
         return Seen(parts=(), width=1, tokens=1)
     return TOWERS[model_type](part)
@@ -214,6 +216,16 @@ def _merged(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
     """Norm of each patch, then dense over several and dense to the text: Kimi, PaddleOCR."""
     inputs = 4 * seen.width
     return (Normalized(size=seen.width), *_two(inputs, hidden, inner=inputs))
+
+
+def _lfm2(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
+    inputs = config.size("downsample_factor") ** 2 * seen.width
+    inner, bias = config.size("projector_hidden_size"), config.flag("projector_bias")
+    config.ignore("do_image_splitting", "encoder_patch_size", "max_image_tokens")
+    config.ignore("max_num_patches", "max_pixels_tolerance", "max_tiles", "min_image_tokens")
+    config.ignore("min_tiles", "tile_size", "use_image_special_tokens", "use_thumbnail")
+    norm = config.flag("projector_use_layernorm")
+    return _two(inputs, hidden, norm=norm, inner=inner, bias=bias)
 
 
 def _mistral(config: Config, seen: Seen, hidden: int) -> tuple[Step, ...]:
@@ -383,6 +395,7 @@ READERS: dict[str, Reader] = {
     "gemma3": _of(_gemma),
     "shieldgemma2": _of(_gemma),
     "gemma4": _gemma4,
+    "gemma4_unified": _gemma4,
     "paligemma": _of(_paligemma),
     "llama4": _of(_bare),
     "llava": _of(_llava),
@@ -415,6 +428,9 @@ READERS: dict[str, Reader] = {
     "exaone4_5": _of(_none),
     "glm4v": _of(_none),
     "glm46v": _of(_none),
+    "glm4v_moe": _of(_none),
+    "kimi_vl": _of(_merged),
+    "lfm2_vl": _of(_lfm2),
     "glmga": _of(_none),
     "glm_ocr": _of(_none),
     "fuyu": _fuyu,

@@ -36,13 +36,20 @@ class MixtureOfExperts:
     latent_bias: bool = False
     output_norm: NormStyle | None = None
     output_bias: bool = False  # of the sum
+    empty: Number = 0  # experts more that give back what they read (LongCat)
 
     def build(self, x: Tensor) -> Tensor:
         """Record the mixture."""
         x = x.within("feed_forward")
         chosen = route(
-            x, self.experts, self.top_k, bias=self.router_bias, correction=self.correction
+            x,
+            self.experts + self.empty,
+            self.top_k,
+            bias=self.router_bias,
+            correction=self.correction,
         )
+        # A router that is balanced sends as many to empty experts as there are of those.
+        chosen_of = self.top_k * self.experts // (self.experts + self.empty)
         read = x
         if self.latent is not None:
             read = x.linear("latent", self.latent, bias=self.latent_bias)
@@ -51,7 +58,7 @@ class MixtureOfExperts:
             chosen,
             width=self.width,
             experts=self.experts,
-            top_k=self.top_k,
+            top_k=chosen_of if self.empty else self.top_k,
             gated=self.gated,
             bias=self.bias,
             exhaustive=self.exhaustive,

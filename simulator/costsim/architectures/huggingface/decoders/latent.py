@@ -198,6 +198,30 @@ def _hy_v4(config: Config) -> Transformer:
     return replace(stacked, layers=layers)
 
 
+def _longcat(config: Config) -> Transformer:
+    """Read LongCat-Flash: of each two layers the first has experts beside its network.
+
+    Their sum joins the stream after the second, so that exchanges hide behind it. Some experts are
+    empty. The library allocates halves of those as well, which no release has.
+    """
+    layers = config.layers(*LAYERS)
+    config.ignore("head_dim", "mla_scale_q_lora", "mla_scale_kv_lora", "zero_expert_type")
+    config.ignore("attention_method", "rope_theta", "ngram_vocab_size_ratio")
+    dense = network(config)
+    experts = replace(
+        mixture(config, width=config.size("expert_ffn_hidden_size")),
+        shared=replace(dense, name="feed_forward.shared"),
+        router_bias=switch(config, "router_bias"),
+        empty=config.count("zero_expert_num") if config.value("zero_expert_num") else 0,
+    )
+    config.ignore("zero_expert_num", "router_bias")
+    stacked = compose(config, latent(config), dense)
+    ((plain, _),) = stacked.layers
+    assert isinstance(plain, Layer)
+    pairs = [replace(plain, feed_forward=experts), plain] * layers
+    return replace(stacked, layers=in_runs(pairs))
+
+
 def _deepseek_v4(config: Config) -> Transformer:
     """Read DeepSeek-V4: windows and compressed entries, several residual streams, experts."""
     config.ignore("hc_sinkhorn_iters", "hc_eps", "compress_rope_theta", "expert_dtype")
@@ -269,6 +293,7 @@ READERS: dict[str, Reader] = {
     "glm_moe_dsa": _sparse,
     "hy_v4": _hy_v4,
     "kimi_k2": _deepseek,
+    "longcat_flash": _longcat,
     "mistral4": _deepseek,
     "minicpm3": _dense,
     "youtu": _dense,

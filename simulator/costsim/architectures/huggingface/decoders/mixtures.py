@@ -414,12 +414,10 @@ def _jetmoe(config: Config) -> Transformer:
 
 def _dbrx(config: Config) -> Transformer:
     """Read DBRX, which describes attention and experts in mappings of their own."""
-    inner = config.nested("attn_config", default={"kv_n_heads": 1})
-    fed = config.nested(
-        "ffn_config", default={"ffn_hidden_size": 3584, "moe_num_experts": 4, "moe_top_k": 1}
-    )
-    inner.ignore(*inner.values)
-    fed.ignore(*fed.values)
+    inner, fed = config.nested("attn_config"), config.nested("ffn_config")
+    inner.ignore("attn_pdrop", "clip_qkv", "rope_theta", "model_type")
+    fed.ignore("ffn_act_fn", "moe_jitter_eps", "moe_loss_weight", "moe_normalize_expert_weights")
+    fed.ignore("uniform_expert_assignment", "model_type", "hidden_size")
     experts, top_k = fed.size("moe_num_experts", default=4), fed.size("moe_top_k", default=1)
     mixer = attention(
         config,

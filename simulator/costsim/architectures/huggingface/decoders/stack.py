@@ -140,7 +140,10 @@ def mixture(
     )
     config.ignore(*_ROUTERS.split(), *FUNCTION)
     if width is None:
-        width = config.size("moe_intermediate_size", "intermediate_size")
+        # A dense layer's width is none of an expert, and said even where no layer is dense.
+        own = config.knows("moe_intermediate_size")
+        config.ignore("intermediate_size")
+        width = config.size("moe_intermediate_size" if own else "intermediate_size")
     if shared_width is None and shared and config.value(*SHARED) is not None:
         shared_width = config.count(*SHARED) * width
     network_ = None

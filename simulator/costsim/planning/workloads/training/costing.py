@@ -324,7 +324,7 @@ def _memory(run: TrainingRun, memory_bytes: float) -> Figure:
     return Figure(
         memory_bytes,
         "bytes",
-        *memory_interval(memory_bytes),
+        *memory_interval(memory_bytes, stacked=run.job.stack is not None),
         meaning=f"bytes of the fullest device ({stage}) at its worst moment",
         formula=" + ".join(part.name for part in parts),
         terms=parts,

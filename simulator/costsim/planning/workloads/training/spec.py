@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    WithJsonSchema,
+    create_model,
+)
 
 from costsim.hardware.experts import Dispatcher
 from costsim.planning.axis_choices import axis_choices
@@ -71,6 +79,11 @@ class Training(Spec):
     """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
     software: Names = ("megatron-core",)
     """Profiles of frameworks to compare, from hardware_specs/calibration/software.yaml."""
+    stack: str | None = None
+    """What the software keeps of states, layers and loss, from hardware_specs/stacks; left out,
+    what Megatron-LM keeps, with the states of the profile."""
+    stack_choices: dict[str, StrictBool | float | str] = Field(default_factory=dict)
+    """Other choices than the stack's, such as `{weights: bf16, loss: fused_linear}`."""
     effort: Effort = "stack"
     """How far the software is tuned: stack (its profile's own habits), tuned (as vendors' benchmark
     recipes: captured steps, the fastest dispatcher of experts and its exchanges overlapped), plain

@@ -46,6 +46,8 @@ from costsim.planning.workloads.training.spec import (
     Training,
     TrainingScenario,
 )
+from costsim.stacks import Stack, load_stack
+from costsim.stacks.catalog import PLAIN, changed
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import Precision, precision
@@ -96,6 +98,12 @@ class TrainingWorkload:
             where = ("workload", "software", index)
             profile = lookup.attempt(where, partial(profile_of, work, name))
             self.profiles += [profile] if profile else []
+        self.stack: Stack | None = None
+        if isinstance(work, Training) and (work.stack or work.stack_choices):
+            named = lookup.attempt(("workload", "stack"), partial(load_stack, work.stack or PLAIN))
+            if named is not None:
+                choose = partial(changed, named, work.stack_choices)
+                self.stack = lookup.attempt(("workload", "stack_choices"), choose)
         for index, choice in enumerate(self.scenario.compare):
             if choice.software is not None:
                 where = ("compare", index, "software")
@@ -164,6 +172,7 @@ class TrainingWorkload:
             precision=recipe,
             optimizer=work.optimizer,
             software=profile,
+            stack=self.stack,
             frozen=frozen or (tokens is not None and tokens.adapter is not None),
             documents=_documents(work),
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
