@@ -1,0 +1,5 @@
+"""Decisions: what follows from several plans, such as what changed between two."""
+
+from costsim.decisions.diff import Change, Difference, diff
+
+__all__ = ["Change", "Difference", "diff"]
