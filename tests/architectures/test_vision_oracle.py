@@ -128,7 +128,7 @@ def test_every_family_is_in_the_catalog() -> None:
     from costsim.architectures.vision.families import family_class
 
     # Families of published files alone: read from their own configuration, not by name.
-    of_files = {family_class("hunyuan_dit")}
+    of_files = {family_class("hunyuan-dit")}
     assert {family_class(name) for name in FAMILIES} - of_files <= named
 
 
