@@ -127,7 +127,9 @@ def test_every_family_is_in_the_catalog() -> None:
     named = {type(load_model(name).description) for name in model_names()}
     from costsim.architectures.vision.families import family_class
 
-    assert {family_class(name) for name in FAMILIES} <= named
+    # Families of published files alone: read from their own configuration, not by name.
+    of_files = {family_class("hunyuan-dit")}
+    assert {family_class(name) for name in FAMILIES} - of_files <= named
 
 
 @pytest.mark.parametrize("name", ["resnet50", "swin-v2-t", "flux.1-dev", "maxvit-t"])

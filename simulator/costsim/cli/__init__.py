@@ -19,6 +19,8 @@ from costsim.errors import CostsimError, suggestion
 COMMANDS = {
     "plan": "Find the best way to run a scenario, and what it costs.",
     "fit": "Tell whether training fits on a device, and what would make it fit.",
+    "compare": "Plan a scenario on several systems, models and providers.",
+    "diff": "Show what changes between two plans, in dollars and otherwise.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
     "trace": "Write one step of a plan as a timeline for Perfetto.",
