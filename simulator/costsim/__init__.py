@@ -13,6 +13,8 @@ from costsim.hooks import register
 if TYPE_CHECKING:
     from costsim.architectures import from_torch as from_torch
     from costsim.architectures import load_model as load_model
+    from costsim.decisions import compare as compare
+    from costsim.decisions import diff as diff
     from costsim.hardware import load_hardware as load_hardware
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
@@ -26,6 +28,8 @@ _ROOMS = {
     "load_model": "costsim.architectures",
     "load_hardware": "costsim.hardware",
     "fit": "costsim.planning.fitting",
+    "compare": "costsim.decisions",
+    "diff": "costsim.decisions",
     "plan": "costsim.planning",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
@@ -33,6 +37,8 @@ _ROOMS = {
 
 __all__ = [
     "__version__",
+    "compare",
+    "diff",
     "estimate_inference",
     "estimate_training",
     "fit",

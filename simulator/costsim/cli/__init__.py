@@ -32,6 +32,8 @@ COMMANDS = {
     "calibrate": "Refine the constants of steps by a cluster's measured runs.",
     "schema": "Print the JSON schema of a file that you write.",
     "init": "Write a commented starter scenario.",
+    "serve": "Serve a page and a JSON API on this machine.",
+    "mcp": "Serve costsim as tools for assistants (Model Context Protocol).",
 }
 
 _EPILOG = """\b

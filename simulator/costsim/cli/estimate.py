@@ -72,6 +72,7 @@ def command(
     output: Path | None,
 ) -> None:
     """Estimate MODEL (a name, config.json or YAML) on one device, or on a group of them."""
+    from costsim.answers import estimate_row
     from costsim.architectures import load_model
     from costsim.compression.published import published_precision
     from costsim.hardware import load_hardware
@@ -83,9 +84,7 @@ def command(
     system = load_hardware(hardware, count=devices)
     tokens = sequence or usual_sequence(described, phase)
     rows = [
-        _training(described, system, batch, tokens, precision or "bf16", optimizer)
-        if phase == "training"
-        else _inference(described, system, phase, batch, tokens, precision)
+        estimate_row(described, system, phase, batch, tokens, precision, optimizer)
         for batch in batches
     ]
     if precision is None:
@@ -100,49 +99,6 @@ def command(
         write_result(to_csv(list(flat[0]), [list(row.values()) for row in flat]), output)
     else:
         write_result(_table(described, system, phase, tokens, precision, rows), output)
-
-
-def _training(
-    model: Architecture, system: System, batch: int, tokens: int, precision: str, optimizer: str
-) -> dict[str, Any]:
-    from costsim.training import Strategy, estimate_training
-
-    found = estimate_training(
-        model,
-        system,
-        Strategy(tp=system.count, micro_batch=batch),
-        global_batch=batch,
-        sequence=tokens,
-        precision=precision,
-        optimizer=optimizer,
-    )
-    return {
-        "batch": batch,
-        "latency_s": found.step_time_s,
-        "items_per_s": (found.tokens_per_s if model.reads_tokens else batch / found.step_time_s),
-        "flops": model.training_flops(batch, tokens),
-        "mfu_ratio": found.mfu_ratio,
-        "memory_bytes_per_device": found.memory_bytes_per_device,
-        "memory_by_part_bytes": found.memory_by_part_bytes,
-        "time_by_part_s": found.time_by_part_s,
-        "fits": found.fits,
-    }
-
-
-def _inference(
-    model: Architecture, system: System, phase: str, batch: int, tokens: int, precision: str | None
-) -> dict[str, Any]:
-    from costsim.inference import estimate_inference
-
-    found = estimate_inference(
-        model,
-        system,
-        phase=phase,  # pyright: ignore[reportArgumentType]
-        batch=batch,
-        sequence=tokens,
-        precision=precision,
-    ).to_dict()
-    return {name: value for name, value in found.items() if name not in ("phase", "sequence")}
 
 
 def _flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""`costsim serve`: a page and a JSON API over the same planner (extra `costsim[web]`)."""
