@@ -32,3 +32,25 @@ def test_a_comparison_is_the_separate_plans() -> None:
     assert found[0].name == min(alone, key=lambda name: alone[name].budget.usd)
     assert found[0].reason == ""
     assert found[1].reason.startswith("costs +")
+
+
+def test_providers_keep_the_region_that_is_stated() -> None:
+    priced = {**SCENARIO, "price": {"region": "us-central1"}}
+    (found,) = compare(priced, providers=["gcp"])
+    assert found.plan is not None
+    assert (found.plan.price.price.provider, found.plan.price.price.region) == (
+        "gcp",
+        "us-central1",
+    )
+
+
+def test_a_budget_that_all_exceed_is_said() -> None:
+    found = compare({**SCENARIO, "limits": {"cost": "1 $"}}, SYSTEMS)
+    assert all(one.over and "over $1" in one.reason for one in found)
+
+
+def test_what_fits_nowhere_comes_last_with_the_reason() -> None:
+    small = {**SCENARIO, "model": "gpt3-175b", "hardware": {"system": "x", "devices": 16}}
+    found = compare(small, ("nvidia-l4", "nvidia-b200-sxm-180gb"))
+    assert found[-1].plan is None
+    assert "fit" in found[-1].reason
