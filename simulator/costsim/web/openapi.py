@@ -42,9 +42,16 @@ def document() -> dict[str, Any]:
     scenario: dict[str, Any] = scenario_schema()
     # `$defs` of an embedded schema resolve against its own root only if it names itself.
     scenario = {"$id": "https://costsim.invalid/scenario.json", **scenario}
-    asked = {"type": "object", "required": ["scenario"], "properties": {"scenario": _SCENARIO}}
-    report = {**asked, "properties": {**asked["properties"], "report": {"type": "boolean"}}}
-    explained = {**asked, "properties": {**asked["properties"], "quantity": text}}
+    asked: dict[str, Any] = {
+        "type": "object",
+        "required": ["scenario"],
+        "properties": {"scenario": _SCENARIO},
+    }
+    report: dict[str, Any] = {
+        **asked,
+        "properties": {**asked["properties"], "report": {"type": "boolean"}},
+    }
+    explained: dict[str, Any] = {**asked, "properties": {**asked["properties"], "quantity": text}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "costsim", "version": __version__, "summary": answers.__doc__},

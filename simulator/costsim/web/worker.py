@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from importlib import import_module
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from costsim.errors import CostsimError
@@ -50,7 +52,7 @@ class Worker:
         self.limit_s = limit_s
         self._turn = threading.Lock()
         self._room = threading.Semaphore(most_waiting)
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
     def ask(self, question: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +99,9 @@ class Worker:
         self._end()
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        self._process = context.Process(target=_answer_all, args=(there,), daemon=True)
-        self._process.start()
+        process = context.Process(target=_answer_all, args=(there,), daemon=True)
+        process.start()
+        self._process = process
         there.close()
         self._connection = here
         if not here.poll(60):  # importing what plans need does not count against the first answer
@@ -119,7 +122,8 @@ class Worker:
 def _answer_all(connection: Connection) -> None:
     """Answer questions until the other end closes."""
     import costsim.answers as answers
-    import costsim.planning  # noqa: F401  loaded before the clock of the first answer starts
+
+    import_module("costsim.planning")  # before the clock of the first answer starts
 
     connection.send("ready")
     while True:
