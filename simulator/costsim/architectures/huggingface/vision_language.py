@@ -58,6 +58,7 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
     model_type = str(part.values.get("model_type"))
     reader = NESTED.get(model_type) or READERS.get(model_type)
     if reader is None:
+        part.ignore(*part.values)
         part.problem("model_type", f"{model_type!r} is not supported as the text model")
         return Multimodal(text=_Nothing(), parts=()), 1
     text = reader(part)
@@ -109,6 +110,7 @@ def _seen(config: Config) -> Seen:
     part = config.nested("vision_config")
     model_type = str(part.values.get("model_type"))
     if model_type not in TOWERS:
+        part.ignore(*part.values)
         part.problem("model_type", f"{model_type!r} is not supported as a tower")
         return Seen(parts=(), width=1, tokens=1)
     return TOWERS[model_type](part)
@@ -393,6 +395,7 @@ READERS: dict[str, Reader] = {
     "gemma3": _of(_gemma),
     "shieldgemma2": _of(_gemma),
     "gemma4": _gemma4,
+    "gemma4_unified": _gemma4,
     "paligemma": _of(_paligemma),
     "llama4": _of(_bare),
     "llava": _of(_llava),
