@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from costsim.errors import Location, SpecError
 from costsim.nodes import DuplicateKeyError, Node, compose
+from costsim.paths import is_folder
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -115,8 +116,10 @@ def load_document(path: str | Path) -> Document:
     try:
         with path.open("rb") as handle:
             raw = handle.read(most + 1)
+    except ValueError:  # a NUL in the name
+        raise SpecError("no such file", location=Location(file)) from None
     except FileNotFoundError:
-        siblings = [entry.name for entry in path.parent.glob("*")] if path.parent.is_dir() else []
+        siblings = [entry.name for entry in path.parent.glob("*")] if is_folder(path.parent) else []
         near = get_close_matches(path.name, siblings, n=1)
         hint = f"did you mean `{path.parent / near[0]}`?" if near else None
         raise SpecError("no such file", location=Location(file), hint=hint) from None

@@ -86,6 +86,8 @@ DIMENSIONS: dict[str, Dimension] = {
     "samples": Dimension("samples", "", Fraction(1), "`115 M samples` or `1281167`"),
     "ratio": Dimension("ratio", "", Fraction(1), "`0.9` or `90 %`"),
 }
+_LONGEST = 200  # characters of a quantity: its number, its unit, and blanks around them
+_LARGEST = 10**33  # in SI units, beyond anything a plan can mean; figures of it stay finite
 # Where a bare number leaves nothing open: tokens and samples have one unit, a ratio has none.
 BARE_DIMENSIONS = frozenset({"tokens", "samples", "ratio"})
 _COUNTED = frozenset({"tokens", "samples"})  # whose unit may be left out of "2T tokens"
@@ -107,8 +109,10 @@ def parse_quantity(value: object, dimension: str) -> float:
         UnitError: if the unit is missing, unknown, or of another dimension.
     """
     wanted = DIMENSIONS[dimension]
-    match = None if isinstance(value, bool) else _QUANTITY.fullmatch(str(value))
-    if not match or not isinstance(value, str | int | float):
+    # stripped and clipped first: a run of blanks would be tried at every length
+    text = str(value).strip() if isinstance(value, str | int | float) else ""
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if not match or isinstance(value, bool):
         raise UnitError(f"`{_clip(value)}` is not a quantity", hint=f"write {wanted.examples}")
     unit = match["unit"]
     if match["currency"]:  # "$2.5M/h" is "2.5 M$/h"
@@ -139,10 +143,9 @@ def to_si(value: float, unit: str, dimension: str) -> float:
 
 
 def _float(exact: Fraction) -> float:
-    try:
-        return float(exact)
-    except OverflowError:
-        raise UnitError("the number is too large", hint="is the exponent right?") from None
+    if abs(exact) > _LARGEST:
+        raise UnitError("the number is too large", hint="is the exponent right?")
+    return float(exact)
 
 
 @lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.decoder import decoder
 from costsim.documents import Document, load_document, parse_as
 from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.paths import exists, is_file, is_folder
 from costsim.resources import data_folder
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architec
         named = None if _is_path(model) else _named(model)
         if named is not None:
             return named
-        if not _is_path(model) and not Path(model).exists():
+        if not _is_path(model) and not exists(model):
             raise UnknownNameError(f"unknown model `{model}`", hint=_near(model))
     return _from_path(Path(model))
 
@@ -149,7 +150,7 @@ def _identity(name: str) -> str | None:
     owner = re.match(r"[a-z0-9][\w.-]*/", own)
     for candidate in (own, own[owner.end() :] if owner else own):
         if _NAME.fullmatch(candidate) and candidate != _ALIASES:  # no path is smuggled in
-            if (_folder() / f"{candidate}.yaml").is_file():
+            if is_file(_folder() / f"{candidate}.yaml"):
                 return candidate
             if candidate in _aliases():
                 return _aliases()[candidate]
@@ -159,7 +160,7 @@ def _identity(name: str) -> str | None:
 def _is_path(name: str) -> bool:
     """Return whether `name` is written as a path: a suffix, or folders that exist."""
     separated = "/" in name or "\\" in name
-    return Path(name).suffix.lower() in _SUFFIXES or (separated and Path(name).exists())
+    return Path(name).suffix.lower() in _SUFFIXES or (separated and exists(name))
 
 
 @lru_cache(maxsize=256)
@@ -171,9 +172,9 @@ def _packaged(name: str) -> Architecture:
 def _from_path(path: Path, name: str = "") -> Architecture:
     from costsim.architectures.files import describe, file_in
 
-    file = file_in(path) if path.is_dir() else path
+    file = file_in(path) if is_folder(path) else path
     if not name:
-        alone = not path.is_dir() and file.name not in _GENERIC
+        alone = not is_folder(path) and file.name not in _GENERIC
         name = file.stem if alone else file.absolute().parent.name
     document, described = describe(file)
     if described is None:
@@ -268,8 +269,8 @@ def _extended(base: str, document: Document, chain: tuple[str, ...]) -> dict[str
     file = Path(document.file).parent / base
     if identity is not None and not _is_path(base):
         below, trusted = load_document(_folder() / f"{identity}.yaml"), True
-    elif _is_path(base) or file.exists():
-        file = file / "config.json" if file.is_dir() else file
+    elif _is_path(base) or exists(file):
+        file = file / "config.json" if is_folder(file) else file
         if str(file) in chain or len(chain) > _MAX_CHAIN:
             message = f"`{base}` extends itself through " + " → ".join(chain)
             raise SpecError(message, location=document.locate(("extends",)))

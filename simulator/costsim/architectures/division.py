@@ -57,8 +57,18 @@ class Heads:
 
 def divisors(number: int) -> list[int]:
     """Return the divisors of a positive integer, ascending."""
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return sorted({*small, *(number // d for d in small)})
+    found, rest, prime = [1], number, 2
+    while rest > 1:
+        if prime * prime > rest:  # what is left is a prime itself
+            prime = rest
+        powers = [1]
+        while rest % prime == 0:
+            rest //= prime
+            powers.append(powers[-1] * prime)
+        if len(powers) > 1:
+            found = [one * power for one in found for power in powers]
+        prime += 1 if prime == 2 else 2
+    return sorted(found)
 
 
 def heads_of(model: Architecture) -> Heads:

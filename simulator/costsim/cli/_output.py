@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import click
 
 from costsim.cli._console import UsageError
 from costsim.errors import suggestion
+from costsim.paths import exists, is_file, is_folder
 
 _FORMAT_OF_SUFFIX = {
     ".json": "json",
@@ -69,8 +71,13 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         click.echo(text, nl=False, color=True)  # the renderer decides about colour
         sys.stdout.flush()
         return
-    if output.exists() and not output.is_file():  # a pipe or a terminal has no name to take over
-        output.write_text(text, encoding="utf-8")
+    if is_folder(output):
+        raise UsageError(f"`{output}` is a folder, not a file")
+    if exists(output) and not is_file(output):  # a pipe or a terminal has no name to take over
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
         return
     contents = {output.parent / name: content for name, content in (beside or {}).items()}
     contents[output] = text
@@ -89,4 +96,5 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
     finally:
         for temporary in written:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a name too long for a file was never made
+                temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._scenarios import CALIBRATION, OUTSIDE, SETTINGS
 from costsim.cli._tables import aligned, to_json
+from costsim.paths import is_file
 
 if TYPE_CHECKING:
     from sympy import Expr
@@ -99,7 +100,7 @@ def command(
 def _is_scenario(subject: str) -> bool:
     """Say whether `subject` is a file that describes a workload, and so more than a model."""
     path = Path(subject)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix not in (".yaml", ".yml") or not is_file(path):
         return False
     from costsim.documents import load_document
 

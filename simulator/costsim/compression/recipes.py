@@ -14,6 +14,7 @@ from costsim.compression.formats import format_named
 from costsim.compression.steps import AnyStep, Spec, Step
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.paths import is_file
 from costsim.quantities import invalid
 from costsim.resources import data_folder
 
@@ -105,7 +106,7 @@ def load_recipe(given: Given) -> Recipe:
         return _of_step(text, {"kind": "mask", "pattern": text, "matrices": "layers"})
     name, *settings = text.split(":")
     name = name.strip().lower()
-    if (_folder() / f"{name}.yaml").is_file() and re.fullmatch(r"[\w.+-]+", name):
+    if is_file(_folder() / f"{name}.yaml") and re.fullmatch(r"[\w.+-]+", name):
         return _changed(name, _settings(settings, text))
     if not settings:
         try:
@@ -204,6 +205,6 @@ _COMMON = frozenset(Step.model_fields) | {"kind"}
 
 
 def _changed_known(name: str, fields: Mapping[str, Any]) -> Recipe:
-    if not (_folder() / f"{name}.yaml").is_file():
+    if not is_file(_folder() / f"{name}.yaml"):
         raise UnknownNameError(f"unknown recipe `{name}`", hint=suggestion(name, recipe_names()))
     return _changed(name, fields)

@@ -20,6 +20,7 @@ from costsim.errors import CatalogError, Location, Problem, SpecError, UnknownNa
 from costsim.hardware.accelerators import Accelerator, read_accelerator
 from costsim.hardware.sheet import Sheet
 from costsim.hardware.systems import System, read_system, single_device
+from costsim.paths import is_file, is_folder
 from costsim.resources import data_folder
 
 FOLDERS_VARIABLE = "COSTSIM_HARDWARE"  # folders of one's own, separated as in PATH
@@ -100,7 +101,7 @@ def _folders(extra_folder: str | Path | None) -> tuple[Path, ...]:
     own = [Path(extra_folder)] if extra_folder else []
     own += [Path(part) for part in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if part]
     for folder in own:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise SpecError("no such folder of hardware", location=Location(str(folder)))
     return (*own, data_folder("hardware_specs"))
 
@@ -140,7 +141,7 @@ def _file(
         return None
     for folder in folders:
         for kind in kinds:
-            if (folder / kind / f"{identity}.yaml").is_file():
+            if is_file(folder / kind / f"{identity}.yaml"):
                 return kind, folder
     return None
 

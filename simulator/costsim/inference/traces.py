@@ -49,7 +49,13 @@ def read_trace(path: str | Path) -> Traffic:
 
 
 def _from_csv(text: str, file: str) -> Traffic:
-    reader = csv.reader(text.splitlines())
+    try:
+        return _from_rows(csv.reader(text.splitlines()), file)
+    except csv.Error as error:  # a cell of more than 100,000 characters
+        raise SpecError(f"not a CSV file: {error}", location=Location(file)) from None
+
+
+def _from_rows(reader: Any, file: str) -> Traffic:
     header = next(reader, None)
     if not header:
         raise SpecError("the file is empty", location=Location(file))
@@ -125,6 +131,10 @@ def _from_bench(text: str, file: str) -> Traffic:
     except json.JSONDecodeError as error:
         where = Location(file, error.lineno, error.colno)
         raise SpecError(f"not JSON: {error.msg}", location=where) from None
+    except (RecursionError, ValueError):  # nesting, or an integer of thousands of digits
+        raise SpecError(
+            "not JSON: nested too deep or a number too long", location=Location(file)
+        ) from None
     found = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
     missing = [name for name in ("input_lens", "output_lens") if name not in found]
     if missing:
@@ -141,10 +151,10 @@ def _from_bench(text: str, file: str) -> Traffic:
     if "start_times" in found:
         arrival = _numbers(found, "start_times", problems)
     elif isinstance(rate, int | float) and not isinstance(rate, bool) and np.isfinite(rate):
-        if rate > 0:
+        if len(inputs) / _LARGEST < rate <= _LARGEST:
             arrival = np.arange(len(inputs)) / float(rate)
         else:
-            problems.append(f"`request_rate` must be above 0, not {rate:g}")
+            problems.append(f"`request_rate` must be above 0 and in range, not {rate:g}")
     if problems:
         raise SpecError([Problem(problem, Location(file)) for problem in problems])
     if not len(inputs) or len(inputs) != len(outputs) or len(inputs) != len(arrival):

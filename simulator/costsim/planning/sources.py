@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
+from costsim.paths import exists, is_file
 from costsim.resources import data_folder
 
 Steps = tuple[str | int, ...]
@@ -26,10 +27,10 @@ def packaged_scenarios() -> tuple[str, ...]:
 def scenario_path(source: str | Path) -> Path:
     """Return the file of a scenario: a path, or the name of one that costsim comes with."""
     path = Path(source)
-    if path.suffix or path.exists() or len(path.parts) != 1:
+    if path.suffix or exists(path) or len(path.parts) != 1:
         return path
     packaged = data_folder("scenarios") / f"{path.name}.yaml"
-    return packaged if packaged.is_file() else path
+    return packaged if is_file(packaged) else path
 
 
 def check_named_files(document: Document, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import load_model
 from costsim.errors import SpecError
+from costsim.paths import exists, is_file
 from costsim.validation.runs import Run
 
 
@@ -32,9 +33,9 @@ def described_model(name: str, folder: Path) -> tuple[Architecture, str]:
         UnknownNameError: if no catalog model has the name.
     """
     path = folder / name
-    if path.suffix == ".json" and not path.is_file():
+    if path.suffix == ".json" and not is_file(path):
         raise SpecError(f"no such config beside the runs file: `{name[:60]}`")
-    model = load_model(str(path) if path.exists() else name)
+    model = load_model(str(path) if exists(path) else name)
     if path.suffix != ".json":
         return model, ""
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -127,7 +127,7 @@ def sensitivity(
     return tuple(
         (
             load,
-            simulate(deployment, replicas, traffic.at_rate(traffic.rate_per_s * load), objective),
+            simulate(deployment, replicas, traffic.quicker(load), objective),
         )
         for load in _LOADS
     )
