@@ -44,10 +44,12 @@ def serving_interval(
         quantity: of which `value` is an estimate.
         value: in the unit of the quantity.
         routed: whether the model has routed experts, whose times vary more.
-        kind: as `serving_kind` tells; where it has too few runs, all of routed or dense ones count.
+        kind: as `serving_kind` tells, an engine of these years under users if not given; where it
+            has too few runs, all of routed or dense ones count.
     """
     table = _residuals()[quantity]
-    row = table.get(kind) or table["routed" if routed else "dense"]
+    model = "routed" if routed else "dense"
+    row = table.get(kind or f"new closed-loop {model}") or table[model]
     return value * row["low_ratio"], value * row["high_ratio"]
 
 

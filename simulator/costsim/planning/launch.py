@@ -76,7 +76,8 @@ def launch(
         "quantization": row["quantizes"].get(formats.dense),
         "cache": row["caches"].get(formats.cache),
         "memory_ratio": f"{engine.memory_ratio:g}",
-        "max_tokens": int(-(-longest_tokens // _ROUND_TOKENS) * _ROUND_TOKENS),
+        "max_tokens": engine.max_model_len
+        or int(-(-longest_tokens // _ROUND_TOKENS) * _ROUND_TOKENS),
         "batched_tokens": engine.max_batched_tokens,
         "sequences": engine.max_sequences,
         "drafted": drafted,

@@ -12,7 +12,7 @@ from typing import Any, cast
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
 from costsim.costs.energy import Estimate, device_power_w
-from costsim.costs.grids import Pue, pue_for
+from costsim.costs.grids import Grid, Pue, pue_for
 from costsim.costs.ownership import (
     PurchasePrice,
     ownership_choice,
@@ -166,13 +166,17 @@ def study_of(
     if model is not None:
         model = prepare(scenario, model, lookup)
     count = scenario.most_devices
+    written = scenario.site.grid
+    grid = (
+        None if written is None else lookup.attempt(("site", "grid"), partial(read_grid, written))
+    )
     places = [
-        _place(name, index, scenario, lookup, count)
+        _place(name, index, scenario, lookup, count, grid)
         for index, name in enumerate(scenario.hardware.system)
     ]
     maker = places[0]
     if scenario.making.system is not None:
-        maker = _place(scenario.making.system, None, scenario, lookup, count)
+        maker = _place(scenario.making.system, None, scenario, lookup, count, grid)
     overlay = None
     if scenario.calibration is not None:
         path = folder / scenario.calibration
@@ -183,7 +187,14 @@ def study_of(
     return Study(*found, overlay=overlay), lookup  # pyright: ignore[reportCallIssue]
 
 
-def _place(named: str, index: int | None, scenario: Scenario, lookup: Lookup, count: int) -> Place:
+def _place(
+    named: str,
+    index: int | None,
+    scenario: Scenario,
+    lookup: Lookup,
+    count: int,
+    grid: Grid | None,
+) -> Place:
     where = ("making", "system") if index is None else ("hardware", "system", index)
     system = lookup.attempt(where, partial(load_hardware, named, count))
     if system is None:
@@ -198,9 +209,7 @@ def _place(named: str, index: int | None, scenario: Scenario, lookup: Lookup, co
         price = lookup.attempt(("own",), partial(owned, accelerator, scenario, power, pue))
     else:
         price = None
-    site = None
-    if price is not None:
-        site = lookup.attempt(("site", "grid"), partial(_site, price, scenario.site))
+    site = None if price is None else locate(price.price, grid, _pue(scenario.site.pue))
     return Place(
         named,
         system,
@@ -214,12 +223,6 @@ def _price(accelerator_id: str, stated: float | ListPrice) -> PriceChoice:
     if isinstance(stated, ListPrice):
         return price_for(accelerator_id, stated.provider, stated.region, stated.term)
     return price_for(accelerator_id, quote=stated)
-
-
-def _site(price: PriceChoice, site: Site) -> Location:
-    """Return where the machines of a price stand; what the scenario states wins."""
-    grid = None if site.grid is None else read_grid(site.grid)
-    return locate(price.price, grid, _pue(site.pue))
 
 
 def owned(accelerator_id: str, scenario: Scenario, power_w: Estimate, pue: Pue) -> PriceChoice:

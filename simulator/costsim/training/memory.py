@@ -23,7 +23,7 @@ from costsim.training.losing import Head, loss_memory
 from costsim.training.offload import LAYERS_RESIDENT
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
-from costsim.training.reductions import largest_held, over_blocks, total
+from costsim.training.reductions import largest_held, total
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
 
@@ -101,10 +101,17 @@ class _Held:
 
     def over(self, figures: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Sum a figure (blocks, strategies) over the blocks of each stage type."""
-        return over_blocks(self.counts, figures if mask is None else figures * mask[:, None])
+        result = None
+        for block, figure in enumerate(figures):
+            if (mask is None or mask[block]) and figure.any():
+                part = self.counts[..., block] * figure[:, None]
+                result = part if result is None else np.add(result, part, out=result)
+        return np.zeros(self.counts.shape[:2]) if result is None else result
 
     def divided(self, dense: np.ndarray, experts: np.ndarray, stage: int) -> np.ndarray:
         """Return what a device has of a state that ZeRO divides from `stage` on."""
+        if not experts.any():
+            return np.where(self.zero >= stage, dense / self.shards, dense)
         shared = dense / self.shards + experts / self.expert_shards
         return np.where(self.zero >= stage, shared, dense + experts)
 
@@ -134,7 +141,9 @@ def memory(
         {part: np.where(present, figure, 0.0) for part, figure in found.items()},
         {part: np.where(present, figure, 0.0) for part, figure in host.items()},
         which,
-        {name: np.where(present, figure, 0.0) for name, figure in sums.items()},
+        {name: np.where(present, figure, 0.0) for name, figure in sums.items()}
+        if job.stack is not None
+        else {},
     )
 
 
@@ -300,7 +309,7 @@ def _moments(
     if profile.logits.any():
         logits = held.over(profile.gather(profile.logits))
         table = held.over(per_block[0], head)
-        cast = held.over(profile.gather(profile.cast), head)
+        cast = held.over(profile.gather(profile.cast), head) if profile.cast.any() else nothing
         made = np.where(cast > 0, table * (recipe.activation_bytes / _FLOAT_BYTES), table)
         if not job.frozen:  # sharded models have their gradients in the format they gather in
             made = made * (job.made_bytes(False) / job.gradient_bytes(False))

@@ -59,6 +59,7 @@ class _Sums:
     strategies: Strategies
     held: Stages
     profiled: Profile
+    copies: np.ndarray
 
     @property
     def repeats(self) -> bool:
@@ -69,14 +70,14 @@ class _Sums:
         """Sum a figure (blocks, combinations) over the blocks that a micro-batch passes."""
         if not figures.any():
             return np.zeros_like(self.held.many)
-        gathered = self.profiled.gather(figures) / self.strategies.copies
+        gathered = self.profiled.gather(figures) / self.copies
         return over_blocks(self.held.counts, gathered)
 
     def again(self, figures: np.ndarray) -> np.ndarray:
         """Sum a figure (blocks, modes × combinations) of forward work that is repeated."""
         if not self.repeats or not figures.any():
             return np.zeros_like(self.held.many)
-        gathered = self.profiled.gather_repeated(figures) / self.strategies.copies
+        gathered = self.profiled.gather_repeated(figures) / self.copies
         return over_blocks(self.held.counts, gathered)
 
     def both(self, once: np.ndarray, repeated: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ def one_pass(
     tensor exchanges, keys and values, gathers of ZeRO, the host link.
     """
     software, exchanged, repeated = job.software, profiled.exchanged, profiled.repeated
-    sums = _Sums(way, strategies, held, profiled)
+    sums = _Sums(way, strategies, held, profiled, strategies.copies)
     computed = _computed(sums, job, lost)
     busy, kept_apart = computed.busy_s, 1 - lost.contention_ratio
     # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.

@@ -6,15 +6,15 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from costsim.planning.scenario import PositiveInt, Scenario, Spec
-from costsim.planning.workloads.serving.spec import Passing, ServedOn, Serving
+from costsim.planning.scenario import PositiveInt, Scenario
+from costsim.planning.workloads.serving.spec import Launched, Passing, ServedOn, Serving
 from costsim.planning.workloads.serving.workload import ServingWorkload
 from costsim.quantities import Ratio, Samples, Seconds
 
 _HOUR_S = 3600.0
 
 
-class Job(Spec):
+class Job(Launched):
     """Requests to answer, all of which are there from the start."""
 
     kind: Literal["job"]
@@ -31,7 +31,7 @@ class Job(Spec):
     cached: Ratio = 0.0
     """Share of each prompt that a prefix cache has, such as `80 %`."""
     engine: str = "vllm"
-    """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
+    """Engine of hardware_specs/engines, with its release behind a slash: `vllm/0.11`."""
 
 
 class JobScenario(Scenario):
@@ -61,6 +61,7 @@ class JobWorkload(ServingWorkload):
             spread=job.spread,
             cached=job.cached,
             engine=job.engine,
+            **{key: getattr(job, key) for key in Launched.model_fields},
         )
         hardware = scenario.hardware.model_copy(update={"spare": 0, "autoscale": False})
         return work, hardware, job.within / _HOUR_S

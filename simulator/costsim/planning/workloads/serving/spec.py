@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,42 @@ class Drafts(Spec):
     """Checkpoint that drafts, for the same command."""
 
 
-class Serving(Spec):
+class Launched(Spec):
+    """How the engine is launched, in vLLM's words; left out, as its release does by default."""
+
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a device's memory that the engine may use."""
+    max_model_len: PositiveInt | None = None
+    """Longest request, prompt and answer; left out, as long as the requests are."""
+    max_num_seqs: PositiveInt | None = None
+    """Requests in a step."""
+    max_num_batched_tokens: PositiveInt | None = None
+    """Tokens of a step, those generated and those of prompts."""
+    block_size: PositiveInt | None = None
+    """Positions in a block of the cache."""
+    scheduler: Literal["mixed", "prefill_first"] | None = None
+    """Whether pieces of prompts join steps of generation, or waiting prompts run first."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is stated, by the names that `costsim.inference.engines.Engine` has."""
+        return {
+            setting: value
+            for key, setting in _SETTINGS.items()
+            if (value := getattr(self, key)) is not None
+        }
+
+
+_SETTINGS = {
+    "gpu_memory_utilization": "memory_ratio",
+    "max_model_len": "max_model_len",
+    "max_num_seqs": "max_sequences",
+    "max_num_batched_tokens": "max_batched_tokens",
+    "block_size": "block_tokens",
+    "scheduler": "scheduler",
+}
+
+
+class Serving(Launched):
     """Requests to answer."""
 
     kind: Literal["inference"]
@@ -61,7 +96,7 @@ class Serving(Spec):
     slo: Objectives = Objectives()
     """Objectives; without any, only throughput and memory decide."""
     engine: str = "vllm"
-    """Profile of the engine, from hardware_specs/calibration/engines.yaml."""
+    """Engine of hardware_specs/engines, with its release behind a slash: `vllm/0.11`."""
     speculation: Drafts | None = None
     """Speculative decoding."""
 

@@ -66,6 +66,8 @@ class ServingWorkload:
         self.engine = cast(
             "Engine", lookup.attempt(("workload", "engine"), partial(load_engine, engine))
         )
+        if isinstance(work, Serving) and self.engine:
+            self.engine = self.engine.launched(**work.settings())
         if isinstance(work, Serving) and work.speculation is not None:
             stated, place = work.speculation, ("workload", "speculation", "accepted")
             drafts = lookup.attempt(
@@ -85,6 +87,13 @@ class ServingWorkload:
         self.traffic = cast("Traffic", lookup.attempt(("workload",), self._traffic))
         for option in study.options if self.traffic else ():
             lookup.attempt(("workload",), partial(_check, option.model, self.traffic, work))
+        longest = self.engine.max_model_len if self.engine else None
+        if longest is not None and self.traffic and _longest(self.traffic) > longest:
+            lookup.note(
+                f"a request of {_longest(self.traffic):,.0f} tokens is longer than {longest:,}",
+                ("workload", "max_model_len"),
+                f"state {_longest(self.traffic):.0f} or more, or leave it out",
+            )
 
     def asked(self) -> tuple[Serving | Passing, ServedOn, float]:
         """Return the requests, what they may be served on, and for how many hours."""
@@ -292,6 +301,11 @@ def _best_of_groups(
         if key not in best or one.value("usd_per_hour") < best[key].value("usd_per_hour"):
             best[key] = one
     return sorted(best.values(), key=lambda one: (one.value("usd_per_hour"), one.label))
+
+
+def _longest(traffic: Traffic) -> float:
+    """Return the tokens of the longest request, prompt and answer."""
+    return float((traffic.input_tokens + traffic.output_tokens).max())
 
 
 def _check(model: Architecture, traffic: Traffic, workload: Serving | Passing) -> None:
