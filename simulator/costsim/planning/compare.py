@@ -193,7 +193,8 @@ def _reasons(
 ) -> tuple[str, ...]:
     found: list[str] = []
     if baseline is not None and baseline is not best:
-        found.append(f"{best.devices:,} devices instead of {baseline.devices:,}.")
+        if best.devices != baseline.devices:
+            found.append(f"{best.devices:,} devices instead of {baseline.devices:,}.")
         mine, theirs = workload.latencies(best)[0], workload.latencies(baseline)[0]
         found.append(
             f"Weights take {format_bytes(weights_bytes(best))} instead of "

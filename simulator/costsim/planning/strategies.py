@@ -66,10 +66,7 @@ def search(
     feasible = evaluation.memory_bytes <= capacity
     rejected: dict[str, int] = {}
     if not feasible.all():
-        least = float(evaluation.memory_bytes[~feasible].min())
-        rejected[
-            f"out of memory: needs {format_bytes(least)} or more, has {format_bytes(capacity)}"
-        ] = int((~feasible).sum())
+        rejected[f"out of memory: need more than {format_bytes(capacity)}"] = int((~feasible).sum())
     host = host_bytes_per_device(job.system)
     if host is not None and strategies.offload.any():
         beyond = feasible & (evaluation.memory.host_bytes.max(axis=1) > host)

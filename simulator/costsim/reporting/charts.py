@@ -19,7 +19,7 @@ from costsim.reporting.model import (
     StackedBars,
     is_known,
 )
-from costsim.reporting.tables import chart_table, print_table
+from costsim.reporting.tables import bar_texts, chart_table, print_table
 
 WIDTH = 680.0
 HEAT_STEPS = 7  # classes h1..h7 in chart.css, light to dark
@@ -61,8 +61,9 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
         top += 14
     grid_top, bar_height = top, 26.0
     values: list[str] = []  # drawn last, over the line of the limit
-    for bar, total in zip(chart.bars, totals, strict=True):
-        value = scale.full(total)
+    texts = bar_texts(chart)  # as in the table, where parts add up to the total
+    for bar, total, (cells, sum_text, unit) in zip(chart.bars, totals, texts, strict=True):
+        value = f"{sum_text} {unit}".rstrip() if sum_text else scale.full(total)
         parts.append(
             svg.text(1, top + 12, svg.fit(bar.label, right - svg.text_px(value) - 30), "b")
         )
@@ -73,14 +74,16 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
             values.append(svg.text(right, top - 7, value, "b", "end"))
         parts.append(svg.line(0.5, top, 0.5, top + bar_height, "axis"))
         start = 0.0
-        for name, part, class_ in zip(chart.part_names, bar.parts, classes, strict=True):
+        for index, part in enumerate(bar.parts):
+            name, class_ = chart.part_names[index], classes[index]
             if part is None or not is_known(part) or part == 0:
                 continue
             left, end = x(start), x(start + part)
             share = part / total
-            hover = f"{bar.label}, {name}: {scale.full(part)} ({share:.1%} of {value})"
+            shown = f"{cells[index]} {unit}".rstrip()
+            hover = f"{bar.label}, {name}: {shown} ({share:.1%} of {value})"
             parts.append(svg.rect(left, top, end - left, bar_height, f"seg {class_}", hover))
-            label = scale.text(part)
+            label = cells[index]
             if end - left > svg.text_px(label) + 10:
                 middle = (left + end) / 2
                 parts.append(svg.text(middle, top + 17.5, label, f"on o{class_[1]}", "middle"))

@@ -18,6 +18,7 @@ from costsim.reporting.formats import (
     format_value,
     provenance_parts,
 )
+from costsim.reporting.glossary import glossary_of
 from costsim.reporting.model import Block, Chart, KeyFigure, Report, Table, is_known
 from costsim.reporting.registry import Rendered, RenderOptions
 from costsim.reporting.styles import style
@@ -46,6 +47,9 @@ def render(report: Report, options: RenderOptions) -> Rendered:
         printed=_printed,
         printed_tree=print_tree,
         svg_of=_svg,
+        length_of=_length,
+        cell_class=_cell_class,
+        glossary=glossary_of(report),
     )
     return Rendered(text)
 
@@ -54,7 +58,7 @@ def render(report: Report, options: RenderOptions) -> Rendered:
 def _environment() -> jinja2.Environment:
     import jinja2
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.data_folder("reports") / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -63,6 +67,36 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         finalize=_finalize,
     )
+    made.filters["rich"] = _rich
+    return made
+
+
+def _rich(text: str) -> object:
+    """Set what stands between backticks as code, everything else as plain text."""
+    from markupsafe import Markup, escape
+
+    pieces = clean(text).split("`")
+    if len(pieces) % 2 == 0:
+        return clean(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece)
+        for index, piece in enumerate(pieces)
+    )
+
+
+def _length(number: str) -> str:
+    """Return the class that sets a long number smaller, so that it stays on one line."""
+    return " longer" if len(number) > 14 else " long" if len(number) > 9 else ""
+
+
+def _cell_class(table: PrintedTable, column: int) -> object:
+    """Return the class of a column's cells: numbers never wrap, words get room for a few."""
+    from markupsafe import Markup
+
+    if table.numeric[column]:
+        return Markup(' class="n"')
+    longest = max((len(row[column]) for row in table.rows), default=0)
+    return Markup(' class="words"' if longest > 16 else ' class="t"' if longest > 10 else "")
 
 
 def _finalize(value: object) -> object:

@@ -53,6 +53,7 @@ class _Markdown:
             f"**{_escape(answer.text)}**",
         ]
         parts += [self._figures(answer.figures)]
+        parts += [_escape(answer.ranges)]
         parts += ["\n".join(f"{n}. {_escape(r)}" for n, r in enumerate(answer.reasons, 1))]
         for section in report.sections:
             parts += [f"## {_escape(section.title)}", _escape(section.intro)]
@@ -171,5 +172,16 @@ def _table(printed: PrintedTable, bars: tuple[str, ...] = ()) -> str:
 def _escape(text: str) -> str:
     """Return `text` so that Markdown, tables and HTML in it stay text; paragraphs stay apart."""
     paragraphs = [" ".join(part.split()) for part in format_value(text).split("\n\n")]
-    escaped = (_SPECIAL.sub(r"\\\1", part) for part in paragraphs)
+    escaped = (_spans(part) for part in paragraphs)
     return "\n\n".join(_LIST_START.sub(r"\1\\\2", part) for part in escaped)
+
+
+def _spans(text: str) -> str:
+    """Escape `text`, but keep what stands between two backticks as code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0 or "|" in text or not all(piece.strip() for piece in pieces[1::2]):
+        return _SPECIAL.sub(r"\\\1", text)
+    return "".join(
+        f"`{piece}`" if index % 2 else _SPECIAL.sub(r"\\\1", piece)
+        for index, piece in enumerate(pieces)
+    )

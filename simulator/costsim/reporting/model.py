@@ -95,6 +95,7 @@ class Answer:
     text: str
     figures: tuple[KeyFigure, ...] = ()
     reasons: tuple[str, ...] = ()
+    ranges: str = ""  # what the intervals of the figures mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ def lines(chart: Lines, width: float) -> svg.Drawing:
     y_values = [y for series in chart.series for _, y in series.points]
     x_axis = axis_scale(chart.x, x_values, from_zero=False)
     y_axis = axis_scale(chart.y, y_values)
-    names = [svg.fit(series.label, width * 0.3) for series in chart.series]
-    room = 28 + max([svg.text_px(name) for name in names], default=0.0)
+    several = len(chart.series) > 1  # then ends meet anywhere, and names are a legend of full width
+    names = [svg.fit(series.label, width * (0.9 if several else 0.3)) for series in chart.series]
+    room = 12 if several else 28 + max([svg.text_px(name) for name in names], default=0.0)
     frame = frame_for(x_axis, y_axis, width, HEIGHT, right=room)
     parts = [frame.draw()]
     ends: list[tuple[float, float, str, str]] = []
@@ -38,13 +39,18 @@ def lines(chart: Lines, width: float) -> svg.Drawing:
                 value_y = format_value(y, chart.y.kind, chart.y.unit)
                 hover = f"{series.label}: {value_x}, {value_y}"
                 parts.append(svg.circle(frame.x(x), frame.y(y), 3.2, f"dot s{color}", hover))
-        if last is not None:
+        if last is not None and not several:
             ends.append((last[1], last[0], name, f"l{color}"))
     parts += _end_labels(ends, frame)
+    key, key_height = "", 0.0
+    if several:
+        classes = [f"s{index % svg.SERIES_COLORS + 1}" for index in range(len(names))]
+        key, key_height = svg.legend(names, classes, width, frame.left, HEIGHT + 4)
+        parts.append(key)
     description = (
         f"{chart.y.title} over {chart.x.title}: {', '.join(s.label for s in chart.series)}."
     )
-    return svg.Drawing(width, HEIGHT, "".join(parts), chart.title, description)
+    return svg.Drawing(width, HEIGHT + key_height, "".join(parts), chart.title, description)
 
 
 def _runs(
@@ -173,7 +179,8 @@ def scatter(chart: Scatter, width: float) -> svg.Drawing:
         ((x, y, p) for x, y, p in placed if p.frontier or p.chosen),
         key=lambda mark: (not mark[2].chosen, mark[0], mark[1], mark[2].label),
     )
-    frontier = sorted((x, y) for x, y, point in marked if point.frontier)
+    frontier = _lowest([(x, y) for x, y, point in marked if point.frontier])
+    others = sum(point.frontier for _, _, point in marked) > len(frontier)
     parts = [frame.draw(), _cloud(cloud)]
     stairs = _stairs(frontier)
     if len(frontier) > 1:
@@ -185,14 +192,20 @@ def scatter(chart: Scatter, width: float) -> svg.Drawing:
         hover = f"{point.label}: {chart.x.title} {value_x}, {chart.y.title} {value_y}"
         if point.chosen:
             parts.append(svg.circle(x, y, 9, "ring"))
-        parts.append(svg.circle(x, y, 4.5, "pick" if point.chosen else "edge", hover))
+        class_ = "pick" if point.chosen else "edge" if (x, y) in frontier else "third"
+        parts.append(svg.circle(x, y, 4.5, class_, hover))
         label_class = "b" if point.chosen else ""
         anchors.append(svg.Anchor(x, y, point.label, 9 if point.chosen else 4.5, label_class))
     keep_off = [box for a, b in pairwise(stairs) for box in _along(a, b, 10)]
     parts.append(svg.place_labels(anchors, keep_off, frame.box))
     names = ["chosen"] * any(p.chosen for _, _, p in placed) + ["on the frontier"] * bool(frontier)
-    names += ["other plans"] * bool(cloud)
-    marks = {"chosen": "pick", "on the frontier": "edge", "other plans": "cloudkey"}
+    names += ["good in a third measure"] * others + ["other plans"] * bool(cloud)
+    marks = {
+        "chosen": "pick",
+        "on the frontier": "edge",
+        "good in a third measure": "third",
+        "other plans": "cloudkey",
+    }
     key, key_height = svg.legend(names, [marks[n] for n in names], width, frame.left, HEIGHT - 2)
     parts.append(key)
     chosen = next((p.label for _, _, p in placed if p.chosen), "")
@@ -200,6 +213,19 @@ def scatter(chart: Scatter, width: float) -> svg.Drawing:
         f" Chosen: {chosen}." if chosen else ""
     )
     return svg.Drawing(width, HEIGHT + key_height, "".join(parts), chart.title, description)
+
+
+def _lowest(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points, left to right, that no other beats in both drawn measures.
+
+    A plan may be on the frontier by a measure that the chart does not draw; a line through those
+    too would go up and down. Less is better on both axes, and px grow downwards.
+    """
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or y > found[-1][1]:
+            found.append((x, y))
+    return found
 
 
 def _stairs(frontier: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -121,7 +121,7 @@ class Drawing:
         return (
             f'<svg{namespace} class="chart" viewBox="0 0 {size}" role="img"'
             f' aria-labelledby="{name}-t {name}-d">'
-            f'<title id="{name}-t">{escape(clean(self.title))}</title>'
+            f'<title id="{name}-t">{escape(clean(self.title).replace("`", ""))}</title>'
             f'<desc id="{name}-d">{escape(clean(self.description))}</desc>{before}{self.body}</svg>'
         )
 

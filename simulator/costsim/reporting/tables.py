@@ -179,6 +179,18 @@ def chart_table(chart: Chart) -> Table:
             return _scatter_table(chart)
 
 
+def bar_texts(chart: StackedBars) -> tuple[tuple[tuple[str, ...], str, str], ...]:
+    """Return of each bar its parts, its total and the unit, as its table prints them."""
+    if not chart.bars or not chart.part_names:
+        return tuple(((), "", "") for _ in chart.bars)
+    printed = print_table(chart_table(chart))
+    totals = printed.total or ("",) * len(printed.titles)
+    return tuple(
+        (tuple(row[index] for row in printed.rows), totals[index], printed.units[index])
+        for index in range(1, len(chart.bars) + 1)
+    )
+
+
 def _bars_table(chart: StackedBars) -> Table:
     if len(chart.bars) == 1:
         bar = chart.bars[0]

@@ -31,7 +31,7 @@ from costsim.reporting.model import (
     is_known,
 )
 from costsim.reporting.registry import Rendered, RenderOptions
-from costsim.reporting.tables import PrintedTable, chart_table, print_table, print_tree
+from costsim.reporting.tables import PrintedTable, bar_texts, chart_table, print_table, print_tree
 from costsim.reporting.text import (
     Glyphs,
     bar,
@@ -223,14 +223,17 @@ class _Terminal:
         room = self.width - label_width - value_width - 6
         shades = self.glyphs.shades
         lines: list[str] = []
-        for one, total in zip(chart.bars, totals, strict=True):
+        for one, value, (_, printed, unit) in zip(
+            chart.bars, map(scale.full, totals), bar_texts(chart), strict=True
+        ):
+            value = f"{printed} {unit}".rstrip() if printed else value
             ratios = [(p or 0.0) / longest if is_known(p) and longest else 0.0 for p in one.parts]
             drawn = "".join(
                 shades[i % len(shades)] * columns
                 for i, columns in enumerate(stacked_bar(ratios, room))
             )
             label = pad(self._cut(one.label, label_width), label_width)
-            value = pad(scale.full(total), value_width, right=True)
+            value = pad(value, value_width, right=True)
             lines.append(f"  {label}  {self._style(pad(drawn, room), _ACCENT)}  {value}")
         lines += self._legend(chart.part_names)
         if chart.limit is not None:
@@ -279,6 +282,7 @@ class _Terminal:
         lines = [self._heading("Answer")]
         lines += [self._style(line, _BOLD) for line in self._wrap(answer.text)]
         lines += self._figures(answer.figures)
+        lines += wrap(format_value(answer.ranges), self.width, "  ", "  ") if answer.ranges else []
         for number, reason in enumerate(answer.reasons, 1):
             lines += wrap(format_value(reason), self.width, "     ", f"  {number}. ")
         return lines

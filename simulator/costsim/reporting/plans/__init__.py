@@ -49,8 +49,13 @@ def plan_report(plan: Plan[Any, Any]) -> Report:
         sections=tuple(section for section in found if section is not None),
         provenance=Provenance(made["tool_version"], made["catalog_date"], made["input_hash"]),
         notes=tuple(Note(_kind(text), text) for text in plan.notes),
-        sources=tuple(Source(key, text) for key, text in plan.sources.items()),
+        sources=tuple(Source(key, _once(text)) for key, text in plan.sources.items()),
     )
+
+
+def _once(text: str) -> str:
+    """Return a source without a mark that its own text ends in already."""
+    return text.replace("(recalled) (recalled)", "(recalled)")
 
 
 def _kind(text: str) -> NoteKind:

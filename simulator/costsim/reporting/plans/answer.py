@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from costsim.architectures.pictures import native_image
@@ -31,6 +32,7 @@ def answer(plan: Plan[Any, Any]) -> Answer:
     """Return the sentence that the report is for, its figures and reasons."""
     serves = isinstance(plan.details, ServiceDetails)
     found = _service_answer(plan) if serves else _training_answer(plan)
+    found = replace(found, ranges=_ranges(plan.best))
     compared = plan.comparison
     if compared is None:
         return found
@@ -47,7 +49,21 @@ def answer(plan: Plan[Any, Any]) -> Answer:
         text += f" Without compression it is {format_usd(abs(saved))} {more}."
     total = key_figure(best, "Total", "cost_usd", "usd", cites=("price",))
     return Answer(
-        f"{text} {found.text}", (total, *found.figures), (*compared.reasons, *found.reasons)
+        f"{text} {found.text}",
+        (total, *found.figures),
+        (*compared.reasons, *found.reasons),
+        found.ranges,
+    )
+
+
+def _ranges(best: Candidate[Any]) -> str:
+    """Say what the intervals of the figures hold; nothing where no figure has one."""
+    levels = {one.level for one in best.figures.values() if one.low is not None}
+    if len(levels) != 1:
+        return ""
+    return (
+        f"Ranges are where {levels.pop():.0%} of cases like this are expected, from how far "
+        "estimates of this kind lie off measured runs."
     )
 
 
@@ -197,6 +213,19 @@ def _promises(plan: ServicePlan) -> str:
     return ", ".join(kept)
 
 
+def _hourly(best: Candidate[Fleet]) -> str:
+    """Say the mean of a day, and what all devices cost while all of them run."""
+    mean = best.value("usd_per_hour")
+    if best.run.mean_devices > 0.995 * best.devices:
+        return f"{format_usd(mean)} an hour"
+    full = mean / best.run.mean_devices * best.devices
+    return f"{format_usd(mean)} an hour on the mean of a day ({format_usd(full)} while all run)"
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count:,} replicas"
+
+
 def _service_answer(plan: ServicePlan) -> Answer:
     best = plan.best
     promise = _promises(plan)
@@ -204,9 +233,8 @@ def _service_answer(plan: ServicePlan) -> Answer:
         f" {best.run.measured.attainment_ratio:.1%} of requests keep {promise}." if promise else ""
     )
     spare = f" and {best.run.spare} spare" if best.run.spare else ""
-    fleet = (
-        f"{best.run.replicas} replicas{spare} of {best.run.replica.label} ({best.devices} devices)"
-    )
+    count = _replicas(best.run.replicas)
+    fleet = f"{count}{spare} of {best.run.replica.label} ({best.devices} devices)"
     if plan.details.mix is not None:
         mix = plan.details.mix
         if promise:
@@ -216,7 +244,8 @@ def _service_answer(plan: ServicePlan) -> Answer:
             f"({mix.devices} devices, spare ones included).{held}"
         )
         return Answer(text, _mixed_figures(plan, mix), (_alone(plan),))
-    text = f"{fleet} serve it for {format_usd(best.value('usd_per_hour'))} an hour.{held}"
+    verb = "serves" if best.run.replicas + best.run.spare == 1 else "serve"
+    text = f"{fleet} {verb} it for {_hourly(best)}.{held}"
     return Answer(text, _service_figures(plan), _service_reasons(plan))
 
 

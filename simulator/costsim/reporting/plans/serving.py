@@ -148,10 +148,15 @@ def _compared(plan: ServicePlan) -> Table:
         Column("An hour", "usd"),
     )
     priced = Column("Mtok" if plan.details.generates else "M requests", "usd")
-    each = Column("Token/s/device" if plan.details.generates else "Requests/s/device", "number")
-    columns = (*fleet, priced, *_latency_columns(plan), each)
+    each = Column(
+        "Tokens/s a device" if plan.details.generates else "Requests/s a device", "number"
+    )
+    several = len({one.option.name for one in plan.candidates}) > 1
+    option = (Column("Option"),) if several else ()
+    columns = (*option, *fleet, priced, *_latency_columns(plan), each)
     rows = tuple(
         (
+            *((one.option.name,) if several else ()),
             one.run.replica.system.accelerator.name,
             one.run.replica.quantization.dense,
             str(one.run.replica.layout),
@@ -209,7 +214,7 @@ def _loads(plan: ServicePlan) -> Table:
         "Sensitivity to load",
         columns,
         rows,
-        caption=f"{plan.best.run.replicas} replicas, without the spare ones.",
+        caption=f"Replicas: {plan.best.run.replicas}, without the spare ones.",
     )
 
 
