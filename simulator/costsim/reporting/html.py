@@ -71,7 +71,7 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def _rich(text: str) -> object:
+def _rich(text: str) -> str:
     """Set what stands between backticks as code, everything else as plain text."""
     from markupsafe import Markup, escape
 

@@ -24,7 +24,7 @@ def _line(entry: Line, of_price: str) -> TreeLine:
         None if children or entry.unstated else entry.usd,
         entry.quantity,
         entry.unit,
-        f"stated by `{entry.unstated}`" if entry.unstated else entry.note,
+        f"not stated: `{entry.unstated}`" if entry.unstated else entry.note,
         ("price",) if entry.source == of_price and not children else (),
         children,
     )
