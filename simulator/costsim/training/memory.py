@@ -232,7 +232,7 @@ def _states(
         states = states + job.copied_bytes * held.divided(copied, nothing, 1)
     nothing = np.zeros_like(states)
     names = ("parameters", "optimizer", "activations", "gradients")
-    host: dict[str, np.ndarray] = {name: nothing for name in names}
+    host: dict[str, np.ndarray] = dict.fromkeys(names, nothing)
     if strategies.offload.any():
         gone = strategies.offloads("parameters")[:, None]
         host["parameters"] = np.where(gone, weights, 0.0)
