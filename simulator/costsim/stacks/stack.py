@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss": get_args(Loss),
     "units": get_args(Units),
     "buckets": get_args(Buckets),
-    "attention": ("flash", "unfused"),
+    "attention": ("flash", "sdpa", "masked", "unfused"),
     "experts": ("grouped", "loop"),
     "weights": ("fp32", "bf16"),
     "gradients": ("fp32", "bf16"),
@@ -71,8 +71,10 @@ class Stack:
         master: the optimizer's own copy of the weights.
         moments: of the optimizer.
         autocast: whether products cast fp32 weights one operation at a time.
-        attention: whether scores pass through memory; `dropout` whether models that have it drop;
-            `experts` whether they are one grouped product or follow one another.
+        attention: the kernel: `flash`; `sdpa`, which repeats keys and values where a window needs a
+            mask; `masked` of batches that are padded; `unfused`, through memory.
+        dropout: whether models that have it drop; `experts` whether they are one grouped product or
+            follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
         adapter_autocast: whether adapters in fp32 compute in 16 bits.
         loss_chunks: of the losses that go chunk by chunk.
@@ -81,6 +83,8 @@ class Stack:
         buckets: that replicas which share nothing reduce gradients through.
         zero: stage where nothing is stated.
         recompute: mode where nothing is stated.
+        update_bytes: that an update holds for each element of the largest tensor, where they are
+            not what `update` or the optimizer say.
         flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
             sharded optimizer makes.
         bucket_elements: of the buffers through which gradients are reduced; `live_elements` of
@@ -109,7 +113,7 @@ class Stack:
     adapters: Dtype = "fp32"
     adapter_autocast: bool = False
     layers: Layers = "eager"
-    attention: Literal["flash", "unfused"] = "flash"
+    attention: Literal["flash", "sdpa", "masked", "unfused"] = "flash"
     dropout: bool = False
     experts: Literal["grouped", "loop"] = "grouped"
     loss: Loss = "eager"
@@ -119,6 +123,7 @@ class Stack:
     buckets: Buckets = "none"
     zero: int = 0
     recompute: str = "none"
+    update_bytes: float = 0.0
     flat_gradients: Dtype = "none"
     bucket_elements: float = 0.0
     live_elements: float = 0.0

@@ -36,7 +36,8 @@ class Head:
     """The head at the loss: how many logits, and bytes around its weight.
 
     `made` are those of its weight's gradient as its product makes it, `gradient` as it is kept,
-    `cast` of the copy that autocast makes of the weight, `entering` of the gradient of its input.
+    `cast` of the copy that autocast makes of the weight, `entering` of the gradient of its input;
+    `capped` logits keep their tanh besides.
     """
 
     logits: np.ndarray
@@ -44,6 +45,7 @@ class Head:
     gradient: np.ndarray
     cast: np.ndarray
     entering: np.ndarray
+    capped: np.ndarray
 
 
 def loss_memory(
@@ -71,9 +73,10 @@ def loss_memory(
     made = np.zeros_like(head.made) if persistent else head.made
     # Logits' gradient beside the gradients of what the head read.
     last = b * logits + made + head.entering
+    cap = b * head.capped
     match loss:
         case "eager":
-            kept = soft * logits
+            kept = soft * logits + cap
             forward = kept + (b + wide) * logits
             backward = np.maximum(kept + 2 * soft * logits, last)
         case "compiled":
@@ -81,13 +84,13 @@ def loss_memory(
             forward, backward = kept, np.maximum(2 * kept, last)
         case "chunked":
             # Every chunk adds to the weight's gradient, out of place.
-            kept = _FLOAT * logits
+            kept = _FLOAT * logits + cap
             forward = kept + _FLOAT * part
             added = 3 * made + kept * max(chunks - 2, 0) / chunks + head.entering
             backward = np.maximum(kept + 2 * _FLOAT * part, added)
         case "checkpointed":
             kept = -head.cast
-            forward = 2 * _FLOAT * part
+            forward = 2 * _FLOAT * part + cap / chunks
             added = np.where(head.cast > 0, made + head.gradient, 3 * made) + head.entering
             backward = np.maximum(3 * _FLOAT * part + made, added) + kept
         case "fused_linear":

@@ -21,6 +21,7 @@ from costsim.training.gathering import Gathered, gathered
 from costsim.training.job import Job
 from costsim.training.losing import Head, loss_memory
 from costsim.training.offload import LAYERS_RESIDENT
+from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.reductions import largest_held, total
@@ -322,6 +323,9 @@ def _moments(
                 table,
                 cast,
                 held.over(profile.gather(profile.stream), head) * recipe.activation_bytes,
+                held.over(profile.gather(profile.capped), head)
+                if profile.capped.any()
+                else nothing,
             ),
             recipe.activation_bytes,
             upcast=_upcasts(job),
@@ -472,6 +476,9 @@ def _update(
     stack: Stack, job: Job, profile: Profile, held: _Held, gradients: np.ndarray
 ) -> np.ndarray:
     """Return bytes of what an update holds beside states and gradients."""
+    each = stack.update_bytes or optimizer(job.optimizer).working_bytes
+    if each:
+        return each * largest_held(held.counts, profile.gather(profile.largest))
     if stack.update == "fused":
         return np.zeros_like(gradients)
     width = job.gradient_bytes(job.adapted)

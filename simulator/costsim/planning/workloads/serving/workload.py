@@ -273,7 +273,7 @@ class ServingWorkload:
         """Return where times and percentiles come from."""
         kernels = load_kernel_model(best.run.replica.system.accelerator)
         return {
-            "kernels": f"kernel times: {kernels.basis}",
+            "kernels": kernels.remark,
             "engine": f"engine profile `{self.engine.name}`: {self.engine.source}",
             "percentiles": f"percentiles: of {len(self.traffic):,} simulated requests at "
             f"{self.work.requests_per_s:g} a second, dealt to replicas in turn",

@@ -252,7 +252,7 @@ class TrainingWorkload:
         capacity = job.system.accelerator.memory_usable_bytes
         capacity *= 1 - self.scenario.hardware.memory_reserve
         return {
-            "kernels": f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            "kernels": load_kernel_model(job.system.accelerator).remark,
             "software": self._stack(job),
             "capacity": f"capacity: {format_bytes(capacity)}",
         }
@@ -323,7 +323,7 @@ class TrainingWorkload:
     def _notes(self, job: Job, costing: Costing) -> tuple[str, ...]:
         calibration = self.scenario.calibration
         return (
-            f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            load_kernel_model(job.system.accelerator).remark,
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
