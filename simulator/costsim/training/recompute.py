@@ -14,6 +14,7 @@ Recompute: TypeAlias = Literal[
     "feed_forward",
     "save_qkv",
     "full",
+    "save_half_products",
 ]
 
 RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
@@ -31,6 +32,8 @@ feed_forward: the feed-forward network or the mixture, from its input (`--recomp
     `moe`).
 save_qkv: all but the projections to queries, keys and values (MaxText's `save_qkv_proj`).
 full: each layer from its input.
+save_half_products: as `save_products`, but for every second product with a weight; the results of
+    the others are kept even where nothing reads them again (torchtitan's SelectiveAC).
 """
 
 SEARCHED: tuple[Recompute, ...] = ("none", "selective", "full")
@@ -43,6 +46,7 @@ RECOMPUTE_NAMES: Mapping[str, str] = {
     "save_weight_products": "recompute all but products of weights",
     "feed_forward": "feed-forward recompute",
     "save_qkv": "recompute all but QKV",
+    "save_half_products": "recompute all but half of the products",
     "full": "full recompute",
 }
 """Modes as reports name them."""

@@ -25,7 +25,7 @@ from costsim.architectures.operators import (
 )
 from costsim.architectures.operators.wrapping import Again, Detached, Idle, Wrapped
 from costsim.architectures.tensors import Activation
-from costsim.architectures.work import ScaledDotProduct, Stream
+from costsim.architectures.work import Gemm, ScaledDotProduct, Stream
 from costsim.architectures.workload import Execution
 from costsim.training.recompute import Recompute
 
@@ -70,7 +70,7 @@ def remade(
     match mode:
         case "full":
             chosen: _Chosen = dict.fromkeys(range(len(block.operators)))
-            kept = (block.source,)
+            kept = (_stream(block.source, execution),)
         case "selective":
             chosen = _scores(block, execution)
             kept = (activation for activation in saved if not activation.inner)
@@ -80,13 +80,16 @@ def remade(
         case "save_qkv":
             projections = _projections(block)
             chosen = {i: None for i in range(len(block.operators)) if i not in projections}
-            kept = (block.source, *_attended(block))
+            kept = (_stream(block.source, execution), *_attended(block))
         case "elementwise":
             chosen = _discarded(block, execution)
             kept = _without(block, chosen, execution)
         case "save_products" | "save_weight_products":
             chosen = _passes(block, execution, attends=mode == "save_weight_products")
             kept = _without(block, chosen, execution)
+        case "save_half_products":
+            chosen = _passes(block, execution, attends=False)
+            kept = _halved(block, chosen, execution)
     distinct: dict[str, Activation] = {}
     for activation in kept:
         distinct.setdefault(activation.name, activation)
@@ -226,6 +229,50 @@ def _passes(block: Block, execution: Execution, *, attends: bool) -> _Chosen:
             found[index] = None
             followed = True
     return found
+
+
+def _halved(block: Block, chosen: _Chosen, execution: Execution) -> Iterable[Activation]:
+    """Return what is kept where every second product is repeated, and add those to `chosen`.
+
+    Products are counted as they run: those of one source one by one where they are separate.
+    """
+    shares: dict[int, float] = {}
+    whole: list[Activation] = []
+    count = 0
+    for index, operator in enumerate(block.operators):
+        product = _inner(operator)
+        if not isinstance(product, Linear):
+            continue
+        runs = [run.outputs for run in product.columns] if product.separate else [product.outputs]
+        stays = [(count + place) % 2 == 0 for place in range(len(runs))]
+        count += len(runs)
+        stored = sum(run for run, stay in zip(runs, stays, strict=True) if stay)
+        shares[index] = stored / product.outputs  # pyright: ignore
+        if not any(stays):
+            chosen[index] = None
+        elif all(stays):
+            whole.append(Activation(product.name, product.rows * product.outputs))
+        else:
+            repeated = tuple(place for place, stay in enumerate(stays) if not stay)
+            pieces = _positions(operator, execution, Gemm)
+            if len(pieces) == len(runs):
+                chosen[index] = tuple(pieces[place] for place in repeated)
+    makers, operators = _Makers.of(block, chosen), [_inner(one) for one in block.operators]
+    made = {operator.name: operator for operator in operators}
+    projected = {
+        tensor.name: shares[operators.index(source)]
+        for attention in operators
+        if isinstance(attention, Attention)
+        for tensor, source in zip(attention.inputs(), attention.sources(made), strict=True)
+        if isinstance(source, Linear)
+    }
+    for tensor in (*_without(block, chosen, execution), *whole):
+        maker = makers.maker(tensor.name)
+        share = projected.get(tensor.name)
+        if share is None:
+            share = 1.0 if maker is None else shares.get(maker, 1.0)
+        if share:
+            yield replace(tensor, elements=tensor.elements * share)
 
 
 def _recasts(product: Linear, makers: _Makers) -> bool:
