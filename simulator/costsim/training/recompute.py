@@ -10,11 +10,11 @@ Recompute: TypeAlias = Literal[
     "elementwise",
     "selective",
     "save_products",
+    "save_half_products",
     "save_weight_products",
     "feed_forward",
     "save_qkv",
     "full",
-    "save_half_products",
 ]
 
 RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
@@ -26,14 +26,14 @@ elementwise: norms and activation functions are made again (Megatron-Core's `--r
 selective: what attention makes inside (`core_attn`; Korthikanti et al. 2022, arXiv 2205.05198).
 save_products: all but the results of products and of attention (MaxText's `minimal_with_context`;
     PyTorch's selective activation checkpointing that saves `mm` and attention).
+save_half_products: as `save_products`, but for every second product with a weight (torchtitan's
+    SelectiveAC; eager code keeps results of the others even where nothing reads them again).
 save_weight_products: all but the results of products with weights, attention too (MaxText's
     `minimal`, JAX's `dots_with_no_batch_dims_saveable`).
 feed_forward: the feed-forward network or the mixture, from its input (`--recompute-modules mlp`,
     `moe`).
 save_qkv: all but the projections to queries, keys and values (MaxText's `save_qkv_proj`).
 full: each layer from its input.
-save_half_products: as `save_products`, but for every second product with a weight; the results of
-    the others are kept even where nothing reads them again (torchtitan's SelectiveAC).
 """
 
 SEARCHED: tuple[Recompute, ...] = ("none", "selective", "full")
