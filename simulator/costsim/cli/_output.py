@@ -81,10 +81,44 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         return
     contents = {output.parent / name: content for name, content in (beside or {}).items()}
     contents[output] = text
+    _write_whole(contents, output)
+
+
+def names_folder(output: str | None) -> bool:
+    """Return whether an output is to be a folder: it is one, or ends as one."""
+    return output is not None and (output.endswith(("/", os.sep)) or is_folder(Path(output)))
+
+
+def write_folder(files: Mapping[str, str], folder: Path) -> None:
+    """Write files by name into a folder, made where there is none; what else lies in it stays.
+
+    Raises:
+        UsageError: if one cannot be written; then none is.
+    """
+    if exists(folder) and not is_folder(folder):
+        raise UsageError(f"`{folder}` is a file, not a folder")
+    new = not exists(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder `{folder}`: {error.strerror}") from None
+    try:
+        _write_whole({folder / name: content for name, content in files.items()}, folder)
+    except UsageError:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _write_whole(contents: Mapping[Path, str], output: Path) -> None:
+    """Write files that all are complete before the first takes its name."""
     written: dict[Path, Path] = {}
     try:
         for target, content in contents.items():
             target = target.resolve()  # a link stays a link
+            if is_folder(target):
+                raise UsageError(f"`{target}` is a folder, not a file")
             temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             written[temporary] = target
             temporary.write_text(content, encoding="utf-8")

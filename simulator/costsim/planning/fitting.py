@@ -18,7 +18,7 @@ from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.hardware import System, load_hardware
 from costsim.hardware.catalog import accelerator_ids, load_accelerator
 from costsim.planning.intervals import memory_interval
-from costsim.stacks import Stack, load_stack
+from costsim.stacks import Stack, beside_adapters, load_stack, recompute_of
 from costsim.stacks.catalog import changed
 from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
@@ -213,9 +213,12 @@ def _host_capacity(system: System, setup: Setup) -> float | None:
 def _stack(setup: Setup) -> Stack:
     stack = load_stack(setup.software)
     if setup.adapts and not setup.choices.get("weights"):
-        base: dict[str, Any] = dict.fromkeys(("weights", "gradients", "moments"), "bf16")
-        stack = replace(stack, autocast=False, **base)
+        stack = beside_adapters(stack, "bf16", _storage(setup))
     return changed(stack, setup.choices)
+
+
+def _storage(setup: Setup) -> str | None:
+    return setup.storage or ("nf4" if setup.method == "qlora" else None)
 
 
 def _system(setup: Setup) -> System:
@@ -257,7 +260,7 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
 
 def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tuple[Job, Strategy]:
     parameters = float(model.parameters)
-    storage = setup.storage or ("nf4" if setup.method == "qlora" else None)
+    storage = _storage(setup)
     if storage is not None:
         step = QuantizeStep(kind="quantize", format=storage, matrices="layers")
         model = step.apply(model, setup.precision)
@@ -296,15 +299,15 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         dp=setup.ranks,
         micro_batch=micro_batch,
         zero=zero,
-        recompute=setup.recompute or _recompute(stack),
+        recompute=setup.recompute or _recompute(recompute_of(stack, adapters=setup.adapts)),
         offload=setup.offload,
         cp_exchange="all_to_all" if setup.cp > 1 else "ring",
     )
     return job, strategy
 
 
-def _recompute(stack: Stack) -> Recompute:
-    return next(mode for mode in RECOMPUTE if mode == stack.recompute)
+def _recompute(name: str) -> Recompute:
+    return next(mode for mode in RECOMPUTE if mode == name)
 
 
 def _beside_bytes(setup: Setup, parameters: float, shards: int, system: System) -> float:

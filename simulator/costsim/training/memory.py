@@ -351,6 +351,7 @@ def _moments(
                 held.over(profile.gather(profile.capped), head)
                 if profile.capped.any()
                 else nothing,
+                table * (_FLOAT_BYTES / max(job.gradient_bytes(False), 1.0)),
             ),
             recipe.activation_bytes,
             upcast=_upcasts(job),
