@@ -30,7 +30,7 @@ def report_formats() -> dict[str, tuple[str, ...]]:
     """Return the formats that reports can be written in, each with the suffixes that choose it."""
     from costsim.reporting import FORMATS
 
-    return {name: entry.suffixes for name, entry in FORMATS.items()}
+    return {**{name: entry.suffixes for name, entry in FORMATS.items()}, "pdf": (".pdf",)}
 
 
 def choose_format(
@@ -79,9 +79,20 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         except OSError as error:
             raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
         return
-    contents = {output.parent / name: content for name, content in (beside or {}).items()}
+    contents: dict[Path, str | bytes] = {
+        output.parent / name: content for name, content in (beside or {}).items()
+    }
     contents[output] = text
     _write_whole(contents, output)
+
+
+def write_bytes(content: bytes, output: Path) -> None:
+    """Write a file that is no text, whole or not at all.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    _write_whole({output: content}, output)
 
 
 def names_folder(output: str | None) -> bool:
@@ -111,7 +122,7 @@ def write_folder(files: Mapping[str, str], folder: Path) -> None:
         raise
 
 
-def _write_whole(contents: Mapping[Path, str], output: Path) -> None:
+def _write_whole(contents: Mapping[Path, str | bytes], output: Path) -> None:
     """Write files that all are complete before the first takes its name."""
     written: dict[Path, Path] = {}
     try:
@@ -121,7 +132,7 @@ def _write_whole(contents: Mapping[Path, str], output: Path) -> None:
                 raise UsageError(f"`{target}` is a folder, not a file")
             temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             written[temporary] = target
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
             if target.exists():
                 temporary.chmod(target.stat().st_mode)
         for temporary, target in written.items():
