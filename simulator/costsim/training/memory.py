@@ -7,7 +7,7 @@ moment, never the sum of parts that do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -61,6 +61,30 @@ class Memory:
     host_parts: dict[str, np.ndarray]  # those of them that a device keeps in its host's memory
     moment: np.ndarray
     moments: dict[str, np.ndarray]  # allocated bytes by moment, of those that may be the worst
+
+    def take(self, index: np.ndarray | slice) -> Memory:
+        """Return the memory of the strategies at `index`."""
+
+        def taken(figures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: figure[index] for name, figure in figures.items()}
+
+        return Memory(
+            taken(self.parts), taken(self.host_parts), self.moment[index], taken(self.moments)
+        )
+
+    @classmethod
+    def joined(cls, several: Sequence[Memory]) -> Memory:
+        """Return the memory of several runs of strategies, one after the other."""
+
+        def joined(figures: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+            return {name: np.concatenate([one[name] for one in figures]) for name in figures[0]}
+
+        return cls(
+            joined([one.parts for one in several]),
+            joined([one.host_parts for one in several]),
+            np.concatenate([one.moment for one in several]),
+            joined([one.moments for one in several]),
+        )
 
     @property
     def host_bytes(self) -> np.ndarray:
@@ -207,7 +231,8 @@ def _states(
         states = moments * held.divided(adapters, nothing, 1)
         states = states + job.copied_bytes * held.divided(copied, nothing, 1)
     nothing = np.zeros_like(states)
-    host = {"parameters": nothing, "optimizer": nothing, "activations": nothing}
+    names = ("parameters", "optimizer", "activations", "gradients")
+    host: dict[str, np.ndarray] = dict.fromkeys(names, nothing)
     if strategies.offload.any():
         gone = strategies.offloads("parameters")[:, None]
         host["parameters"] = np.where(gone, weights, 0.0)
