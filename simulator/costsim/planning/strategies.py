@@ -106,8 +106,7 @@ def search(
     rejected = room.rejected()
     if slower := searched - len(order) - sum(rejected.values()):
         rejected[f"take more than {WORTH_A_LOOK:g} times the best step"] = slower
-    ties = _simplicity(evaluation.strategies, order)
-    order = order[np.lexsort((*ties, evaluation.step_time_s[order]))]
+    order = order[_ranked(evaluation.strategies.take(order), evaluation.step_time_s[order])]
     return Search(evaluation, order, searched, rejected, capacity)
 
 
@@ -135,10 +134,7 @@ class _Room:
         if not len(strategies):
             return np.zeros(0, bool)
         held = over_types(memory.total_bytes)
-        least = int(held.argmin())
-        if held[least] < self.least_bytes:
-            self.least_bytes = float(held[least])
-            self.frugal = strategies.take(slice(least, least + 1))
+        self._remember(strategies, held)
         fitting = held <= self.capacity_bytes
         self.too_large += int((~fitting).sum())
         if self.host_bytes is not None and strategies.offload.any():
@@ -146,6 +142,16 @@ class _Room:
             self.beyond_host += int(beyond.sum())
             fitting &= ~beyond
         return fitting
+
+    def _remember(self, strategies: Strategies, held: np.ndarray) -> None:
+        """Keep the strategy that holds least of all, the simplest of equal ones."""
+        least = float(held.min())
+        if least <= self.least_bytes:
+            alike = [strategies.take(held == least)]
+            alike += [self.frugal] if least == self.least_bytes else []
+            rows = Strategies.joined(alike)
+            self.frugal = rows.take(_ranked(rows, np.zeros(len(rows)))[:1])
+            self.least_bytes = least
 
     def rejected(self) -> dict[str, int]:
         """Return how many strategies do not fit, by reason."""
@@ -197,11 +203,19 @@ def _bounds(job: Job, space: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return division, option, np.concatenate(bounds)
 
 
-def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Tie-breakers, least important first: what adds machinery loses against what does not."""
+def _ranked(strategies: Strategies, figure: np.ndarray) -> np.ndarray:
+    """Return the order of strategies from the least figure up, the simpler first of equal ones.
+
+    What adds machinery loses against what does not; then what comes first by its axes is first.
+    """
+    order = np.argsort(figure, kind="stable")
+    same = np.diff(figure[order]) == 0
+    tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
+    among = order[tied]
     axes = sorted(AXES, key=lambda name: AXES[name].machinery)
-    axes = [name for name in axes if AXES[name].machinery]
-    return tuple(getattr(strategies, axis)[index] for axis in axes)
+    keys = (*(getattr(strategies, axis)[among] for axis in axes), figure[among])
+    order[tied] = among[np.lexsort(keys)]
+    return order
 
 
 def pareto(first: np.ndarray, second: np.ndarray) -> np.ndarray:
