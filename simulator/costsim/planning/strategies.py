@@ -9,8 +9,9 @@ so that the result does not depend on the order of evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
@@ -31,8 +32,10 @@ __all__ = ["describe", "details", "division"]
 
 WORTH_A_LOOK = 1.3
 """Times the best step time: beyond, less memory is not worth the time."""
-WHOLE = 200_000
-"""Strategies that are evaluated whole: in a second or so, and charts show all of them."""
+WHOLE = 10_000
+"""Strategies that are evaluated whole: more are searched by bounds in less time."""
+SHOWN = 500_000
+"""Strategies up to which charts show a whole space: in a few seconds."""
 _BLOCK = 16_384  # divisions whose bounds are found, or strategies that are evaluated, at a time
 _LARGEST_BLOCK = 8 * _BLOCK  # of strategies, once the limit is about what it will be
 
@@ -48,6 +51,7 @@ class Search:
         searched: number of legal strategies.
         rejected: how many of them are out, by reason.
         capacity_bytes: of a device.
+        again: makes the same search evaluate the whole space.
     """
 
     evaluation: Evaluation
@@ -55,6 +59,12 @@ class Search:
     searched: int
     rejected: dict[str, int]
     capacity_bytes: float
+    again: Callable[[], Search]
+
+    def whole(self) -> Search:
+        """Return the search of the whole space, or this one where the space is too large."""
+        all_there = len(self.evaluation) == self.searched
+        return self if all_there or self.searched > SHOWN else self.again()
 
 
 def search(
@@ -107,7 +117,8 @@ def search(
     if slower := searched - len(order) - sum(rejected.values()):
         rejected[f"take more than {WORTH_A_LOOK:g} times the best step"] = slower
     order = order[_ranked(evaluation.strategies.take(order), evaluation.step_time_s[order])]
-    return Search(evaluation, order, searched, rejected, capacity)
+    again = partial(search, job, device_counts, choices, reserve_ratio, SHOWN)
+    return Search(evaluation, order, searched, rejected, capacity, cache(again))
 
 
 class _Room:
