@@ -65,7 +65,7 @@ def test_table_of_the_docs(request: pytest.FixtureRequest) -> None:
     lines = [
         "# Budgets of published runs",
         "",
-        "Written by `make budgets`; every row is a test. Plans are those of `scenarios/published/`:",
+        "Written by `make budgets`; every row is a test. Plans are of `scenarios/published/`:",
         "devices, batch and division that a report states, the rest as costsim finds it. Where a",
         "published division is none that costsim plans (DualPipe, 126 layers interleaved), it is",
         "searched. Where a report counts accelerators at rated power, so does the scenario: energy",
