@@ -127,7 +127,10 @@ def test_the_size_is_the_best_of_all_that_are_proposed(monkeypatch: pytest.Monke
     for width in LADDER:
         shape = shape_of_width(width, 50257, gated=False, grouped=False)
         names = ("layers", "hidden", "heads", "kv_heads", "feed_forward", "vocabulary")
-        sizes = json.dumps({name: getattr(shape, name) for name in names} | {"dropout": True, "max_positions": 1024})
+        sizes = json.dumps(
+            {name: getattr(shape, name) for name in names}
+            | {"dropout": True, "max_positions": 1024}
+        )
         bought = solve(SCENARIO, "tokens", [f"model={sizes}", "limits.cost=3000 $"])
         parameters = bought.plan.best.option.model.parameters
         best.append((scaling_law("chinchilla").loss(parameters, bought.value), parameters))
