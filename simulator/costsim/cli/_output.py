@@ -23,6 +23,7 @@ _FORMAT_OF_SUFFIX = {
     ".csv": "csv",
     ".txt": "table",
     ".tex": "latex",
+    ".xlsx": "xlsx",
 }
 
 
@@ -86,12 +87,16 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
     _write_whole(contents, output)
 
 
-def write_bytes(content: bytes, output: Path) -> None:
-    """Write a file that is no text, whole or not at all.
+def write_bytes(content: bytes, output: Path | None) -> None:
+    """Write a file that is no text; it needs a name.
 
     Raises:
-        UsageError: if it cannot be written.
+        UsageError: if there is none, or the file cannot be written.
     """
+    if output is None or output == Path("-"):
+        raise UsageError("this format is no text", "name its file, as in `-o budget.xlsx`")
+    if is_folder(output):
+        raise UsageError(f"`{output}` is a folder, not a file")
     _write_whole({output: content}, output)
 
 
@@ -132,7 +137,8 @@ def _write_whole(contents: Mapping[Path, str | bytes], output: Path) -> None:
                 raise UsageError(f"`{target}` is a folder, not a file")
             temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             written[temporary] = target
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            data = content if isinstance(content, bytes) else content.encode("utf-8")
+            temporary.write_bytes(data)
             if target.exists():
                 temporary.chmod(target.stat().st_mode)
         for temporary, target in written.items():

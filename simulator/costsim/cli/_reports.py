@@ -50,6 +50,6 @@ def _write_pdf(report: Report, output: Path | None) -> None:
     from costsim.reporting.pdf import print_pdf
 
     if output is None or output == Path("-"):
-        raise UsageError("a PDF is no text for a terminal", "write it with `-o report.pdf`")
+        raise UsageError("a PDF is no text", "name its file, as in `-o budget.pdf`")
     write_bytes(print_pdf(render(report, "html")), output)
     note(f"wrote {output}")
