@@ -2,13 +2,8 @@
    characters that XML reserves, so that the page can be read back by any XML parser. */
 "use strict";
 const costsimWhatIf = (function () {
-  // As Python rounds: halves to the even neighbour.
-  function round(x) {
-    const whole = Math.floor(x), rest = x - whole;
-    if (rest > 0.5) { return whole + 1; }
-    if (0.5 > rest) { return whole; }
-    return whole % 2 === 0 ? whole : whole + 1;
-  }
+  // As the budget rounds: halves upward.
+  function round(x) { return Math.floor(x + 0.5); }
   function answer(model, at) {
     let time = 1;
     if (model.amount) {

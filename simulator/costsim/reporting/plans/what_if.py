@@ -92,5 +92,5 @@ def _line(line: Line, price: float) -> dict[str, Any]:
             return {"by": "days", **kept}
         if line.unit == _SHARE:
             return {"by": "above", **kept}
-        return {"by": "fixed", "cents": round(line.quantity * line.unit_price_usd * 100)}
+        return {"by": "fixed", "cents": math.floor(line.quantity * line.unit_price_usd * 100 + 0.5)}
     return {"by": "fixed", "cents": line.usd_cents}
