@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
     from costsim.planning.fitting import fit as fit
+    from costsim.sweeps import sweep as sweep
     from costsim.training import estimate_training as estimate_training
 
     __version__: str
@@ -31,6 +32,7 @@ _ROOMS = {
     "compare": "costsim.decisions",
     "diff": "costsim.decisions",
     "plan": "costsim.planning",
+    "sweep": "costsim.sweeps",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "load_hardware",
     "load_model",
     "plan",
+    "sweep",
 ]
 
 
