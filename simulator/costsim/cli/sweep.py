@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def command(
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(total: int) -> Generator[Callable[[int, int], None]]:
     """Show a bar with rate and time left on a terminal; elsewhere nothing."""
     if current_settings().quiet or not sys.stderr.isatty():
         yield lambda done, stop: None

@@ -24,7 +24,7 @@ def on_dask(payload: str, runs: Iterator[Span], jobs: int, scheduler: str | None
         CostsimError: if Dask is not installed, the scheduler does not answer, or it gives up.
     """
     try:
-        from distributed import Client, KilledWorker, LocalCluster
+        import distributed
     except ImportError:
         raise CostsimError(
             "`--engine dask` needs Dask", hint="pip install 'costsim[dask]'"
@@ -32,8 +32,9 @@ def on_dask(payload: str, runs: Iterator[Span], jobs: int, scheduler: str | None
     with ExitStack() as stack:
         target: Any = scheduler
         if scheduler is None:
+            local: Any = distributed.LocalCluster
             target = stack.enter_context(
-                LocalCluster(
+                local(
                     n_workers=jobs,
                     threads_per_worker=1,
                     processes=True,
@@ -42,7 +43,7 @@ def on_dask(payload: str, runs: Iterator[Span], jobs: int, scheduler: str | None
                 )
             )
         try:
-            client: Any = stack.enter_context(Client(target, timeout=30))
+            client: Any = stack.enter_context(distributed.Client(target, timeout=30))
         except (OSError, ValueError) as error:
             raise CostsimError(
                 f"no Dask scheduler answers at {scheduler}: {error}",
@@ -59,7 +60,7 @@ def on_dask(payload: str, runs: Iterator[Span], jobs: int, scheduler: str | None
             run, task = waiting.popleft()
             try:
                 rows = task.result()
-            except KilledWorker as error:
+            except distributed.KilledWorker as error:
                 raise CostsimError(
                     f"Dask gave up on points {run[0]:,} to {run[0] + run[1] - 1:,}: {error}",
                     hint="results so far are kept; the same command goes on",

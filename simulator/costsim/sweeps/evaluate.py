@@ -25,12 +25,13 @@ def evaluate(payload: str, start: int, count: int) -> bytes:
 
 def _row(sweep: Sweep, index: int) -> list[Any]:
     nothing: list[Any] = [None] * len(sweep.record)
+    values = nothing
     try:
         planned = plan(sweep.scenario_at(index), allow_outside=True)
         values = [entry(planned, name) for name in sweep.record]
         planned.check_limits()
     except OverBudgetError as error:
-        return [*values, "over_limits", _said(error)]  # pyright: ignore[reportPossiblyUnbound]
+        return [*values, "over_limits", _said(error)]
     except InfeasiblePlanError as error:
         return [*nothing, "infeasible", _said(error)]
     except CostsimError as error:

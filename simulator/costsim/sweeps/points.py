@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from costsim.errors import Problem, SpecError
+from costsim.errors import Location, Problem, SpecError
 from costsim.sweeps.drawing import position
 from costsim.sweeps.spec import Bound, Range, Steps, StudyFile
 
@@ -72,7 +72,8 @@ class Points:
         index, row = divmod(index, max(1, len(self.rows)))
         if self.rows:
             found |= self.rows[row]
-        for key, axis in reversed(self.vary.items()):
+        for key in reversed(tuple(self.vary)):
+            axis = self.vary[key]
             index, step = divmod(index, _length(axis))
             found[key] = _value(axis, step)
         return {key: found[key] for key in self.keys if key in found}
@@ -166,6 +167,8 @@ def _clashes(study: StudyFile) -> list[tuple[str, Place, str | None]]:
     return wrong
 
 
-def problems_at(found: list[tuple[str, Place, str | None]], locate: Any) -> list[Problem]:
+def problems_at(
+    found: list[tuple[str, Place, str | None]], locate: Callable[..., Location]
+) -> list[Problem]:
     """Return what is wrong as problems, each at its place."""
-    return [Problem(text, cast(Any, locate)(place, key=True), hint) for text, place, hint in found]
+    return [Problem(text, locate(place, key=True), hint) for text, place, hint in found]

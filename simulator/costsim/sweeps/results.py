@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from costsim.errors import CostsimError
 from costsim.sweeps.journal import Journal
@@ -97,7 +97,7 @@ class SweepResult:
         for row in self._rows():
             for kind, value in zip(kinds, row, strict=True):
                 if value is not None:
-                    kind.add(type(value))
+                    kind.add(cast("type", type(value)))
         types = [_arrow_type(pa, kind) for kind in kinds]
         schema = pa.schema(list(zip(self.columns, types, strict=True)))
         rows = self._rows()

@@ -23,7 +23,7 @@ from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.scenario import Scenario
-from costsim.planning.strategies import Search, pareto, search
+from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing
@@ -56,7 +56,6 @@ from costsim.training.space import Choices, limits_of_job
 from costsim.units import format_bytes, format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
-_WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
 
 
 class TrainingWorkload:
@@ -252,7 +251,7 @@ class TrainingWorkload:
         capacity = job.system.accelerator.memory_usable_bytes
         capacity *= 1 - self.scenario.hardware.memory_reserve
         return {
-            "kernels": f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            "kernels": load_kernel_model(job.system.accelerator).remark,
             "software": self._stack(job),
             "capacity": f"capacity: {format_bytes(capacity)}",
         }
@@ -323,7 +322,7 @@ class TrainingWorkload:
     def _notes(self, job: Job, costing: Costing) -> tuple[str, ...]:
         calibration = self.scenario.calibration
         return (
-            f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            load_kernel_model(job.system.accelerator).remark,
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
@@ -359,11 +358,11 @@ def _alternatives(found: Search, best: int) -> list[int]:
     """Return what else is worth a look, fastest first.
 
     The fastest of each other division of the devices, then of the Pareto set of time and memory
-    those within `_WORTH_A_LOOK` of the best time, evenly spread.
+    those within `WORTH_A_LOOK` of the best time, evenly spread.
     """
     evaluation, order = found.evaluation, found.order
     step_s = evaluation.step_time_s
-    near = order[step_s[order] <= _WORTH_A_LOOK * step_s[best]]
+    near = order[step_s[order] <= WORTH_A_LOOK * step_s[best]]
     chosen: list[int] = []
     seen = {evaluation.strategies.row(best).division}
     for row in near:
