@@ -97,7 +97,7 @@ class SweepResult:
         for row in self._rows():
             for kind, value in zip(kinds, row, strict=True):
                 if value is not None:
-                    kind.add(cast("type", type(value)))
+                    kind.add(type(cast("object", value)))
         types = [_arrow_type(pa, kind) for kind in kinds]
         schema = pa.schema(list(zip(self.columns, types, strict=True)))
         rows = self._rows()
