@@ -57,6 +57,11 @@ def asked_by(checkpoint: str, software: str) -> str:
     return found[0].get(software, "") if found else ""
 
 
+def longest_request(engine: Engine, longest_tokens: float) -> int:
+    """Return the longest request that an engine is told to allow: as stated, or rounded up."""
+    return engine.max_model_len or int(-(-longest_tokens // _ROUND_TOKENS) * _ROUND_TOKENS)
+
+
 def launch_table() -> dict[str, Any]:
     """Return how each engine is told to run a replica (`hardware_specs/engines/launch.yaml`)."""
     return packaged_yaml("hardware_specs", "engines/launch.yaml")
@@ -107,8 +112,7 @@ def launch(
         "quantization": row["quantizes"].get(formats.dense),
         "cache": row["caches"].get(formats.cache),
         "memory_ratio": f"{engine.memory_ratio:g}",
-        "max_tokens": engine.max_model_len
-        or int(-(-longest_tokens // _ROUND_TOKENS) * _ROUND_TOKENS),
+        "max_tokens": longest_request(engine, longest_tokens),
         "batched_tokens": engine.max_batched_tokens,
         "sequences": engine.max_sequences,
         "sequences_all": engine.max_sequences * layout.attention_dp,

@@ -9,8 +9,9 @@ so that the result does not depend on the order of evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
@@ -31,8 +32,10 @@ __all__ = ["describe", "details", "division"]
 
 WORTH_A_LOOK = 1.3
 """Times the best step time: beyond, less memory is not worth the time."""
-WHOLE = 200_000
-"""Strategies that are evaluated whole: in a second or so, and charts show all of them."""
+WHOLE = 10_000
+"""Strategies that are evaluated whole: more are searched by bounds in less time."""
+SHOWN = 500_000
+"""Strategies up to which charts show a whole space: in a few seconds."""
 _BLOCK = 16_384  # divisions whose bounds are found, or strategies that are evaluated, at a time
 _LARGEST_BLOCK = 8 * _BLOCK  # of strategies, once the limit is about what it will be
 
@@ -48,6 +51,7 @@ class Search:
         searched: number of legal strategies.
         rejected: how many of them are out, by reason.
         capacity_bytes: of a device.
+        again: makes the same search evaluate the whole space.
     """
 
     evaluation: Evaluation
@@ -55,6 +59,12 @@ class Search:
     searched: int
     rejected: dict[str, int]
     capacity_bytes: float
+    again: Callable[[], Search]
+
+    def whole(self) -> Search:
+        """Return the search of the whole space, or this one where the space is too large."""
+        all_there = len(self.evaluation) == self.searched
+        return self if all_there or self.searched > SHOWN else self.again()
 
 
 def search(
@@ -106,9 +116,9 @@ def search(
     rejected = room.rejected()
     if slower := searched - len(order) - sum(rejected.values()):
         rejected[f"take more than {WORTH_A_LOOK:g} times the best step"] = slower
-    ties = _simplicity(evaluation.strategies, order)
-    order = order[np.lexsort((*ties, evaluation.step_time_s[order]))]
-    return Search(evaluation, order, searched, rejected, capacity)
+    order = order[_ranked(evaluation.strategies.take(order), evaluation.step_time_s[order])]
+    again = partial(search, job, device_counts, choices, reserve_ratio, SHOWN)
+    return Search(evaluation, order, searched, rejected, capacity, cache(again))
 
 
 class _Room:
@@ -135,10 +145,7 @@ class _Room:
         if not len(strategies):
             return np.zeros(0, bool)
         held = over_types(memory.total_bytes)
-        least = int(held.argmin())
-        if held[least] < self.least_bytes:
-            self.least_bytes = float(held[least])
-            self.frugal = strategies.take(slice(least, least + 1))
+        self._remember(strategies, held)
         fitting = held <= self.capacity_bytes
         self.too_large += int((~fitting).sum())
         if self.host_bytes is not None and strategies.offload.any():
@@ -146,6 +153,16 @@ class _Room:
             self.beyond_host += int(beyond.sum())
             fitting &= ~beyond
         return fitting
+
+    def _remember(self, strategies: Strategies, held: np.ndarray) -> None:
+        """Keep the strategy that holds least of all, the simplest of equal ones."""
+        least = float(held.min())
+        if least <= self.least_bytes:
+            alike = [strategies.take(held == least)]
+            alike += [self.frugal] if least == self.least_bytes else []
+            rows = Strategies.joined(alike)
+            self.frugal = rows.take(_ranked(rows, np.zeros(len(rows)))[:1])
+            self.least_bytes = least
 
     def rejected(self) -> dict[str, int]:
         """Return how many strategies do not fit, by reason."""
@@ -197,11 +214,19 @@ def _bounds(job: Job, space: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return division, option, np.concatenate(bounds)
 
 
-def _simplicity(strategies: Strategies, index: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Tie-breakers, least important first: what adds machinery loses against what does not."""
+def _ranked(strategies: Strategies, figure: np.ndarray) -> np.ndarray:
+    """Return the order of strategies from the least figure up, the simpler first of equal ones.
+
+    What adds machinery loses against what does not; then what comes first by its axes is first.
+    """
+    order = np.argsort(figure, kind="stable")
+    same = np.diff(figure[order]) == 0
+    tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
+    among = order[tied]
     axes = sorted(AXES, key=lambda name: AXES[name].machinery)
-    axes = [name for name in axes if AXES[name].machinery]
-    return tuple(getattr(strategies, axis)[index] for axis in axes)
+    keys = (*(getattr(strategies, axis)[among] for axis in axes), figure[among])
+    order[tied] = among[np.lexsort(keys)]
+    return order
 
 
 def pareto(first: np.ndarray, second: np.ndarray) -> np.ndarray:
