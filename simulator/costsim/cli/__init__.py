@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "Plan a scenario on several systems, models and providers.",
     "diff": "Show what changes between two plans, in dollars and otherwise.",
     "solve": "Find the tokens, devices, time, money or model size that limits allow.",
+    "sensitivity": "Show what moves the cost of a plan, and what would flip its choice.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
     "trace": "Write one step of a plan as a timeline for Perfetto.",
