@@ -56,8 +56,19 @@ _REASONS = {
     "masked_softmax_fusion": _IN_THE_PROFILE,
     "moe_token_dispatcher_type": _IN_THE_PROFILE,
     "moe_grouped_gemm": _IN_THE_PROFILE,
+    **dict.fromkeys(
+        (*_SHAPE, "activation", "bias", "swiglu", "normalization", "position_embedding_type"),
+        "of a model whose vocabulary the file does not say: name the model",
+    ),
 }
 _ITERATIONS = ("train_iters", "max_steps")
+_NEMO_OPTIMIZERS = {
+    "distributed_fused_adam": "adam",
+    "fused_adam": "adam",
+    "adam": "adam",
+    "adamw": "adam",
+    "sgd": "sgd",
+}
 _EXCHANGES = {"p2p": "ring", "a2a": "all_to_all"}
 _SHARDED = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
 _MODULES = {
@@ -99,6 +110,9 @@ def read_megatron(values: Mapping[str, Any], name: str = "Megatron-LM") -> Impor
     _recompute(settings)
     _interleaving(settings)
     _model(settings)
+    named = str(settings.values.get("tokenizer.type", ""))
+    if "model" not in settings.scenario and "/" in named and "$" not in named:
+        settings.take("tokenizer.type", "model", str)
     return settings.finish(name, TRAINING_NEEDS, _REASONS)
 
 
@@ -148,7 +162,7 @@ def _precision(settings: Settings) -> None:
     }
     settings.take("precision", "workload.precision", one_of(words))
     settings.take("mixed_precision", "workload.precision", one_of(words))
-    formats = {"hybrid": "fp8", "e4m3": "fp8"}
+    formats = {"hybrid": "fp8", "e4m3": "fp8", "true": "fp8", "false": None, "none": None}
     settings.take("fp8_format", "workload.precision", one_of(formats))
     settings.take("fp8", "workload.precision", one_of(formats))
     recipes = {"delayed": "fp8", "tensorwise": "fp8", "blockwise": "fp8", "mxfp8": "mxfp8"}
@@ -160,6 +174,11 @@ def _precision(settings: Settings) -> None:
 def _sharding(settings: Settings) -> None:
     """The stage of ZeRO: the distributed optimizer's, or that of Megatron-FSDP."""
     settings.take("use_distributed_optimizer", "strategy.zero", lambda v: 1 if flag(v) else 0)
+    if "optim.name" in settings.values:
+        adam = settings.take("optim.name", "workload.optimizer", one_of(_NEMO_OPTIMIZERS))
+        if adam and "distributed" in str(settings.values["optim.name"]):
+            settings.put("strategy.zero", 1)
+    settings.take("zero_stage", "strategy.zero", int)  # of Megatron-DeepSpeed
     name = "data_parallel_sharding_strategy"
     if settings.get("use_megatron_fsdp", flag, False):
         settings.take(name, "strategy.zero", one_of(_SHARDED))
@@ -183,6 +202,9 @@ def _recompute(settings: Settings) -> None:
     settings.take("activations_checkpoint_granularity", "strategy.recompute", mode)
     selected = one_of({"": "selective", "true": "selective", "false": "none"})
     settings.take("recompute_activations", "strategy.recompute", selected)
+    settings.take(
+        "checkpoint_activations", "strategy.recompute", lambda v: "full" if flag(v) else "none"
+    )
     if settings.scenario.get("strategy", {}).get("recompute") == "selective":
         settings.take("recompute_modules", "strategy.recompute", _modules)
 
