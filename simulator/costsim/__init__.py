@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from costsim.architectures import load_model as load_model
     from costsim.decisions import compare as compare
     from costsim.decisions import diff as diff
+    from costsim.decisions.solve import solve as solve
     from costsim.hardware import load_hardware as load_hardware
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
@@ -31,6 +32,7 @@ _ROOMS = {
     "compare": "costsim.decisions",
     "diff": "costsim.decisions",
     "plan": "costsim.planning",
+    "solve": "costsim.decisions.solve",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "load_hardware",
     "load_model",
     "plan",
+    "solve",
 ]
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "Tell whether training fits on a device, and what would make it fit.",
     "compare": "Plan a scenario on several systems, models and providers.",
     "diff": "Show what changes between two plans, in dollars and otherwise.",
+    "solve": "Find the tokens, devices, time, money or model size that limits allow.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
     "trace": "Write one step of a plan as a timeline for Perfetto.",
