@@ -35,7 +35,9 @@ _SECTIONS = (
     "data",
     "parallelism",
 )
-_CORE_NAMES = ("tensor_model_parallel_size", "num_layers", "micro_batch_size")
+_CORE_NAMES = (
+    *("tensor_model_parallel_size", "num_layers", "micro_batch_size", "global_batch_size"),
+)
 _TRAINER_NAMES = ("per_device_train_batch_size", "gradient_accumulation_steps", "output_dir")
 
 

@@ -69,6 +69,7 @@ _NEMO_OPTIMIZERS = {
     "adamw": "adam",
     "sgd": "sgd",
 }
+_NEMO_FSDP = {"full": 3, "hybrid": 3, "grad": 2}
 _EXCHANGES = {"p2p": "ring", "a2a": "all_to_all"}
 _SHARDED = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
 _MODULES = {
@@ -120,6 +121,8 @@ def _tokens(settings: Settings) -> None:
     sequence = settings.scenario["workload"].get("sequence")
     if sequence is None:
         return
+    if settings.take("train_tokens", "workload.tokens", whole) is not None:
+        return  # of Megatron-DeepSpeed, where samples only bound it
     samples = settings.get("train_samples", whole)
     if samples is not None:
         settings.put("workload.tokens", samples * sequence)
@@ -178,6 +181,10 @@ def _sharding(settings: Settings) -> None:
         adam = settings.take("optim.name", "workload.optimizer", one_of(_NEMO_OPTIMIZERS))
         if adam and "distributed" in str(settings.values["optim.name"]):
             settings.put("strategy.zero", 1)
+    if settings.get("fsdp", flag, False):  # of NeMo, whose usual strategy shards all
+        found = settings.take("fsdp_sharding_strategy", "strategy.zero", one_of(_NEMO_FSDP))
+        settings.put("strategy.zero", 3 if found is None else found)
+        settings.use("strategy.zero", "fsdp")
     settings.take("zero_stage", "strategy.zero", int)  # of Megatron-DeepSpeed
     name = "data_parallel_sharding_strategy"
     if settings.get("use_megatron_fsdp", flag, False):
@@ -226,7 +233,7 @@ def _model(settings: Settings) -> None:
     sizes = {"num_layers", "hidden_size", "num_attention_heads"}
     if not sizes <= settings.values.keys():
         return
-    if "num_experts" in settings.values or "num_moe_experts" in settings.values:
+    if max(settings.get(n, whole, 1) or 1 for n in ("num_experts", "num_moe_experts")) > 1:
         _mixture(settings)
         return
     shape: dict[str, Any] = {}
