@@ -12,6 +12,7 @@ from costsim.cli._output import (
     choose_format,
     names_folder,
     report_formats,
+    write_bytes,
     write_folder,
     write_result,
 )
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(),
-    help="Write to this file; into a folder (`launch/`) go the files that start the plan.",
+    help="Write to this file (`budget.xlsx`: the budget with live formulas); into a folder "
+    "(`launch/`) go the files that start the plan.",
 )
 @click.option(
     "--launch",
@@ -60,12 +62,17 @@ def command(
     if launched and folder is None:
         raise UsageError("--launch writes into a folder", "name it, as in `-o launch/`")
     path = None if output is None or folder else Path(output)
-    chosen = choose_format(format_name, path, report_formats())
+    chosen = choose_format(format_name, path, {**report_formats(), "xlsx": (".xlsx",)})
     found = plan(scenario, settings, calibration, allow_outside=allow_outside)
     if folder is not None:
         _write_launch(found, (scenario, settings, calibration), folder, launched)
     if chosen == "json":
         write_result(found.to_json(), path)
+    elif chosen == "xlsx":
+        from costsim.reporting.workbook import budget_workbook
+
+        write_bytes(budget_workbook(found), path)
+        note(f"wrote {path}")
     else:
         write_report(plan_report(found), chosen, path)
     found.check_limits()

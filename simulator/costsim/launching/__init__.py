@@ -1,7 +1,8 @@
 """Launch files of training and serving software: read into scenarios, written from plans.
 
 `read_launch(path)` recognises Megatron-LM scripts, NeMo and Megatron-Bridge recipes, DeepSpeed
-JSON, torchtitan TOML, Hugging Face TrainingArguments and `vllm serve` commands by what they hold.
+JSON, torchtitan TOML, Hugging Face TrainingArguments and commands of vLLM, SGLang and TensorRT-LLM
+by what they hold.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from costsim.launching.carried import KEY, applied, carried_lines
 from costsim.launching.imported import Imported as Imported
 from costsim.launching.imported import refuse
 from costsim.launching.megatron import read_megatron
-from costsim.launching.serve import read_vllm
+from costsim.launching.serve import engine_of, read_engine
 from costsim.launching.shell import read_script
 from costsim.launching.trainers import flat, read_deepspeed, read_torchtitan, read_trainer
 
@@ -69,8 +70,9 @@ def _of_script(text: str, path: Path) -> Imported:
         command = read_script(text)
     except ValueError as error:
         raise SpecError(f"{path} is no shell script that can be read: {error}") from None
-    if "vllm" in command.words or "vllm.entrypoints.openai.api_server" in text:
-        return read_vllm(command)
+    engine = engine_of(command, text)
+    if engine is not None:
+        return read_engine(command, engine)
     return _of_options(command.options, path)
 
 

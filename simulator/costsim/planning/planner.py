@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from costsim.errors import CostsimError, InfeasiblePlanError, Problem
+from costsim.planning.accounts import accounts_of
 from costsim.planning.compare import Comparison, compare
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
@@ -107,6 +108,9 @@ def plan(
         comparison=_comparison(study, workload, found, chosen) if len(study.options) > 1 else None,
         notes=tuple(dict.fromkeys((*notes, *_notes(study, chosen)))),
         sources=_sources(study, workload, chosen.best),
+        accounts=accounts_of(
+            study.scenario, chosen.best.budget, chosen.best.value("days"), chosen.best.devices
+        ),
     )
 
 

@@ -6,7 +6,7 @@ configuration, read there and written in hardware_specs/stacks/ with its source;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 Lifetime: TypeAlias = Literal["persistent", "step", "tensor"]
@@ -22,11 +22,12 @@ Layers: TypeAlias = Literal["eager", "compiled", "fused"]
 (Transformer Engine, Liger)."""
 
 Loss: TypeAlias = Literal[
-    "eager", "compiled", "chunked", "checkpointed", "fused_linear", "vocab_parallel"
+    "eager", "compiled", "chunked", "checkpointed", "fused_linear", "tiled", "vocab_parallel"
 ]
 """How logits become a loss: as written; one compiled kernel; in chunks whose logits are all kept;
 in chunks made again in the backward pass, as sequence tiles are; head and loss in one, gradients
-made forward (Liger, cut cross-entropy); divided by vocabulary (Megatron)."""
+made forward (Liger, cut cross-entropy, torchtitan's chunks); tile by tile, made again backward with
+gradients summed in fp32 (TRL); divided by vocabulary (Megatron)."""
 
 Units: TypeAlias = Literal["fsdp", "deepspeed", "whole"]
 """What a sharded model gathers: a layer and the one prefetched; as many parameters as stay live
@@ -55,6 +56,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "master": get_args(Dtype),
     "moments": ("fp32", "bf16"),
     "adapters": ("fp32", "bf16"),
+    "kbit": ("fp32", "none"),
 }
 """Words that each choice may be."""
 
@@ -77,12 +79,13 @@ class Stack:
             follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
         adapter_autocast: whether adapters in fp32 compute in 16 bits.
+        kbit: format that what stays unpacked beside a base packed by bitsandbytes is cast to.
         loss_chunks: of the losses that go chunk by chunk.
         units: what sharded parameters are gathered in; `reshard` whether they are given back after
             the forward pass.
         buckets: that replicas which share nothing reduce gradients through.
         zero: stage where nothing is stated.
-        recompute: mode where nothing is stated.
+        recompute: mode where nothing is stated; `recompute_adapters` of adapters, where it differs.
         update_bytes: that an update holds for each element of the largest tensor, where they are
             not what `update` or the optimizer say.
         flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
@@ -112,6 +115,7 @@ class Stack:
     autocast: bool = False
     adapters: Dtype = "fp32"
     adapter_autocast: bool = False
+    kbit: Dtype = "none"
     layers: Layers = "eager"
     attention: Literal["flash", "sdpa", "masked", "unfused"] = "flash"
     dropout: bool = False
@@ -123,6 +127,7 @@ class Stack:
     buckets: Buckets = "none"
     zero: int = 0
     recompute: str = "none"
+    recompute_adapters: str = ""
     update_bytes: float = 0.0
     flat_gradients: Dtype = "none"
     bucket_elements: float = 0.0
@@ -131,6 +136,26 @@ class Stack:
     reserve_ratio: float = 0.0
     kept_ratio: float = 0.0
     known: bool = True
+
+
+_BITSANDBYTES = ("nf4", "fp4", "int8")
+
+
+def beside_adapters(stack: Stack, base: Dtype, storage: str | None) -> Stack:
+    """Return `stack` as it trains adapters: the base stays in the format that it is loaded in.
+
+    PEFT's `prepare_model_for_kbit_training` casts to fp32 what bitsandbytes leaves unpacked: norms,
+    embedding, head, and with them the residual stream.
+    """
+    upcast = (storage or "").startswith(_BITSANDBYTES) and stack.kbit == "fp32"
+    loaded: Dtype = "fp32" if upcast else base
+    autocast = upcast or (stack.autocast and loaded == "fp32")
+    return replace(stack, weights=loaded, gradients=loaded, moments=loaded, autocast=autocast)
+
+
+def recompute_of(stack: Stack, *, adapters: bool) -> str:
+    """Return the mode of recomputation where nothing is stated."""
+    return stack.recompute_adapters if adapters and stack.recompute_adapters else stack.recompute
 
 
 def adapter_reads(stack: Stack) -> Literal["float32", "compute"] | None:

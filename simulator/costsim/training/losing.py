@@ -37,7 +37,8 @@ class Head:
 
     `made` are those of its weight's gradient as its product makes it, `gradient` as it is kept,
     `cast` of the copy that autocast makes of the weight, `entering` of the gradient of its input;
-    `capped` logits keep their tanh besides.
+    `capped` logits keep their tanh besides. `wide` are those of the
+    weight's gradient in fp32.
     """
 
     logits: np.ndarray
@@ -46,6 +47,7 @@ class Head:
     cast: np.ndarray
     entering: np.ndarray
     capped: np.ndarray
+    wide: np.ndarray
 
 
 def loss_memory(
@@ -97,6 +99,11 @@ def loss_memory(
             kept = head.gradient * (made > 0) + head.entering - head.cast
             forward = kept + (2 * b + 2 * _FLOAT) * part + head.entering + 2 * head.cast
             backward = kept + head.gradient * (made > 0) + head.entering
+        case "tiled":  # both gradients in fp32, and cast when all tiles are done
+            kept = -head.cast
+            forward = kept
+            cast = np.where(head.wide > head.gradient, head.gradient, 0.0)
+            backward = kept + head.wide + cast + (1 + _FLOAT / b) * head.entering
         case "vocab_parallel":
             kept = _FLOAT * logits
             forward, backward = 2 * kept, 2 * kept

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from costsim.errors import CostsimError, SpecError, suggestion
 from costsim.launching import read_launch_text
 from costsim.launching.carried import ABOUT, KEY, Carried, left_out
 from costsim.launching.writing import core, trainers
+from costsim.launching.writing.manifests import compose, dynamo, kubernetes, llm_d
 from costsim.launching.writing.recipe import Recipe, recipe_of
+from costsim.launching.writing.service import Replicas, replicas_of
+from costsim.launching.writing.serving import benchmark, script
 from costsim.launching.writing.slurm import slurm
+from costsim.planning.launch import launch_table
 from costsim.planning.plans import Plan
 
 Writer = Callable[[Recipe], dict[str, str]]
@@ -57,9 +61,34 @@ def launch_files(
     Raises:
         SpecError: for a format that is unknown, or cannot say such a plan.
     """
-    if plan.kind != "training":
-        raise SpecError(f"no launch files of `kind: {plan.kind}` are known")
-    return _training(plan, written, formats)
+    if plan.kind == "training":
+        return _training(plan, written, formats)
+    return _service(plan, written, formats)
+
+
+def _service(
+    plan: Plan[Any, Any], written: Mapping[str, Any], formats: Sequence[str]
+) -> dict[str, str]:
+    own = replicas_of(plan, written, None)
+    if own is None:
+        raise SpecError(
+            f"no server of `kind: {plan.kind}` is known that would run this plan",
+            hint="launch files are written of training, and of services of "
+            + ", ".join(launch_table()),
+        )
+    for name in formats:
+        if name not in (*launch_table(), "all"):
+            hint = suggestion(name, (*launch_table(), "all"))
+            raise SpecError(f"`{name}` is no engine that launch files are written for", hint=hint)
+    names = list(launch_table()) if "all" in formats else list(formats) or [own.software]
+    first = cast("Replicas", replicas_of(plan, written, names[0]))
+    files: dict[str, str] = {}
+    for name in names:
+        for file, text in script(cast("Replicas", replicas_of(plan, written, name))).items():
+            files[file] = _whole(text, file, own.scenario)
+    for write in (compose, kubernetes, llm_d, dynamo, benchmark):
+        files |= write(first)
+    return files
 
 
 def _training(

@@ -12,7 +12,7 @@ from typing import Any
 from costsim.planning.plans import Plan
 from costsim.remarks import kind_of
 from costsim.reporting.model import Note, Provenance, Report, Section, Source
-from costsim.reporting.plans import options, serving, training
+from costsim.reporting.plans import accounts, options, serving, training
 from costsim.reporting.plans.answer import answer, subtitle
 from costsim.reporting.plans.budget import budget_section
 
@@ -23,6 +23,8 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     serving.compared,
     serving.mixed,
     budget_section,
+    accounts.cash_flow,
+    accounts.cost_centers,
     training.time,
     training.memory,
     training.alternatives,

@@ -82,7 +82,7 @@ def _memory_intro(plan: TrainingPlan) -> str:
 def _searched(plan: TrainingPlan) -> str:
     found = plan.details.search
     rejected = "".join(f" {count:,} {reason}." for reason, count in found.rejected.items())
-    return f"{found.searched:,} strategies were evaluated; {len(found.order):,} fit.{rejected}"
+    return f"{found.searched:,} strategies are legal; {len(found.order):,} fit.{rejected}"
 
 
 def _map(plan: TrainingPlan) -> HeatMap:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import (
@@ -284,8 +283,6 @@ class TrainingScenario(Scenario):
     """Device-hours of smaller runs before the final one, over those of the final one."""
     project: ProjectSpec = ProjectSpec()
     """What is paid for around the run."""
-    start: date | None = None
-    """Day on which the run starts, such as `2027-01-15`; with it the plan has a cash flow."""
 
     @property
     def most_devices(self) -> int:

@@ -23,7 +23,7 @@ from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.scenario import Scenario
-from costsim.planning.strategies import Search, pareto, search
+from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing
@@ -56,7 +56,6 @@ from costsim.training.space import Choices, limits_of_job
 from costsim.units import format_bytes, format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
-_WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
 
 
 class TrainingWorkload:
@@ -359,11 +358,11 @@ def _alternatives(found: Search, best: int) -> list[int]:
     """Return what else is worth a look, fastest first.
 
     The fastest of each other division of the devices, then of the Pareto set of time and memory
-    those within `_WORTH_A_LOOK` of the best time, evenly spread.
+    those within `WORTH_A_LOOK` of the best time, evenly spread.
     """
     evaluation, order = found.evaluation, found.order
     step_s = evaluation.step_time_s
-    near = order[step_s[order] <= _WORTH_A_LOOK * step_s[best]]
+    near = order[step_s[order] <= WORTH_A_LOOK * step_s[best]]
     chosen: list[int] = []
     seen = {evaluation.strategies.row(best).division}
     for row in near:
