@@ -16,6 +16,7 @@ from costsim.architectures.huggingface import (
     deberta,
     decoders,
     hybrids,
+    janus,
     mllama,
     released_vision,
     rotary_encoders,
@@ -50,6 +51,7 @@ _FAMILIES = (
     released_vision,
     sound_language,
     mllama,
+    janus,
 )
 
 READERS: dict[str, Reader] = {
