@@ -65,13 +65,7 @@ def _middle(width: int) -> Iterator[Shape]:
 
 
 def _tokenizer(
-    base: int,
-    widths: tuple[int, ...],
-    blocks: int,
-    latent: int,
-    code: int,
-    codes: int,
-    colours: int,
+    base: int, widths: tuple[int, ...], blocks: int, latent: int, code: int, codes: int
 ) -> Iterator[Shape]:
     """Yield the tensors of the tokenizer; `widths` are multiples of `base` from fine to coarse."""
     levels = [base * width for width in widths]
