@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
     from costsim.planning.fitting import fit as fit
+    from costsim.sweeps import sweep as sweep
     from costsim.training import estimate_training as estimate_training
 
     __version__: str
@@ -32,6 +33,7 @@ _ROOMS = {
     "compare": "costsim.decisions",
     "diff": "costsim.decisions",
     "plan": "costsim.planning",
+    "sweep": "costsim.sweeps",
     "solve": "costsim.decisions.solve",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
@@ -49,6 +51,7 @@ __all__ = [
     "load_model",
     "plan",
     "solve",
+    "sweep",
 ]
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "Find the best way to run a scenario, and what it costs.",
     "fit": "Tell whether training fits on a device, and what would make it fit.",
     "compare": "Plan a scenario on several systems, models and providers.",
+    "sweep": "Plan a scenario at many points, on all cores or a cluster.",
     "diff": "Show what changes between two plans, in dollars and otherwise.",
     "solve": "Find the tokens, devices, time, money or model size that limits allow.",
     "sensitivity": "Show what moves the cost of a plan, and what would flip its choice.",

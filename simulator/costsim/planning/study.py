@@ -25,6 +25,7 @@ from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import CostsimError, SpecError, suggestion
 from costsim.errors import Location as ErrorPlace
 from costsim.hardware import System, load_hardware
+from costsim.hardware.changes import HardwareChange, changed
 from costsim.planning.lookup import Lookup
 from costsim.planning.options import Option, options_of
 from costsim.planning.overlays import read_overlay
@@ -32,7 +33,7 @@ from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
 
-Source = str | Path | Mapping[str, Any]
+Source = str | Path | Mapping[str, Any] | Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ def read(
         SpecError: if it cannot be read, is no mapping, a setting is not of that form, or the file
             names another outside its folder and that is not allowed.
     """
-    if isinstance(source, Mapping):
+    if isinstance(source, Document):
+        document, folder = source, Path(source.file).parent
+    elif isinstance(source, Mapping):
         document, folder = Document(deepcopy(dict(source)), "<scenario>"), Path()
     else:
         path = scenario_path(source)
@@ -197,6 +200,9 @@ def _place(
 ) -> Place:
     where = ("making", "system") if index is None else ("hardware", "system", index)
     system = lookup.attempt(where, partial(load_hardware, named, count))
+    if system is not None and index is not None and scenario.hardware.change is not None:
+        stated = HardwareChange(**scenario.hardware.change.model_dump())
+        system = lookup.attempt(("hardware", "change"), partial(changed, system, stated))
     if system is None:
         return cast("Place", None)
     accelerator = system.accelerator.id

@@ -18,6 +18,7 @@ from costsim.documents import Document
 from costsim.errors import InfeasiblePlanError, Problem, SpecError
 from costsim.hardware import System
 from costsim.hardware.kernels import load_kernel_model
+from costsim.planning.intervals import usual_reserve
 from costsim.planning.lookup import Lookup
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
@@ -249,7 +250,7 @@ class TrainingWorkload:
         """Return where times and memory come from."""
         job = best.run.job
         capacity = job.system.accelerator.memory_usable_bytes
-        capacity *= 1 - self.scenario.hardware.memory_reserve
+        capacity *= 1 - (self.scenario.hardware.memory_reserve or 0.0)
         return {
             "kernels": load_kernel_model(job.system.accelerator).remark,
             "software": self._stack(job),
@@ -273,9 +274,20 @@ class TrainingWorkload:
         return (candidate.value("step_time_s"),)
 
     def _search(self, job: Job, costing: Costing) -> Search:
+        """Return what fits; where no reserve is stated, what fits surely, or else at all."""
+        reserve = self.scenario.hardware.memory_reserve
+        if reserve is not None:
+            return self._searched(job, costing, reserve)
+        try:
+            surely = usual_reserve(stacked=job.stack is not None)
+            return self._searched(job, costing, surely)
+        except InfeasiblePlanError:
+            return self._searched(job, costing, 0.0)
+
+    def _searched(self, job: Job, costing: Costing, reserve: float) -> Search:
         choices = choices_of(self.scenario.strategy, job)
         hardware = self.scenario.hardware
-        reserve, devices = hardware.memory_reserve, hardware.devices
+        devices = hardware.devices
         if isinstance(devices, tuple):
             return search(job, devices, choices, reserve)
         deadline = self.scenario.limits.deadline or math.inf
