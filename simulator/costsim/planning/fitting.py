@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from math import erf, floor, log, sqrt
+from math import floor
 from typing import Any, Literal, TypeAlias, get_args
 
 from costsim.architectures import load_model
@@ -18,7 +18,7 @@ from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.hardware import System, load_hardware
 from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.catalog import accelerator_ids, load_accelerator
-from costsim.planning.intervals import memory_interval
+from costsim.planning.intervals import CONFIDENCE, fit_probability, memory_interval
 from costsim.stacks import Stack, beside_adapters, load_stack, recompute_of
 from costsim.stacks.catalog import changed
 from costsim.stacks.stack import adapter_reads
@@ -48,9 +48,6 @@ REFERENCED = frozenset({"dpo", "kto", "ppo"})
 ROLLED = frozenset({"ppo", "grpo", "rloo"})
 """Objectives that generate what they train on."""
 
-CONFIDENCE = 0.9
-"""Probability with which something is said to fit."""
-_Z80 = 1.2816  # standard deviations between which 8 of 10 cases fall
 _UNKNOWN_WIDTH = 1.5  # of the interval of software that nobody knows
 _LARGEST_MICRO_BATCH = 1024
 _LONGEST = 2**22  # tokens, where a model has no limit
@@ -190,7 +187,7 @@ def check(setup: Setup) -> Answer:
         low,
         high,
         capacity,
-        _probability(low, high, capacity),
+        fit_probability(low, high, capacity),
         moment,
         parts,
         moments,
@@ -198,12 +195,6 @@ def check(setup: Setup) -> Answer:
         _host_capacity(system, setup),
         float(evaluation.step_time_s[0]),
     )
-
-
-def _probability(low: float, high: float, capacity: float) -> float:
-    """Return how likely a measured peak stays below `capacity`: lognormal, 80 % of it inside."""
-    centre, deviation = log(low * high) / 2, log(high / low) / (2 * _Z80)
-    return (1 + erf((log(capacity) - centre) / (deviation * sqrt(2)))) / 2
 
 
 def _host_capacity(system: System, setup: Setup) -> float | None:
@@ -274,7 +265,8 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         )
     elif setup.method == "frozen":
         trained = setup.trained or ("last:2",)
-    model = _prepared(model, _storage(setup), trained, setup.precision)
+    # Steps are frozen, and so hashable, which their base class does not say.
+    model = _prepared(model, _storage(setup), trained, setup.precision)  # pyright: ignore[reportArgumentType]
     zero = stack.zero if setup.zero is None else setup.zero
     zero = zero if setup.ranks * setup.cp > 1 else 0
     micro_batch = setup.micro_batch * (2 if setup.objective in PAIRED else 1)
@@ -408,7 +400,7 @@ class Fit:
             if stack is not None and not _runs(stack, accelerator):
                 continue
             capacity = accelerator.memory_usable_bytes
-            chance = _probability(answer.low_bytes, answer.high_bytes, capacity)
+            chance = fit_probability(answer.low_bytes, answer.high_bytes, capacity)
             found.append(
                 {
                     "id": identity,

@@ -39,7 +39,8 @@ def plan(
     """Plan a scenario, whatever its workload.
 
     Args:
-        source: path of a scenario's YAML, the name of one that costsim comes with, or a mapping.
+        source: path of a scenario's YAML, the name of one that costsim comes with, a mapping,
+            or a document already read, whose paths start at the folder of its file.
         settings: overrides such as `hardware.devices=512`.
         calibration: overlay file of `costsim calibrate` to apply.
         allow_outside: whether a scenario file may name files outside its own folder.

@@ -72,7 +72,7 @@ def memory_bars(plan: TrainingPlan) -> StackedBars:
             for stage, parts in plan.best.run.memory_parts_bytes
         ),
         "bytes",
-        limit=plan.details.search.capacity_bytes,
+        limit=plan.best.run.job.system.accelerator.memory_usable_bytes,
         limit_label="device memory",
     )
 

@@ -206,8 +206,9 @@ class TrainedOn(Machines):
     """How many accelerators: a number, a list to compare, or `fewest` that meet the deadline."""
     at_most: PositiveInt = 16_384
     """Where `devices` is `fewest`: how many there are."""
-    memory_reserve: Ratio = 0.0
-    """Share of the memory kept free besides what the framework takes, such as `5 %`."""
+    memory_reserve: Ratio | None = None
+    """Share of the memory kept free besides what the framework takes, such as `5 %`; left out, what
+    the interval of memory asks for: a plan then fits with a probability of 90 %, if any does."""
     oversubscription: Annotated[float, Field(ge=1)] = 1.0
     """What devices can send into the outermost links together, over what their switches carry."""
 
