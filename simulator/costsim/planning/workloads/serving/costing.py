@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from costsim.architectures.operators import Experts
-from costsim.costs.budget import Budget, Line, budget, group, leaf
+from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
@@ -77,7 +77,7 @@ class FleetCosting:
             note = f"{price.instance_type} has {price.devices} devices and is rented whole"
             rate = price.usd_per_device_hour
             hours = idle * self.hours
-            held_lines += (leaf("Devices not used", hours, "device-hours", rate, note=note),)
+            held_lines += (leaf(NOT_USED, hours, "device-hours", rate, note=note),)
         lines: tuple[Line, ...] = (group("Compute", held_lines),)
         return budget("Serving", (*lines, self.making) if self.making else lines)
 
