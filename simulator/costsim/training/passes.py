@@ -177,7 +177,8 @@ def _computed(sums: _Sums, job: Job, lost: Losses) -> _Computed:
     )
     # Where experts share out the tokens, products and passes take longer; attention does not.
     uneven = uneven_ratio(job, lost)
-    unequal = np.where(profiled.routed, lost.routing_ratio * uneven, 1.0)[:, None]
+    padded = 1.0 if software.routes_fused else lost.routing_ratio
+    unequal = np.where(profiled.routed, padded * uneven, 1.0)[:, None]
     unequal = np.stack([unequal, np.ones_like(unequal), unequal])
     single_s = profiled.parts_s[way] * unequal
     parts = [sums.staged(single_s[part]) * slowdown[part] for part in range(len(PARTS))]
