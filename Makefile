@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: plan test lint format golden clean
+.PHONY: plan test lint format golden budgets clean
 
 plan: $(STAMPS)/core  ## plan the packaged GPT-3 scenario
 	$(BIN)/costsim plan scenarios/gpt3.yaml
@@ -24,6 +24,9 @@ format: $(STAMPS)/lint  ## put the code into its format
 
 golden: $(STAMPS)/test  ## accept what is printed now as tests/golden
 	$(BIN)/python -m pytest --update-golden
+
+budgets: $(STAMPS)/test  ## plan the published runs anew and write docs/budgets.md
+	$(BIN)/python -m pytest --update-golden tests/planning/test_published_budgets.py
 
 clean:  ## remove what make made
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist

@@ -18,6 +18,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConf
 
 from costsim.architectures.huggingface.config import NEUTRAL, WITHOUT_EFFECT
 
+CAPS = ("attn_logit_softcapping", "final_logit_softcapping")  # of no work, but of memory
 DERIVED = ("layer_types", "mlp_layer_types", "indexer_types")  # from the number of layers
 
 
@@ -27,6 +28,7 @@ def defaults(model_type: str) -> dict[str, Any]:
     for field in dataclasses.fields(CONFIG_MAPPING[model_type]):
         plain = isinstance(field.default, bool | int | float | str) or field.default is None
         idle = field.name in WITHOUT_EFFECT or field.name in NEUTRAL
+        idle = idle and field.name not in CAPS
         if plain and not idle and not field.name.endswith(("_token_id", "_eps", "_std")):
             found[field.name] = field.default
     return found

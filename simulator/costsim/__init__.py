@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from costsim.architectures import load_model as load_model
     from costsim.decisions import compare as compare
     from costsim.decisions import diff as diff
+    from costsim.decisions.solve import solve as solve
     from costsim.hardware import load_hardware as load_hardware
     from costsim.inference import estimate_inference as estimate_inference
     from costsim.planning import plan as plan
     from costsim.planning.fitting import fit as fit
+    from costsim.sweeps import sweep as sweep
     from costsim.training import estimate_training as estimate_training
 
     __version__: str
@@ -31,6 +33,8 @@ _ROOMS = {
     "compare": "costsim.decisions",
     "diff": "costsim.decisions",
     "plan": "costsim.planning",
+    "sweep": "costsim.sweeps",
+    "solve": "costsim.decisions.solve",
     "estimate_inference": "costsim.inference",
     "estimate_training": "costsim.training",
 }
@@ -46,6 +50,8 @@ __all__ = [
     "load_hardware",
     "load_model",
     "plan",
+    "solve",
+    "sweep",
 ]
 
 

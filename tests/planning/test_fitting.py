@@ -67,6 +67,26 @@ def test_qlora_of_70b_on_48_gb() -> None:
     assert 0.3 < found.probability < 0.9  # it is known to be tight
 
 
+def test_what_stays_unpacked_beside_four_bits_is_fp32_in_peft() -> None:
+    options: dict[str, Any] = {"method": "qlora", "recompute": "full", "micro_batch": 4}
+    upcast = answer("llama-3.1-8b", H100, software="peft", **options)
+    loaded = answer("llama-3.1-8b", H100, software="axolotl", **options)
+    outside = 2 * V * H + (2 * LAYERS + 1) * H
+    assert upcast.parts_bytes["weights"] - loaded.parts_bytes["weights"] == 2 * outside
+    # The stream between layers is as wide as what the embedding returns; the head keeps its cast.
+    kept = upcast.parts_bytes["activations"] - loaded.parts_bytes["activations"]
+    assert kept == pytest.approx(LAYERS * 4 * 2048 * 2 * H + 2 * V * H, rel=0.03)
+
+
+def test_a_loss_in_tiles_holds_no_logits() -> None:
+    found = answer("llama-3.1-8b", H100, software="trl", method="lora", micro_batch=8)
+    # The gradient of the head's input in fp32, and as it is handed on; the head has none.
+    hidden = (4 + 2) * 8 * 2048 * H
+    states = sum(found.parts_bytes[part] for part in ("weights", "optimizer", "beside"))
+    kept = LAYERS * 8 * 2048 * 2 * H
+    assert found.moments_bytes["loss_backward"] == pytest.approx(states + kept + hidden, rel=0.02)
+
+
 def test_qlora_of_70b_on_two_cards_with_parameters_on_the_host() -> None:
     options: dict[str, Any] = {"method": "qlora", "software": "fsdp", "recompute": "full"}
     found = answer("llama-2-70b", "nvidia-rtx-3090", count=2, offload="states", **options)

@@ -114,6 +114,16 @@ def test_reserved_memory_never_makes_more_strategies_fit(plan: Plan, tmp_path: P
     assert less.best.value("step_time_s") >= plan.best.value("step_time_s")
 
 
+def test_a_plan_fits_surely_unless_none_does(tmp_path: Path) -> None:
+    found = costsim.plan(written(tmp_path))
+    usable = found.best.run.job.system.accelerator.memory_usable_bytes
+    held = found.best.figures["memory_bytes_per_device"]
+    assert held.high is not None
+    assert held.high <= usable  # nine of ten measured peaks lie below
+    none = costsim.plan(written(tmp_path, ("devices: 16", "devices: 16\n  memory_reserve: 0 %")))
+    assert none.best.value("step_time_s") <= found.best.value("step_time_s")
+
+
 def test_fewest_devices_meet_the_deadline_and_half_do_not(tmp_path: Path) -> None:
     limits = "limits:\n  deadline: 10 days\n"
     found = costsim.plan(written(tmp_path, ("devices: 16", "devices: fewest"), extra=limits))

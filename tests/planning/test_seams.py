@@ -54,10 +54,32 @@ def render(report, options):
     return Rendered(report.answer.text.upper())
 """
 
+SECTION = """
+
+def parameters(plan):
+    figure = KeyFigure("Parameters", plan.best.option.model.parameters, "count")
+    return Section("Size", blocks=(KeyFigures((figure,)),))
+
+
+SECTIONS = (*SECTIONS, parameters)
+"""
+CONFIG = {
+    "model_type": "mine",
+    "architectures": ["MineForCausalLM"],
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the project with a new engine, optimizer, format and kind of workload."""
+    """Return a copy of the project with one new line of each kind."""
     top = tmp_path_factory.mktemp("project")
     for name in ("simulator", "hardware_specs", "scenarios", "reports"):
         skip = shutil.ignore_patterns("__pycache__")
@@ -99,6 +121,35 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "simulator/costsim/planning/workload.py",
         "KINDS = {\n",
         'KINDS = {\n    "burst": "costsim.planning.workloads.burst:BurstWorkload",\n',
+    )
+    # An accelerator and how it is linked: a file each; what it costs: a row.
+    sheets = top / "hardware_specs"
+    own = (sheets / "accelerators/nvidia-l4.yaml").read_text(encoding="utf-8")
+    own = own.replace("id: nvidia-l4\n", "id: my-chip\n").replace("l4-pcie-8", "my-node")
+    (sheets / "accelerators/my-chip.yaml").write_text(own, encoding="utf-8")
+    own = (sheets / "systems/l4-pcie-8.yaml").read_text(encoding="utf-8")
+    own = own.replace("id: l4-pcie-8\n", "id: my-node\n").replace("nvidia-l4\n", "my-chip\n")
+    (sheets / "systems/my-node.yaml").write_text(own, encoding="utf-8")
+    with (sheets / "prices/cloud/aws.csv").open("a", encoding="utf-8") as file:
+        file.write("my-chip,mine.8x,us-east-1,8,on_demand,24,2026-07-20,a test,\n")
+    # A precision: a line.
+    edit(
+        "simulator/costsim/training/precision.py",
+        '    "fp32": Precision("fp32", "fp32", "fp32", 4, 4, 0, 4, 4, 4, 4),\n',
+        '    "fp32": Precision("fp32", "fp32", "fp32", 4, 4, 0, 4, 4, 4, 4),\n'
+        '    "wide": Precision("wide", "fp32", "fp32", 4, 4, 0, 4, 4, 4, 4),\n',
+    )
+    # A section of reports: a function and its line in the table.
+    sections = top / "simulator/costsim/reporting/plans/__init__.py"
+    text = sections.read_text(encoding="utf-8")
+    text = text.replace("import Note,", "import KeyFigure, KeyFigures, Note,")
+    head, table, rest = text.partition("\n\ndef plan_report")
+    sections.write_text(head + SECTION + table + rest, encoding="utf-8")
+    # A type of model whose layers are built already: a line.
+    edit(
+        "simulator/costsim/architectures/huggingface/decoders/dense.py",
+        '    "seed_oss": _seed_oss,\n',
+        '    "seed_oss": _seed_oss,\n    "mine": _plain,\n',
     )
     return top
 
@@ -150,3 +201,37 @@ def test_a_new_kind_of_workload_is_planned(copy: Path) -> None:
     assert made["workload"] == "burst"
     assert made["best"]["cost_usd"] == told["best"]["cost_usd"]
     assert "burst" in run(copy, "schema", "scenario").stdout
+
+
+def test_a_new_accelerator_and_its_price_are_planned_with(copy: Path) -> None:
+    (copy / "a.yaml").write_text(SERVICE.replace("nvidia-h100-sxm5-80gb", "my-chip"))
+    unpriced = re.sub(r"price: .*\n", "", (copy / "a.yaml").read_text())
+    (copy / "a.yaml").write_text(unpriced.replace("replica_devices: [1]", "replica_devices: [2]"))
+    found = run(copy, "plan", "a.yaml", "--format", "json")
+    assert found.returncode == 0, found.stderr
+    best = json.loads(found.stdout)["best"]
+    assert best["usd_per_hour"] == pytest.approx(3.0 * best["devices"])
+    assert "my-chip" in run(copy, "hardware").stdout
+
+
+def test_a_new_precision_is_trained_in(copy: Path) -> None:
+    (copy / "t.yaml").write_text(TRAINING)
+    plans = [
+        run(copy, "plan", "t.yaml", "--set", f"workload.precision={name}", "--format", "json")
+        for name in ("wide", "fp32")
+    ]
+    wide, fp32 = (json.loads(plan.stdout)["best"] for plan in plans)
+    assert wide["cost_usd"] == fp32["cost_usd"]
+
+
+def test_a_new_section_is_printed(copy: Path) -> None:
+    (copy / "t.yaml").write_text(TRAINING)
+    assert "## Size" in run(copy, "plan", "t.yaml", "--format", "markdown").stdout
+
+
+def test_a_new_type_of_model_is_read(copy: Path) -> None:
+    (copy / "config.json").write_text(json.dumps(CONFIG))
+    found = run(copy, "estimate", "config.json", "--hardware", "h100", "--format", "json")
+    assert found.returncode == 0, found.stderr
+    layer = 256 * (256 + 2 * 128) + 256 * 256 + 3 * 256 * 512 + 2 * 256
+    assert json.loads(found.stdout)["parameters"] == 2 * layer + 2 * 1000 * 256 + 256

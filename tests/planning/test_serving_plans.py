@@ -213,7 +213,7 @@ def test_a_cached_prefix_saves_devices() -> None:
     ("engine", "flag"),
     [
         ("vllm", "--prefill-context-parallel-size 2"),
-        ("sglang", "--tp 4 --attn-cp-size 2"),
+        ("sglang", "--tp-size 4 --attn-cp-size 2"),
         ("tensorrt-llm", "--cp_size 2"),
     ],
 )

@@ -42,6 +42,8 @@ OPTIMIZERS = {
     "adamw8bit-bnb": "adam_8bit",
     "adamw8bit-torchao": "adam_8bit",
 }
+UPDATE_BYTES = {"adafactor-torch": 2.0, "adamw8bit-torchao": 28.0}
+"""Bytes an element of the largest tensor: a square in bf16; fp32 operations, none compiled."""
 OF_MOMENT = {
     "forward": "forward",
     "loss": "loss",
@@ -89,10 +91,17 @@ def model_of(row: Mapping[str, str]) -> Architecture:
 
 
 def attention_of(row: Mapping[str, str]) -> str:
-    """Scores pass through memory as written, and in fp32 with grouped heads: no kernel has both."""
+    """Scores pass through memory as written, and in fp32 with grouped heads: no kernel has both.
+
+    A mask, as of a window or of padding, repeats keys and values: then a kernel has.
+    """
+    if row["attention"] == "eager":
+        return "unfused"
+    if row["padded"] == "1":
+        return "masked"
     math = row["weights"] == "fp32" and row["kv_heads"] != row["heads"]
-    math &= row["policy"] in ("", "none")
-    return "unfused" if row["attention"] == "eager" or math else "flash"
+    math &= row["policy"] in ("", "none") and row["family"] != "gemma-3-1b"
+    return "unfused" if math else "sdpa"
 
 
 def stack_of(row: Mapping[str, str]) -> Stack:
@@ -111,9 +120,8 @@ def stack_of(row: Mapping[str, str]) -> Stack:
         gradient_life="tensor" if row["in_backward"] == "1" else "step",
         update=row["optimizer"].removeprefix("adamw-")
         if row["optimizer"].startswith("adamw-")
-        else "loop"
-        if row["optimizer"].startswith("adafactor")
         else "fused",
+        update_bytes=UPDATE_BYTES.get(row["optimizer"], 0.0),
         context_bytes=0.0,
         reserve_ratio=0.0,
     )

@@ -13,9 +13,9 @@ import pytest
 
 from training.memory_rows import predicted
 
-MIN_WITHIN = 0.88
-"""Share of rows within 1 %. Others: Gemma's fp32 norms and capped logits are not told apart from
-Llama's, Adafactor's and torchao's uncompiled updates make copies of their own."""
+MIN_WITHIN = 0.975
+"""Share of rows within 1 %. Others: DoRA with dropout, whose product runs twice; experts one after
+another under autocast; FSDP of a model whose worst moment lies between its first two layers."""
 
 
 def test_peaks_and_moments_of_the_oracle(shared: Path) -> None:
@@ -28,10 +28,16 @@ def test_peaks_and_moments_of_the_oracle(shared: Path) -> None:
         named += moment == row["peak_moment"]
     assert median(errors) < 0.001
     assert sum(error <= 0.01 for error in errors) >= MIN_WITHIN * len(rows)
-    assert named >= 0.95 * len(rows)
+    assert named >= 0.98 * len(rows)
 
 
-FRESH = [
+FRESH: list[dict[str, Any]] = [
+    {"family": "gemma-2-2b", "layers": 3, "seq": 1536, "attention": "eager"},
+    {"family": "gemma-3-1b", "layers": 5, "batch": 2, "seq": 1024},
+    {"family": "bert-large", "layers": 3, "batch": 2, "seq": 512, "attention": "eager"},
+    {"family": "llama-3.2-1b", "layers": 3, "batch": 2, "seq": 768, "padded": 1},
+    {"family": "mixtral-8x7b", "layers": 2, "batch": 3, "seq": 1024, "experts": "grouped_mm"},
+    {"family": "llama-3.2-1b", "layers": 3, "seq": 512, "optimizer": "adafactor-hf"},
     {"family": "llama-3.1-8b", "layers": 3, "batch": 3, "seq": 512},
     {"family": "llama-3.2-1b", "layers": 5, "batch": 2, "seq": 1024, "checkpoint": "non-reentrant"},
     {"family": "qwen2.5-7b", "layers": 3, "seq": 4096, "weights": "fp32-autocast-bf16"},

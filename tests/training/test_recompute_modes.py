@@ -61,7 +61,9 @@ def test_every_mode_keeps_no_more_than_all_and_no_less_than_inputs(execution: Ex
                 between = kept(block, mode, execution)
                 # A map may be larger than what a layer of few channels keeps.
                 assert min(least, most) <= between or not enters, (name, block.name, mode)
-                assert between <= max(least, most) * (1 + 1e-12), (name, block.name, mode)
+                # Eager code keeps results of products even where nothing reads them again.
+                unread = mode == "save_half_products" and execution.style == "eager"
+                assert unread or between <= max(least, most) * (1 + 1e-12), (name, block.name, mode)
 
 
 def _known(block: Block, execution: Execution) -> bool:
@@ -102,6 +104,8 @@ def test_bytes_of_a_llama_layer_by_hand() -> None:
         "selective": h + h + 3 * h + h + lse + h + h + 2 * f + f,
         # input, q k v, context, attention's output, gate and up
         "save_products": h + 3 * h + h + lse + h + 2 * f,
+        # of q k v, output, gate, up, down the first, third, fifth and seventh product
+        "save_half_products": h + 2 * h + h + lse + f,
         "save_weight_products": h + 3 * h + h + 2 * f,
         "feed_forward": h + h + 3 * h + h + lse + h + h,
         "save_qkv": h + 3 * h,
@@ -138,7 +142,15 @@ def test_repeated_flops_are_those_of_the_operators_named(name: str, mode: Recomp
     sequence, batch = 1024, 16
     expected = 0.0
     for block in layers(name, Workload(1, sequence)):
+        products = 0
         for operator in block.operators:
+            second = 0.0  # the share of it that is every second product
+            if isinstance(operator, Linear):
+                runs = operator.columns if operator.separate else (operator.columns,)
+                for run in runs:
+                    products += 1
+                    outputs = operator.outputs if isinstance(run, tuple) else run.outputs
+                    second += float(outputs) / float(operator.outputs) * (products % 2 == 0)
             network = operator.name.startswith("feed_forward.")
             projects = operator.name.startswith("attention.") and operator.name not in (
                 "attention.output",
@@ -150,6 +162,7 @@ def test_repeated_flops_are_those_of_the_operators_named(name: str, mode: Recomp
                     "none": False,
                     "elementwise": False,
                     "save_products": False,
+                    "save_half_products": second,
                     "selective": scores,
                     "save_weight_products": scores,
                     "feed_forward": network,
@@ -259,6 +272,8 @@ def test_only_repeated_operators_exchange_again() -> None:
         share = shares.get(mode, 0.0)
         if mode == "save_qkv":  # all but the gathering before the projections
             share = 0.75 if sp else 1.0
+        if mode == "save_half_products":  # before projections, around attention's output
+            share = 0.75 if sp else 0.5
         assert again[row] == pytest.approx(share * forward[row]), (mode, sp)
 
 

@@ -36,6 +36,10 @@ def test_every_stack_says_what_it_is_and_runs(name: str) -> None:
         ("torchtitan (PyTorch FSDP2)", "torchtitan"),
         ("Megatron-Bridge 25.11", "nemo"),
         ("MaxText on TPU", "maxtext"),
+        ("TRL 1.16", "trl"),
+        ("TRL", "trl-0"),
+        ("NeMo AutoModel", "nemo-automodel"),
+        ("torchtitan + torchao", "torchtitan-compiled"),
     ],
 )
 def test_names_as_people_write_them(words: str, meant: str) -> None:

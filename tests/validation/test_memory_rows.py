@@ -16,7 +16,11 @@ _HEADER = f"{_COLUMNS},accelerator_id,framework,measured_gb\n"
 
 
 def test_published_memory_of_fine_tuning(shared: Path) -> None:
-    entries = validate(shared / "validation" / "memory_runs.csv").entries
+    validation = validate(shared / "validation" / "memory_runs.csv")
+    entries = validation.entries
+    brier = validation.fit_brier
+    assert brier is not None
+    assert brier <= 0.1
     told = [entry for entry in entries if entry.predicted is not None]
     assert len(told) >= 0.95 * len(entries)
     assert median(map(_error, told)) <= 0.08

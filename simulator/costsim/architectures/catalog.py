@@ -59,6 +59,22 @@ def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architec
     return _from_path(Path(model))
 
 
+def decoder_fields(model: str | Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the fields of `DecoderSpec` that a catalog model or a description has.
+
+    None where it is described otherwise, such as by a config.json.
+    """
+    if isinstance(model, Mapping):
+        document = Document(dict(model), "<mapping>")
+    else:
+        identity = _identity(model)
+        if identity is None:
+            return None
+        document = load_document(_folder() / f"{identity}.yaml")
+    shape = _resolved(_fields(document, trusted=True), document, (document.file,))
+    return None if any(key in shape for key in _WHOLE) else shape
+
+
 def _named(name: str) -> Architecture | None:
     """Return the model of a name: in the Hub's cache, the catalogue, or the shipped releases."""
     if "/" in name:

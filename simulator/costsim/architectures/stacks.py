@@ -142,10 +142,12 @@ class Head:
         return scored(x, self.vocabulary, bias=self.bias, tied_to=self.tied_to)
 
 
-def scored(x: Tensor, vocabulary: Number, *, bias: bool, tied_to: str | None) -> Tensor:
-    """Record the scores of a vocabulary, and their loss."""
+def scored(
+    x: Tensor, vocabulary: Number, *, bias: bool, tied_to: str | None, capped: bool = False
+) -> Tensor:
+    """Record the scores of a vocabulary, perhaps `capped` by a tanh, and their loss."""
     logits = x.linear("logits", vocabulary, bias=bias, split="column", tied_to=tied_to, use="head")
-    return logits.loss()
+    return logits.loss(capped=capped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

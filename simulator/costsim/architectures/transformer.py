@@ -31,7 +31,8 @@ class Transformer:
     `positions` counts learned position embeddings (0 for rotary or ALiBi). `embedding_width` is
     that of a narrower embedding that is projected to `hidden` and back (OPT-350M). `beside` is made
     of the tokens beside their embedding, for all layers; `before_head` stands before the logits,
-    `scores` in the place of those of the vocabulary, whose embedding has `spare` rows more.
+    `scores` in the place of those of the vocabulary, whose embedding has `spare` rows more. Logits
+    are `capped` by a tanh (Gemma 2).
     """
 
     vocabulary: Number
@@ -47,6 +48,7 @@ class Transformer:
     head_bias: bool = False
     scores: Scores | None = None
     spare: Number = 0
+    capped: bool = False
     dropout: bool = False
     context_limit: Number | None = None  # longest sequence the model is made for
 
@@ -103,5 +105,5 @@ class Transformer:
             self.scores.build(x)
         else:
             tied_to = "embedding.tokens.weight" if self.tied else None
-            scored(x, self.vocabulary, bias=self.head_bias, tied_to=tied_to)
+            scored(x, self.vocabulary, bias=self.head_bias, tied_to=tied_to, capped=self.capped)
         return tuple(entry.recorder.operators)

@@ -51,11 +51,12 @@ class Execution:
     `fused` kernels (Megatron-LM, Transformer Engine, FlashAttention) keep inputs and small
     statistics; `eager` PyTorch keeps what every elementary operation asks for (see
     `operators.eager`). Attention is `flash` (no score matrix), `unfused` (scores, softmax and
-    dropout in memory), or PyTorch's own `sdpa`, which is `flash` but for dropout on a CPU.
+    dropout in memory), or PyTorch's own `sdpa`, which is `flash` but for windows, whose mask makes
+    it `masked`, and for dropout on a CPU.
     """
 
     style: Literal["fused", "eager"] = "fused"
-    attention: Literal["flash", "unfused", "sdpa"] = "flash"
+    attention: Literal["flash", "unfused", "sdpa", "masked"] = "flash"
     autocast: bool = False  # fp32 weights, cast for each product (eager style only)
     low_precision: bool = True  # computes in 2 bytes: norms and softmax are kept in fp32 by eager
     dropout: bool = False

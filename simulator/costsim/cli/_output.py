@@ -23,6 +23,7 @@ _FORMAT_OF_SUFFIX = {
     ".csv": "csv",
     ".txt": "table",
     ".tex": "latex",
+    ".xlsx": "xlsx",
 }
 
 
@@ -81,13 +82,61 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         return
     contents = {output.parent / name: content for name, content in (beside or {}).items()}
     contents[output] = text
+    _write_whole(contents, output)
+
+
+def write_bytes(content: bytes, output: Path | None) -> None:
+    """Write a file that is no text; it needs a name.
+
+    Raises:
+        UsageError: if there is none, or the file cannot be written.
+    """
+    if output is None or output == Path("-"):
+        raise UsageError("a workbook is no text", "name its file, as in `-o budget.xlsx`")
+    if is_folder(output):
+        raise UsageError(f"`{output}` is a folder, not a file")
+    _write_whole({output: content}, output)
+
+
+def names_folder(output: str | None) -> bool:
+    """Return whether an output is to be a folder: it is one, or ends as one."""
+    return output is not None and (output.endswith(("/", os.sep)) or is_folder(Path(output)))
+
+
+def write_folder(files: Mapping[str, str], folder: Path) -> None:
+    """Write files by name into a folder, made where there is none; what else lies in it stays.
+
+    Raises:
+        UsageError: if one cannot be written; then none is.
+    """
+    if exists(folder) and not is_folder(folder):
+        raise UsageError(f"`{folder}` is a file, not a folder")
+    new = not exists(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder `{folder}`: {error.strerror}") from None
+    try:
+        _write_whole({folder / name: content for name, content in files.items()}, folder)
+    except UsageError:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _write_whole(contents: Mapping[Path, str | bytes], output: Path) -> None:
+    """Write files that all are complete before the first takes its name."""
     written: dict[Path, Path] = {}
     try:
         for target, content in contents.items():
             target = target.resolve()  # a link stays a link
+            if is_folder(target):
+                raise UsageError(f"`{target}` is a folder, not a file")
             temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             written[temporary] = target
-            temporary.write_text(content, encoding="utf-8")
+            data = content if isinstance(content, bytes) else content.encode("utf-8")
+            temporary.write_bytes(data)
             if target.exists():
                 temporary.chmod(target.stat().st_mode)
         for temporary, target in written.items():

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from costsim.cli._output import choose_format, report_formats, write_result
+from costsim.cli._console import UsageError, note
+from costsim.cli._output import (
+    choose_format,
+    names_folder,
+    report_formats,
+    write_bytes,
+    write_folder,
+    write_result,
+)
 from costsim.cli._reports import write_report
 from costsim.cli._scenarios import scenario_options
+
+if TYPE_CHECKING:
+    from costsim.planning.plans import Plan
 
 
 @click.command()
 @scenario_options
 @click.option("--format", "format_name", metavar="NAME", help="Default: table.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Write to this file (`budget.xlsx`: the budget with live formulas); into a folder "
+    "(`launch/`) go the files that start the plan.",
+)
+@click.option(
+    "--launch",
+    "launched",
+    multiple=True,
+    metavar="NAME",
+    help="Launch files to write into the folder: of training megatron, bridge, torchtitan, "
+    "deepspeed, fsdp; of services vllm, sglang, tensorrt-llm; or all. Default: as the scenario "
+    "runs. Repeatable.",
+)
 def command(
     scenario: Path,
     settings: tuple[str, ...],
     calibration: Path | None,
     allow_outside: bool,
     format_name: str | None,
-    output: Path | None,
+    output: str | None,
+    launched: tuple[str, ...],
 ) -> int:
     """Find the best way to run SCENARIO, a YAML file or the name of a packaged one, and its cost.
 
@@ -30,11 +58,38 @@ def command(
     from costsim.planning import plan
     from costsim.reporting.plans import plan_report
 
-    chosen = choose_format(format_name, output, report_formats())
+    folder = Path(output) if output is not None and names_folder(output) else None
+    if launched and folder is None:
+        raise UsageError("--launch writes into a folder", "name it, as in `-o launch/`")
+    path = None if output is None or folder else Path(output)
+    chosen = choose_format(format_name, path, {**report_formats(), "xlsx": (".xlsx",)})
     found = plan(scenario, settings, calibration, allow_outside=allow_outside)
+    if folder is not None:
+        _write_launch(found, (scenario, settings, calibration), folder, launched)
     if chosen == "json":
-        write_result(found.to_json(), output)
+        write_result(found.to_json(), path)
+    elif chosen == "xlsx":
+        from costsim.reporting.workbook import budget_workbook
+
+        write_bytes(budget_workbook(found), path)
+        note(f"wrote {path}")
     else:
-        write_report(plan_report(found), chosen, output)
+        write_report(plan_report(found), chosen, path)
     found.check_limits()
     return 0
+
+
+def _write_launch(
+    found: Plan[Any, Any],
+    given: tuple[Path, tuple[str, ...], Path | None],
+    folder: Path,
+    formats: tuple[str, ...],
+) -> None:
+    """Write the files that start the best of a plan, and say which."""
+    from costsim.launching.writing import launch_files
+    from costsim.planning.study import read
+
+    document, _ = read(*given, allow_outside=True)  # looked at when it was planned
+    files = launch_files(found, document.value, formats)
+    write_folder(files, folder)
+    note(f"wrote {', '.join(files)} into {folder}")

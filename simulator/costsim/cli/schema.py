@@ -14,6 +14,7 @@ from costsim.errors import UnknownNameError, suggestion
 # kind -> the pydantic model that reads it; of a scenario, one for each kind of workload
 KINDS = {
     "scenario": "",
+    "sweep": "costsim.sweeps.spec:SweepFiles",
     "model": "costsim.architectures.spec:ModelSpec",
     "recipe": "costsim.compression.recipes:Recipe",
 }

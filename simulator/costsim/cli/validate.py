@@ -28,7 +28,7 @@ FORMATS = ("table", "json", "csv", "markdown", "html")
 def command(
     runs: Path | None, format_name: str | None, calibration: Path | None, output: Path | None
 ) -> int:
-    """Predict every row of RUNS, a CSV of measured runs, and score the predictions.
+    """Predict every row of RUNS, a CSV of measured runs or a result of `vllm bench serve`.
 
     Without RUNS, published runs that come with costsim are scored. Each row is predicted from its
     configuration alone; measured columns only score, and may be empty.

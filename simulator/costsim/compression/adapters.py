@@ -61,6 +61,8 @@ class Frozen(Wrapped):
         if not self.passes:
             return ()
         kept = self.inner.saved(execution)
+        if self.packing is not None:  # unpacked where it is read, and nothing is cached
+            kept = tuple(tensor for tensor in kept if not tensor.name.endswith(".cast_weight"))
         if isinstance(self.inner, Linear):
             return tuple(t for t in kept if self.reached and t.name.endswith(".cast_weight"))
         return tuple(tensor for tensor in kept if not tensor.name.endswith(".normalized"))

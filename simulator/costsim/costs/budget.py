@@ -1,18 +1,21 @@
 """The budget: a tree of lines whose printed amounts add up.
 
 Amounts are rounded once, where they arise: every leaf to the budget's step (a dollar, or a cent
-below $1,000), every parent is the sum of its rounded children. What a reader adds up with a pencil
-is what the page says.
+below $1,000), halves upward as spreadsheets do; every parent is the sum of its rounded children.
+What a reader adds up with a pencil is what the page says.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from costsim.costs.prices import Price
 from costsim.errors import Problem, SpecError
+
+Paid: TypeAlias = Literal["before", "during", "after"]
+"""When a line is paid, against the run or the months of a service that it belongs to."""
 
 CENTS_PER_USD = 100
 WHOLE_DOLLARS_FROM_USD = 1000.0
@@ -36,6 +39,7 @@ class Line:
     source: str = ""
     children: tuple[Line, ...] = ()
     unstated: str = ""
+    paid: Paid = "during"
 
     def __post_init__(self) -> None:
         """Refuse a parent that is not the sum of its children."""
@@ -94,6 +98,7 @@ def leaf(
     *,
     note: str = "",
     source: str = "",
+    paid: Paid = "during",
 ) -> Line:
     """Return a priced line, to the cent.
 
@@ -107,8 +112,8 @@ def leaf(
     ]
     if bad:
         raise SpecError(bad)
-    cents = round(quantity * unit_price_usd * CENTS_PER_USD)
-    return Line(name, cents, quantity, unit, unit_price_usd, note, source)
+    cents = math.floor(quantity * unit_price_usd * CENTS_PER_USD + 0.5)
+    return Line(name, cents, quantity, unit, unit_price_usd, note, source, paid=paid)
 
 
 def group(name: str, children: tuple[Line, ...], *, note: str = "") -> Line:
@@ -169,7 +174,9 @@ def leaves(line: Line) -> tuple[Line, ...]:
 def _rounded(line: Line, step_cents: int) -> Line:
     """Round the leaves to `step_cents` and sum upward."""
     if not line.children:
-        return replace(line, usd_cents=round(line.usd_cents / step_cents) * step_cents)
+        return replace(
+            line, usd_cents=(line.usd_cents + step_cents // 2) // step_cents * step_cents
+        )
     children = tuple(_rounded(child, step_cents) for child in line.children)
     total = sum(child.usd_cents for child in children)
     return replace(line, usd_cents=total, children=children)

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
+from costsim.costs.budget import Budget, Line
+from costsim.errors import SpecError
+
+_DAYS_PER_MONTH = 31
+
 
 @dataclass(frozen=True, slots=True)
 class Payment:
@@ -58,6 +63,42 @@ def cash_flow(payments: tuple[Payment, ...]) -> CashFlow:
     months = tuple(f"{day.year:04d}-{day.month:02d}" for day in starts[:-1])
     lines = tuple((payment.name, _spread(payment, starts)) for payment in payments)
     return CashFlow(months, lines)
+
+
+def budget_payments(spent: Budget, start: date, days: float, devices: int) -> tuple[Payment, ...]:
+    """Return when the lines of a budget are paid.
+
+    What the run uses is spread over it. Device-hours of what goes before it (experiments, making a
+    model) or follows it (evaluation) are spent on as many devices as the run has, up to its first
+    day or from its last; other lines are then paid at once.
+
+    Args:
+        spent: the budget.
+        start: first day of the run, or of the service.
+        days: how long it takes.
+        devices: that it holds.
+
+    Raises:
+        SpecError: where a day lies beyond the calendar.
+    """
+    try:
+        return tuple(_payment(line, start, days, devices) for line in spent.lines)
+    except OverflowError:
+        raise SpecError(
+            f"a start on {start} and {days:,.0f} days lead beyond the calendar",
+            hint="state another `start`",
+        ) from None
+
+
+def _payment(line: Line, start: date, days: float, devices: int) -> Payment:
+    if line.paid == "during":
+        span, begin = days, start
+    else:
+        hourly = line.unit == "device-hours" and line.quantity
+        span = line.quantity / (24 * devices) if hourly and line.quantity else 0.0
+        begin = start + timedelta(days=-math.ceil(span) if line.paid == "before" else days)
+    _ = begin + timedelta(days=span + _DAYS_PER_MONTH)  # the month after must exist
+    return Payment(line.name, line.usd_cents, begin, span)
 
 
 def _month_starts(first: date, last: date) -> list[date]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.costs.budget import Line, group, leaf
+from costsim.costs.budget import Line, Paid, group, leaf
 from costsim.resources import packaged_yaml
 
 _DAYS_PER_MONTH = 365 / 12
@@ -55,25 +55,27 @@ def project_lines(
         saved: what the run writes.
     """
 
-    def tried(name: str, key: str, ratio: float | None) -> Line:
+    def tried(name: str, key: str, ratio: float | None, paid: Paid = "during") -> Line:
         if ratio is None:
             return _missing(name, key)
         note = f"{ratio:g} x the final run, stated in the scenario"
-        return leaf(name, device_hours * ratio, "device-hours", usd_per_device_hour, note=note)
+        return leaf(
+            name, device_hours * ratio, "device-hours", usd_per_device_hour, note=note, paid=paid
+        )
 
-    def paid(name: str, key: str, usd: float | None) -> Line:
+    def stated(name: str, key: str, usd: float | None, paid: Paid = "during") -> Line:
         if usd is None:
             return _missing(name, key)
-        return leaf(name, 1, "", usd, note="stated in the scenario")
+        return leaf(name, 1, "", usd, note="stated in the scenario", paid=paid)
 
     return (
-        tried("Experiments", "experiments", project.experiments_ratio),
+        tried("Experiments", "experiments", project.experiments_ratio, "before"),
         tried("Failed and repeated runs", "project.failed_runs", project.failed_runs_ratio),
-        tried("Evaluation", "project.evaluation", project.evaluation_ratio),
-        paid("Data preparation", "project.data", project.data_usd),
+        tried("Evaluation", "project.evaluation", project.evaluation_ratio, "after"),
+        stated("Data preparation", "project.data", project.data_usd, "before"),
         _storage(project, saved),
         _egress(project, saved),
-        paid("Staff", "project.staff", project.staff_usd),
+        stated("Staff", "project.staff", project.staff_usd),
     )
 
 
@@ -102,7 +104,9 @@ def _storage(project: Project, saved: Saved) -> Line:
 def _egress(project: Project, saved: Saved) -> Line:
     usd, source = _price(project.egress_usd_per_gb, "egress_usd_per_gb")
     note = "the trained weights, once"
-    return leaf("Egress", saved.weights_bytes / 1e9, "GB", usd, note=note, source=source)
+    return leaf(
+        "Egress", saved.weights_bytes / 1e9, "GB", usd, note=note, source=source, paid="after"
+    )
 
 
 def _price(stated: float | None, name: str) -> tuple[float, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from costsim.costs.grids import Grid, Pue, grid_for, pue_for
 from costsim.costs.prices import Price, in_united_states
 from costsim.errors import UnitError, UnknownNameError
+from costsim.remarks import Caution, Fallback
 from costsim.units import parse_quantity
 
 STATED = "stated"
@@ -67,12 +68,14 @@ def locate(price: Price, grid: Grid | None = None, pue: Pue | None = None) -> Lo
     if grid is None:
         grid = own or grid_for(_COUNTRY_OF_MOST_OFFERS)
         if own is None:
-            notes.append(f"grid: {_place(price)}; that of {grid.name} is taken")
+            notes.append(Fallback(f"grid: {_place(price)}; that of {grid.name} is taken"))
     elif own is not None and own != grid:
         notes.append(
-            f"the price is of {price.provider} {price.region}, whose grid is {own.name} "
-            f"({own.g_per_kwh:.0f} g/kWh); emissions are those of {grid.name} "
-            f"({grid.g_per_kwh:.0f} g/kWh), as stated"
+            Caution(
+                f"the price is of {price.provider} {price.region}, whose grid is {own.name} "
+                f"({own.g_per_kwh:.0f} g/kWh); emissions are those of {grid.name} "
+                f"({grid.g_per_kwh:.0f} g/kWh), as stated"
+            )
         )
     if pue is None:
         pue = _pue_of(price)

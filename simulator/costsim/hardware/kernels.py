@@ -20,6 +20,7 @@ from costsim.hardware.calibration import (
     class_of,
     load_class,
 )
+from costsim.remarks import Fallback, Remark
 
 Array = npt.NDArray[np.float64]
 Number = float | int | Array
@@ -92,6 +93,7 @@ class KernelModel:
         cache_bytes: last-level cache, 0 where the sheet prints none.
         basis: "measured: ..." (this device was timed), "class ..." (its class was) or "sheet only".
         sources: of the constants.
+        measured: whether a device of its class was timed.
     """
 
     accelerator: Accelerator
@@ -106,6 +108,13 @@ class KernelModel:
     grouped: Mapping[str, GroupedConstants] = field(hash=False)
     basis: str
     sources: tuple[str, ...]
+    measured: bool
+
+    @property
+    def remark(self) -> Remark:
+        """How far the times were measured, to be told beside an answer."""
+        told = Remark if self.measured else Fallback
+        return told(f"kernel times: {self.basis}")
 
     @property
     def bandwidth_bytes_per_s(self) -> float:
@@ -212,6 +221,7 @@ def load_kernel_model(accelerator: Accelerator) -> KernelModel:
         grouped=constants.grouped,
         basis=basis,
         sources=constants.sources,
+        measured=bool(constants.measured),
     )
 
 

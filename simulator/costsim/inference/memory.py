@@ -73,8 +73,10 @@ def cache_budget(
 def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> Array:
     """Return bytes of activations alive at once in the largest step that `engine` allows.
 
-    Of its tokens the residual stream, its norm, and what enters and leaves the widest product of a
-    layer; of its requests the logits in fp32, as they are profiled before the cache is sized.
+    Of its tokens the residual stream, its norm, and the widest of a layer: what enters and leaves a
+    product, or what left one beside what enters the next (a network's products up are still there
+    when its activation has been written); of its requests the logits in fp32, as they are profiled
+    before the cache is sized.
     """
     shard = layouts.shard()
     tokens = np.ceil(engine.max_batched_tokens / layouts.cp)
@@ -82,6 +84,7 @@ def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> A
     blocks = model.blocks(Workload(1.0, 1.0))
     hidden = float(blocks[-1].source.elements)
     for block in blocks:
+        left: Array | float = 0.0
         for op in block.shard(shard).operators:
             if isinstance(op, Experts):
                 both = float(op.top_k) * (op.hidden + op.ups * op.width)
@@ -89,7 +92,8 @@ def activation_bytes(model: Architecture, layouts: Layouts, engine: Engine) -> A
             elif isinstance(op, Linear) and op.use == "head":
                 logits = np.maximum(logits, op.outputs)
             elif isinstance(op, Linear):
-                widest = np.maximum(widest, op.outputs + op.inputs)
+                held = np.maximum(op.outputs, left) + op.inputs
+                widest, left = np.maximum(widest, held), op.outputs
     requests = min(engine.max_sequences, engine.max_batched_tokens)
     return _HALF * tokens * (2.0 * hidden + widest) + _SINGLE * requests * logits
 
@@ -124,6 +128,76 @@ def cache_bytes(
             each = tensor.bits / 8
         total = total + count * tensor.elements * each * tensor.share(layouts.tp)
     return total / (layouts.pp * layouts.cp)
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """What a replica's cache holds, in the figures that vLLM logs when it starts.
+
+    Attributes:
+        bytes_per_device: that the engine gives it.
+        request_tokens: of the longest request that the engine is told to allow.
+        concurrency: such requests that an attention rank holds at once.
+        tokens: of them: "GPU KV cache size"; of a model whose layers look back only so far, more
+            than each of its layers keeps.
+        longest_tokens: of a single request that fits, and that the model has positions for.
+    """
+
+    bytes_per_device: float
+    request_tokens: int
+    concurrency: float
+    longest_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the cache holds, as vLLM counts them."""
+        return int(self.concurrency * self.request_tokens)
+
+    @property
+    def logged(self) -> tuple[str, str]:
+        """The two lines that vLLM writes."""
+        return (
+            f"GPU KV cache size: {self.tokens:,} tokens",
+            f"Maximum concurrency for {self.request_tokens:,} tokens per request: "
+            f"{self.concurrency:.2f}x",
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figures as plain values, keys with their units."""
+        return {
+            "bytes_per_device": self.bytes_per_device,
+            "tokens": self.tokens,
+            "request_tokens": self.request_tokens,
+            "maximum_concurrency": self.concurrency,
+            "longest_context_tokens": self.longest_tokens,
+        }
+
+
+def kv_cache(
+    system: System,
+    model: Architecture,
+    layouts: Layouts,
+    quantization: Quantization,
+    engine: Engine,
+    request_tokens: int,
+) -> KvCache:
+    """Return what the cache of one layout holds, for requests of at most `request_tokens`."""
+    budget = float(cache_budget(system, model, layouts, quantization, engine)[0])
+    block = engine.block_tokens
+
+    def needed(tokens: float) -> float:
+        whole = np.array(math.ceil(tokens / block) * block, dtype=np.float64)
+        return float(cache_bytes(model, layouts, quantization, whole)[0])
+
+    each = needed(request_tokens)
+    concurrency = max(budget, 0.0) / each if each > 0 else 0.0
+    low, high = 0, 2**40
+    if model.context_limit is not None:
+        high = int(model.context_limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if needed(middle) <= budget else (low, middle - 1)
+    return KvCache(max(budget, 0.0), request_tokens, concurrency, low)
 
 
 def request_slots(

@@ -1,7 +1,8 @@
 """Launch files of training and serving software: read into scenarios, written from plans.
 
 `read_launch(path)` recognises Megatron-LM scripts, NeMo and Megatron-Bridge recipes, DeepSpeed
-JSON, torchtitan TOML, Hugging Face TrainingArguments and `vllm serve` commands by what they hold.
+JSON, torchtitan TOML, Hugging Face TrainingArguments and commands of vLLM, SGLang and TensorRT-LLM
+by what they hold.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from costsim.documents import load_document
+from costsim.documents import read_document
 from costsim.errors import Location, SpecError
+from costsim.launching.carried import KEY, applied, carried_lines
 from costsim.launching.imported import Imported as Imported
 from costsim.launching.imported import refuse
 from costsim.launching.megatron import read_megatron
-from costsim.launching.serve import read_vllm
+from costsim.launching.serve import engine_of, read_engine
 from costsim.launching.shell import read_script
 from costsim.launching.trainers import flat, read_deepspeed, read_torchtitan, read_trainer
 
@@ -40,19 +42,37 @@ def read_launch(path: Path) -> Imported:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"{path} cannot be read: {reason}") from None
-    if path.suffix == ".toml":
-        return _of_tree(_toml(text, path), path)
+    return read_launch_text(text, path)
+
+
+def read_launch_text(text: str, path: Path) -> Imported:
+    """Return the same of a text; its path says what it is, and where errors are.
+
+    Raises:
+        SpecError: if it is of no known format.
+    """
     if path.suffix in (".json", ".yaml", ".yml"):
-        tree = load_document(path).value
+        tree = read_document(text, str(path), json_syntax=path.suffix == ".json").value
         if not isinstance(tree, Mapping):
             raise refuse(str(path))
-        return _of_tree(cast("Mapping[str, Any]", tree), path)
+        settings = dict(cast("Mapping[str, Any]", tree))
+        beside = settings.pop(KEY, None)
+        if isinstance(beside, list):
+            text = "\n".join(str(line) for line in cast("list[object]", beside))
+        return applied(_of_tree(settings, path), carried_lines(text))
+    if path.suffix == ".toml":
+        return applied(_of_tree(_toml(text, path), path), carried_lines(text))
+    return applied(_of_script(text, path), carried_lines(text))
+
+
+def _of_script(text: str, path: Path) -> Imported:
     try:
         command = read_script(text)
     except ValueError as error:
         raise SpecError(f"{path} is no shell script that can be read: {error}") from None
-    if "vllm" in command.words or "vllm.entrypoints.openai.api_server" in text:
-        return read_vllm(command)
+    engine = engine_of(command, text)
+    if engine is not None:
+        return read_engine(command, engine)
     return _of_options(command.options, path)
 
 

@@ -86,11 +86,12 @@ class Settings:
         for setting in self.values:
             if setting not in self.used and setting not in self.unused:
                 self.unused[setting] = reasons.get(setting, "costs nothing that is modelled")
-        missing = tuple(hint for path, hint in needed.items() if not _has(self.scenario, path))
+        missing = tuple(hint for path, hint in needed.items() if not has(self.scenario, path))
         return Imported(name, self.scenario, self.used, self.unused, missing)
 
 
-def _has(scenario: Mapping[str, Any], path: str) -> bool:
+def has(scenario: Mapping[str, Any], path: str) -> bool:
+    """Return whether a scenario has a value at a path (`a.b`)."""
     place: Any = scenario
     for part in path.split("."):
         if not isinstance(place, Mapping) or part not in place:

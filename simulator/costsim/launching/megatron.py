@@ -6,7 +6,7 @@ The three share Megatron-Core's names; only how they are written differs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from costsim.launching.imported import (
     TRAINING_NEEDS,
@@ -23,6 +23,7 @@ PLACES = {
     "pipeline_model_parallel_size": "strategy.pp",
     "context_parallel_size": "strategy.cp",
     "expert_model_parallel_size": "strategy.ep",
+    "expert_tensor_parallel_size": "strategy.etp",
     "micro_batch_size": "strategy.micro_batch",
     "global_batch_size": "workload.global_batch",
 }
@@ -57,6 +58,16 @@ _REASONS = {
     "moe_grouped_gemm": _IN_THE_PROFILE,
 }
 _ITERATIONS = ("train_iters", "max_steps")
+_EXCHANGES = {"p2p": "ring", "a2a": "all_to_all"}
+_SHARDED = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
+_MODULES = {
+    frozenset({"core_attn"}): "selective",
+    frozenset({"layernorm", "moe_act"}): "elementwise",
+    frozenset({"layernorm"}): "elementwise",
+    frozenset({"moe_act"}): "elementwise",
+    frozenset({"mlp"}): "feed_forward",
+    frozenset({"moe"}): "feed_forward",
+}
 
 
 def read_megatron(values: Mapping[str, Any], name: str = "Megatron-LM") -> Imported:
@@ -76,9 +87,15 @@ def read_megatron(values: Mapping[str, Any], name: str = "Megatron-LM") -> Impor
     _tokens(settings)
     _world(settings)
     _precision(settings)
-    settings.take("optimizer", "workload.optimizer", one_of({"adam": "adam", "sgd": "sgd"}))
+    optimizers = {"adam": "adam", "sgd": "sgd", "muon": "muon"}
+    for setting in ("optimizer", "optimizer.optimizer"):
+        settings.take(setting, "workload.optimizer", one_of(optimizers))
     settings.take("sequence_parallel", "strategy.sp", flag)
-    settings.take("use_distributed_optimizer", "strategy.zero", lambda v: 1 if flag(v) else 0)
+    _sharding(settings)
+    settings.take("cp_comm_type", "strategy.cp_exchange", one_of(_EXCHANGES))
+    settings.take(
+        "optimizer_cpu_offload", "strategy.offload", lambda v: "optimizer" if flag(v) else "none"
+    )
     _recompute(settings)
     _interleaving(settings)
     _model(settings)
@@ -123,12 +140,41 @@ def _precision(settings: Settings) -> None:
         "fp16_mixed": "fp16",
         "16": "fp16",
         "32": "fp32",
+        "bf16_with_fp8_delayed_scaling_mixed": "fp8",
+        "bf16_with_fp8_current_scaling_mixed": "fp8",
+        "bf16_with_fp8_subchannel_scaling_mixed": "fp8",
+        "bf16_with_mxfp8_mixed": "mxfp8",
+        "bf16_with_nvfp4_mixed": "nvfp4",
     }
     settings.take("precision", "workload.precision", one_of(words))
     settings.take("mixed_precision", "workload.precision", one_of(words))
     formats = {"hybrid": "fp8", "e4m3": "fp8"}
     settings.take("fp8_format", "workload.precision", one_of(formats))
     settings.take("fp8", "workload.precision", one_of(formats))
+    recipes = {"delayed": "fp8", "tensorwise": "fp8", "blockwise": "fp8", "mxfp8": "mxfp8"}
+    if settings.scenario["workload"].get("precision") == "fp8":
+        settings.take("fp8_recipe", "workload.precision", one_of(recipes))
+    settings.take("fp4_format", "workload.precision", one_of({"e2m1": "nvfp4"}))
+
+
+def _sharding(settings: Settings) -> None:
+    """The stage of ZeRO: the distributed optimizer's, or that of Megatron-FSDP."""
+    settings.take("use_distributed_optimizer", "strategy.zero", lambda v: 1 if flag(v) else 0)
+    name = "data_parallel_sharding_strategy"
+    if settings.get("use_megatron_fsdp", flag, False):
+        settings.take(name, "strategy.zero", one_of(_SHARDED))
+        settings.use("strategy.zero", "use_megatron_fsdp")
+
+
+def _modules(value: Any) -> str:
+    """Return the mode of recomputation that takes some modules of a layer."""
+    listed = isinstance(value, list)
+    words = cast("list[object]", value) if listed else str(value).split()
+    found = _MODULES.get(frozenset(str(word) for word in words))
+    if found is None:
+        known = ", ".join(sorted(" ".join(sorted(one)) for one in _MODULES))
+        raise ValueError(f"known here are {known}")
+    return found
 
 
 def _recompute(settings: Settings) -> None:
@@ -137,11 +183,14 @@ def _recompute(settings: Settings) -> None:
     settings.take("activations_checkpoint_granularity", "strategy.recompute", mode)
     selected = one_of({"": "selective", "true": "selective", "false": "none"})
     settings.take("recompute_activations", "strategy.recompute", selected)
+    if settings.scenario.get("strategy", {}).get("recompute") == "selective":
+        settings.take("recompute_modules", "strategy.recompute", _modules)
 
 
 def _interleaving(settings: Settings) -> None:
     """Model chunks a stage: stated, or layers over pp times the layers of a chunk."""
-    settings.take("virtual_pipeline_model_parallel_size", "strategy.vp", degree)
+    for name in ("virtual_pipeline_model_parallel_size", "num_virtual_stages_per_pipeline_rank"):
+        settings.take(name, "strategy.vp", degree)
     each = settings.get("num_layers_per_virtual_pipeline_stage", whole)
     layers = settings.get("num_layers", whole)
     if each is not None and layers is not None:

@@ -68,6 +68,7 @@ def read_deepspeed(tree: Mapping[str, Any]) -> Imported:
     settings.put("workload.software", "deepspeed")
     settings.take("train_batch_size", "workload.global_batch", whole)
     settings.take("train_micro_batch_size_per_gpu", "strategy.micro_batch", whole)
+    settings.take("tensor_parallel.autotp_size", "strategy.tp", degree)
     _devices(settings)
     settings.take("zero_optimization.stage", "strategy.zero", _zero_stage)
     _offload(settings)
@@ -82,7 +83,8 @@ def _devices(settings: Settings) -> None:
     passes = settings.get("gradient_accumulation_steps", whole)
     batch = settings.get("train_batch_size", whole)
     if micro and passes and batch and batch % (micro * passes) == 0:
-        settings.put("hardware.devices", batch // (micro * passes))
+        ranks = settings.scenario.get("strategy", {}).get("tp", 1)
+        settings.put("hardware.devices", batch // (micro * passes) * ranks)
         settings.use("hardware.devices", "gradient_accumulation_steps")
 
 
@@ -138,6 +140,9 @@ def read_torchtitan(tree: Mapping[str, Any]) -> Imported:
         for name in names:
             settings.take(name, path, degree)
     _titan_tokens(settings)
+    settings.take("model.converters", "workload.precision", _converted)
+    low = {"bfloat16": None, "float32": "fp32"}
+    settings.take("training.mixed_precision_param", "workload.precision", one_of(low))
     recompute = one_of({"none": "none", "full": "full", "selective": "save_weight_products"})
     settings.take("activation_checkpoint.mode", "strategy.recompute", recompute)
     settings.take("optimizer.name", "workload.optimizer", one_of(_OPTIMIZERS))
@@ -148,10 +153,23 @@ def read_torchtitan(tree: Mapping[str, Any]) -> Imported:
         "zbvzerobubble": "zb_h1",
         "interleavedzerobubble": "zb_h1",
     }
+    if (settings.scenario.get("strategy", {}).get("pp") or 1) > 1:
+        name = "parallelism.pipeline_parallel_microbatch_size"
+        settings.take(name, "strategy.micro_batch", whole)
     for name in _degrees("pipeline_parallel_schedule"):
         settings.take(name, "strategy.schedule", one_of(schedules))
     _shards(settings)
     return settings.finish("torchtitan", TRAINING_NEEDS, _REASONS)
+
+
+def _converted(value: Any) -> str | None:
+    """Return the recipe of torchtitan's converters; None where they change no format."""
+    words = " ".join(str(word) for word in cast("list[object]", value)).split()
+    formats = {"quantize.linear.float8": "fp8", "float8": "fp8", "quantize.linear.mx": "mxfp8"}
+    unknown = [word for word in words if word not in formats and "grouped_mm" not in word]
+    if unknown:
+        raise ValueError(f"`{unknown[0]}` changes what a step costs in a way unknown here")
+    return next((formats[word] for word in words if word in formats), None)
 
 
 def _degrees(name: str) -> tuple[str, ...]:
@@ -162,8 +180,10 @@ def _shards(settings: Settings) -> None:
     """FSDP where the weights are sharded; replicas beside it multiply the devices."""
     shard = [settings.get(name, int) for name in _degrees("data_parallel_shard_degree")]
     sharded = next((value for value in shard if value is not None), -1)
-    settings.put("strategy.zero", 0 if sharded == 1 else 3)
+    kept = settings.get("parallelism.fsdp_reshard_after_forward", str) == "never"
+    settings.put("strategy.zero", 0 if sharded == 1 else 2 if kept else 3)
     settings.use("strategy.zero", *_degrees("data_parallel_shard_degree"))
+    settings.use("strategy.zero", "parallelism.fsdp_reshard_after_forward")
     copies = [settings.get(name, int) for name in _degrees("data_parallel_replicate_degree")]
     replicated = next((value for value in copies if value is not None), 1)
     strategy = settings.scenario["strategy"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from math import erf, log, sqrt
+from functools import cached_property, lru_cache
+from math import floor
 from typing import Any, Literal, TypeAlias, get_args
 
 from costsim.architectures import load_model
@@ -16,9 +16,10 @@ from costsim.compression.formats import FORMATS
 from costsim.compression.steps import AdaptStep, QuantizeStep
 from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.hardware import System, load_hardware
+from costsim.hardware.accelerators import Accelerator
 from costsim.hardware.catalog import accelerator_ids, load_accelerator
-from costsim.planning.intervals import memory_interval
-from costsim.stacks import Stack, load_stack
+from costsim.planning.intervals import CONFIDENCE, fit_probability, memory_interval
+from costsim.stacks import Stack, beside_adapters, load_stack, recompute_of
 from costsim.stacks.catalog import changed
 from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
@@ -47,9 +48,6 @@ REFERENCED = frozenset({"dpo", "kto", "ppo"})
 ROLLED = frozenset({"ppo", "grpo", "rloo"})
 """Objectives that generate what they train on."""
 
-CONFIDENCE = 0.9
-"""Probability with which something is said to fit."""
-_Z80 = 1.2816  # standard deviations between which 8 of 10 cases fall
 _UNKNOWN_WIDTH = 1.5  # of the interval of software that nobody knows
 _LARGEST_MICRO_BATCH = 1024
 _LONGEST = 2**22  # tokens, where a model has no limit
@@ -189,7 +187,7 @@ def check(setup: Setup) -> Answer:
         low,
         high,
         capacity,
-        _probability(low, high, capacity),
+        fit_probability(low, high, capacity),
         moment,
         parts,
         moments,
@@ -197,12 +195,6 @@ def check(setup: Setup) -> Answer:
         _host_capacity(system, setup),
         float(evaluation.step_time_s[0]),
     )
-
-
-def _probability(low: float, high: float, capacity: float) -> float:
-    """Return how likely a measured peak stays below `capacity`: lognormal, 80 % of it inside."""
-    centre, deviation = log(low * high) / 2, log(high / low) / (2 * _Z80)
-    return (1 + erf((log(capacity) - centre) / (deviation * sqrt(2)))) / 2
 
 
 def _host_capacity(system: System, setup: Setup) -> float | None:
@@ -213,9 +205,12 @@ def _host_capacity(system: System, setup: Setup) -> float | None:
 def _stack(setup: Setup) -> Stack:
     stack = load_stack(setup.software)
     if setup.adapts and not setup.choices.get("weights"):
-        base: dict[str, Any] = dict.fromkeys(("weights", "gradients", "moments"), "bf16")
-        stack = replace(stack, autocast=False, **base)
+        stack = beside_adapters(stack, "bf16", _storage(setup))
     return changed(stack, setup.choices)
+
+
+def _storage(setup: Setup) -> str | None:
+    return setup.storage or ("nf4" if setup.method == "qlora" else None)
 
 
 def _system(setup: Setup) -> System:
@@ -257,12 +252,9 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
 
 def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tuple[Job, Strategy]:
     parameters = float(model.parameters)
-    storage = setup.storage or ("nf4" if setup.method == "qlora" else None)
-    if storage is not None:
-        step = QuantizeStep(kind="quantize", format=storage, matrices="layers")
-        model = step.apply(model, setup.precision)
+    trained: AdaptStep | tuple[str, ...] | None = None
     if setup.adapts:
-        model = AdaptStep(
+        trained = AdaptStep(
             kind="adapt",
             rank=setup.rank,
             targets=setup.targets,
@@ -270,9 +262,11 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
             dropout=setup.dropout,
             modules_to_save=setup.modules_to_save,
             reads=adapter_reads(stack),
-        ).apply(model, setup.precision)
+        )
     elif setup.method == "frozen":
-        model = with_pass(model, Adapt(0, (), trained=setup.trained or ("last:2",)))
+        trained = setup.trained or ("last:2",)
+    # Steps are frozen, and so hashable, which their base class does not say.
+    model = _prepared(model, _storage(setup), trained, setup.precision)  # pyright: ignore[reportArgumentType]
     zero = stack.zero if setup.zero is None else setup.zero
     zero = zero if setup.ranks * setup.cp > 1 else 0
     micro_batch = setup.micro_batch * (2 if setup.objective in PAIRED else 1)
@@ -296,15 +290,31 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         dp=setup.ranks,
         micro_batch=micro_batch,
         zero=zero,
-        recompute=setup.recompute or _recompute(stack),
+        recompute=setup.recompute or _recompute(recompute_of(stack, adapters=setup.adapts)),
         offload=setup.offload,
         cp_exchange="all_to_all" if setup.cp > 1 else "ring",
     )
     return job, strategy
 
 
-def _recompute(stack: Stack) -> Recompute:
-    return next(mode for mode in RECOMPUTE if mode == stack.recompute)
+@lru_cache(maxsize=64)
+def _prepared(
+    model: Architecture,
+    storage: str | None,
+    trained: AdaptStep | tuple[str, ...] | None,
+    compute: str,
+) -> Architecture:
+    """Return `model` as it is stored, with adapters, or with the parts that are trained alone."""
+    if storage is not None:
+        step = QuantizeStep(kind="quantize", format=storage, matrices="layers")
+        model = step.apply(model, compute)
+    if isinstance(trained, AdaptStep):
+        return trained.apply(model, compute)
+    return model if trained is None else with_pass(model, Adapt(0, (), trained=trained))
+
+
+def _recompute(name: str) -> Recompute:
+    return next(mode for mode in RECOMPUTE if mode == name)
 
 
 def _beside_bytes(setup: Setup, parameters: float, shards: int, system: System) -> float:
@@ -381,13 +391,16 @@ class Fit:
         return min(table, key=lambda row: row["memory_bytes"])["id"] if table else None
 
     def devices(self) -> list[dict[str, Any]]:
-        """Return for every device of the catalog whether it fits, and how likely."""
+        """Return for every device that the software runs on whether it fits, and how likely."""
         answer = self.answer
         found: list[dict[str, Any]] = []
+        stack = answer.job.stack
         for identity in accelerator_ids():
             accelerator = load_accelerator(identity)
+            if stack is not None and not _runs(stack, accelerator):
+                continue
             capacity = accelerator.memory_usable_bytes
-            chance = _probability(answer.low_bytes, answer.high_bytes, capacity)
+            chance = fit_probability(answer.low_bytes, answer.high_bytes, capacity)
             found.append(
                 {
                     "id": identity,
@@ -455,30 +468,42 @@ class Fit:
         }
 
 
+def _runs(stack: Stack, accelerator: Accelerator) -> bool:
+    """Return whether a framework runs there: TPUs and CPUs take XLA, all else PyTorch as well."""
+    compiled = stack.profile == "xla"
+    return compiled or (accelerator.vendor != "Google" and accelerator.form_factor != "CPU")
+
+
 def _largest(most: int, start: int, setup_of: Callable[[int], Setup]) -> int:
-    """Return the largest number from 1 to `most` whose setup fits, to one part in sixteen."""
-    low = max(min(start, most), 1)
+    """Return the largest number from 1 to `most` whose setup fits, to one part in sixteen.
+
+    Bytes grow nearly in proportion: each guess is where the line through the last two would leave
+    no room, kept between what is known to fit and what is known not to.
+    """
     if most < 1:
         return 0
-    if check(setup_of(low)).fits:
-        while low < most and check(setup_of(min(2 * low, most))).fits:
-            low = min(2 * low, most)
-        high = min(2 * low, most)
-    else:
-        high = low
-        while low > 1 and not check(setup_of(low // 2)).fits:
-            low //= 2
-        if low == 1:
-            return 0
-        low, high = low // 2, min(low, high)
-    step = max(low // 16, 1)
-    while high - low > step:
-        middle = (low + high) // 2
-        if check(setup_of(middle)).fits:
-            low = middle
+    fits, fails, number = 0, most + 1, max(min(start, most), 1)
+    last: tuple[int, float] | None = None
+    while fails - fits > max(fits // 16, 1):
+        found = check(setup_of(number))
+        if found.fits:
+            fits = number
         else:
-            high = middle
-    return low
+            fails = number
+        guess = 2 * number if found.fits else number // 2
+        slope = 0.0
+        if last is not None and last[0] != number:
+            slope = (found.high_bytes - last[1]) / (number - last[0])
+        if slope > 0:
+            guess = number + floor((found.capacity_bytes - found.high_bytes) / slope)
+            if guess == fits:  # as far as it goes: is a step more too much?
+                guess = fits + max(fits // 16, 1)
+        last = number, found.high_bytes
+        if not fits < guess < fails:
+            guess = (fits + min(fails, max(4 * fits, 2))) // 2 if guess >= fails else fits + 1
+            guess = max(fits + 1, min(guess, fails - 1))
+        number = guess
+    return fits
 
 
 def _patches(asked: Answer) -> list[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import exp, hypot, log
+from statistics import NormalDist
 from typing import Any
 
 from costsim.hardware.systems import System
@@ -108,6 +109,24 @@ def sample_step_time_interval(step_time_s: float, profile: str) -> tuple[float, 
     """Return the same of training counted in samples, in the software called `profile`."""
     row = vision_calibration()["training_intervals"][profile]
     return step_time_s * row["low_ratio"], step_time_s * row["high_ratio"]
+
+
+CONFIDENCE = 0.9
+"""Probability with which something is said to fit: where eight of ten measurements fall between two
+limits, one of ten falls above the upper one."""
+_Z80 = NormalDist().inv_cdf(CONFIDENCE)  # standard deviations of half an 80 % interval
+
+
+def fit_probability(low_bytes: float, high_bytes: float, capacity_bytes: float) -> float:
+    """Return how likely a measured peak stays below a capacity: lognormal, 80 % of it inside."""
+    centre = log(low_bytes * high_bytes) / 2
+    deviation = log(high_bytes / low_bytes) / (2 * _Z80)
+    return NormalDist(centre, deviation).cdf(log(capacity_bytes))
+
+
+def usual_reserve(*, stacked: bool = False) -> float:
+    """Return the share of a device to leave free so that what fits does so with `CONFIDENCE`."""
+    return 1 - 1 / memory_interval(1.0, stacked=stacked)[1]
 
 
 def memory_interval(memory_bytes: float, *, stacked: bool = False) -> tuple[float, float]:

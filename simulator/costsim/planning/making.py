@@ -50,7 +50,7 @@ def making_line(runs: Sequence[Made], price: PriceChoice) -> Line | None:
         return None
     note = "; ".join(run.what for run in runs)
     rate = price.usd_per_device_hour
-    return leaf("Making the model", hours, "device-hours", rate, note=note)
+    return leaf("Making the model", hours, "device-hours", rate, note=note, paid="before")
 
 
 class Maker:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from costsim.errors import CostsimError, InfeasiblePlanError, Problem
+from costsim.planning.accounts import accounts_of
 from costsim.planning.compare import Comparison, compare
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
@@ -38,7 +39,8 @@ def plan(
     """Plan a scenario, whatever its workload.
 
     Args:
-        source: path of a scenario's YAML, the name of one that costsim comes with, or a mapping.
+        source: path of a scenario's YAML, the name of one that costsim comes with, a mapping,
+            or a document already read, whose paths start at the folder of its file.
         settings: overrides such as `hardware.devices=512`.
         calibration: overlay file of `costsim calibrate` to apply.
         allow_outside: whether a scenario file may name files outside its own folder.
@@ -107,6 +109,9 @@ def plan(
         comparison=_comparison(study, workload, found, chosen) if len(study.options) > 1 else None,
         notes=tuple(dict.fromkeys((*notes, *_notes(study, chosen)))),
         sources=_sources(study, workload, chosen.best),
+        accounts=accounts_of(
+            study.scenario, chosen.best.budget, chosen.best.value("days"), chosen.best.devices
+        ),
     )
 
 

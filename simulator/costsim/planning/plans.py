@@ -13,6 +13,7 @@ from costsim.costs.prices import PriceChoice, newest_day
 from costsim.errors import OverBudgetError, Problem, UnknownNameError, suggestion
 from costsim.hardware.systems import System
 from costsim.hooks import hook
+from costsim.planning.accounts import Accounts
 from costsim.planning.compare import Comparison
 from costsim.planning.figures import Figure
 from costsim.planning.making import Made
@@ -116,6 +117,7 @@ class Plan(Generic[R, D]):
     comparison: Comparison | None
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
+    accounts: Accounts = field(default_factory=Accounts)
 
     def __repr__(self) -> str:
         return f"<Plan {self.name!r}: {len(self.candidates)} candidates, best {self.best!r}>"
@@ -194,6 +196,7 @@ class Plan(Generic[R, D]):
             "best": self.best.to_dict(),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "budget": self.budget.to_dict(),
+            **self.accounts.to_dict(),
             "searched": self.searched,
             "feasible": self.feasible,
             "rejected": dict(self.rejected),

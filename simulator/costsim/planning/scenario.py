@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
@@ -154,6 +155,10 @@ class Scenario(Spec):
     """Where the machine stands."""
     limits: Limits = Limits()
     """Budget, deadline and quality."""
+    start: date | None = None
+    """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
+    cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Who pays which lines of the budget, such as `{platform: [Compute], research: [Staff]}`."""
     calibration: str | None = None
     """Overlay file of `costsim calibrate`, from the scenario's folder."""
 

@@ -32,7 +32,7 @@ from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
 
-Source = str | Path | Mapping[str, Any]
+Source = str | Path | Mapping[str, Any] | Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ def read(
         SpecError: if it cannot be read, is no mapping, a setting is not of that form, or the file
             names another outside its folder and that is not allowed.
     """
-    if isinstance(source, Mapping):
+    if isinstance(source, Document):
+        document, folder = source, Path(source.file).parent
+    elif isinstance(source, Mapping):
         document, folder = Document(deepcopy(dict(source)), "<scenario>"), Path()
     else:
         path = scenario_path(source)

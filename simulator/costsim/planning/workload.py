@@ -34,7 +34,7 @@ class Candidates:
 
     Attributes:
         ways: candidates that could be chosen; the first is the best of them.
-        searched: how many were evaluated.
+        searched: how many are legal.
         feasible: how many of those could run.
         rejected: how many could not, by reason.
         short: whether there are fewer devices than it takes.

@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+from costsim.remarks import RemarkKind
 
 Kind = Literal[
     "text",  # printed as it stands
@@ -26,7 +28,7 @@ Kind = Literal[
     "usd",
     "ratio",  # 0.52 is read as 52 %
 ]
-NoteKind = Literal["assumption", "fallback", "excluded", "warning"]
+NoteKind: TypeAlias = RemarkKind
 
 
 def is_known(value: float | None) -> bool:

@@ -20,7 +20,7 @@ from costsim.reporting.model import (
     Table,
 )
 from costsim.validation.entries import Entry
-from costsim.validation.score import BREAKDOWNS, Summary, Validation
+from costsim.validation.score import BREAKDOWNS, Validation
 
 _WORST = 12  # entries listed as misses
 _CLOUD = 400  # points of the scatter
@@ -38,7 +38,7 @@ def validation_report(found: Validation, *, charts: bool = True) -> Report:
     return Report(
         title=f"Validation on {found.name}",
         subtitle="predicted from the configuration alone; measurements only score",
-        answer=_answer(found.summary),
+        answer=_answer(found),
         sections=(
             Section(
                 "Accuracy",
@@ -52,7 +52,8 @@ def validation_report(found: Validation, *, charts: bool = True) -> Report:
     )
 
 
-def _answer(summary: Summary) -> Answer:
+def _answer(found: Validation) -> Answer:
+    summary, brier = found.summary, found.fit_brier
     if summary.median_abs_error is None:
         text = f"{summary.predicted:,} quantities are predicted; none was measured."
         return Answer(text)
@@ -71,6 +72,18 @@ def _answer(summary: Summary) -> Answer:
                 summary.interval_coverage,
                 "ratio",
                 explanation="should be near 80 %",
+            ),
+            *(
+                [
+                    KeyFigure(
+                        "Brier score of fits",
+                        brier,
+                        "ratio",
+                        explanation="of the probability that a peak fits; a coin has 25 %",
+                    )
+                ]
+                if brier is not None
+                else []
             ),
             KeyFigure("Scored", summary.n, "count", "quantities"),
             KeyFigure("Unsupported", summary.unsupported, "count", "quantities"),

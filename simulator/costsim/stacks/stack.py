@@ -6,7 +6,7 @@ configuration, read there and written in hardware_specs/stacks/ with its source;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 Lifetime: TypeAlias = Literal["persistent", "step", "tensor"]
@@ -22,11 +22,12 @@ Layers: TypeAlias = Literal["eager", "compiled", "fused"]
 (Transformer Engine, Liger)."""
 
 Loss: TypeAlias = Literal[
-    "eager", "compiled", "chunked", "checkpointed", "fused_linear", "vocab_parallel"
+    "eager", "compiled", "chunked", "checkpointed", "fused_linear", "tiled", "vocab_parallel"
 ]
 """How logits become a loss: as written; one compiled kernel; in chunks whose logits are all kept;
 in chunks made again in the backward pass, as sequence tiles are; head and loss in one, gradients
-made forward (Liger, cut cross-entropy); divided by vocabulary (Megatron)."""
+made forward (Liger, cut cross-entropy, torchtitan's chunks); tile by tile, made again backward with
+gradients summed in fp32 (TRL); divided by vocabulary (Megatron)."""
 
 Units: TypeAlias = Literal["fsdp", "deepspeed", "whole"]
 """What a sharded model gathers: a layer and the one prefetched; as many parameters as stay live
@@ -48,13 +49,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss": get_args(Loss),
     "units": get_args(Units),
     "buckets": get_args(Buckets),
-    "attention": ("flash", "unfused"),
+    "attention": ("flash", "sdpa", "masked", "unfused"),
     "experts": ("grouped", "loop"),
     "weights": ("fp32", "bf16"),
     "gradients": ("fp32", "bf16"),
     "master": get_args(Dtype),
     "moments": ("fp32", "bf16"),
     "adapters": ("fp32", "bf16"),
+    "kbit": ("fp32", "none"),
 }
 """Words that each choice may be."""
 
@@ -71,16 +73,21 @@ class Stack:
         master: the optimizer's own copy of the weights.
         moments: of the optimizer.
         autocast: whether products cast fp32 weights one operation at a time.
-        attention: whether scores pass through memory; `dropout` whether models that have it drop;
-            `experts` whether they are one grouped product or follow one another.
+        attention: the kernel: `flash`; `sdpa`, which repeats keys and values where a window needs a
+            mask; `masked` of batches that are padded; `unfused`, through memory.
+        dropout: whether models that have it drop; `experts` whether they are one grouped product or
+            follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
         adapter_autocast: whether adapters in fp32 compute in 16 bits.
+        kbit: format that what stays unpacked beside a base packed by bitsandbytes is cast to.
         loss_chunks: of the losses that go chunk by chunk.
         units: what sharded parameters are gathered in; `reshard` whether they are given back after
             the forward pass.
         buckets: that replicas which share nothing reduce gradients through.
         zero: stage where nothing is stated.
-        recompute: mode where nothing is stated.
+        recompute: mode where nothing is stated; `recompute_adapters` of adapters, where it differs.
+        update_bytes: that an update holds for each element of the largest tensor, where they are
+            not what `update` or the optimizer say.
         flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
             sharded optimizer makes.
         bucket_elements: of the buffers through which gradients are reduced; `live_elements` of
@@ -108,8 +115,9 @@ class Stack:
     autocast: bool = False
     adapters: Dtype = "fp32"
     adapter_autocast: bool = False
+    kbit: Dtype = "none"
     layers: Layers = "eager"
-    attention: Literal["flash", "unfused"] = "flash"
+    attention: Literal["flash", "sdpa", "masked", "unfused"] = "flash"
     dropout: bool = False
     experts: Literal["grouped", "loop"] = "grouped"
     loss: Loss = "eager"
@@ -119,6 +127,8 @@ class Stack:
     buckets: Buckets = "none"
     zero: int = 0
     recompute: str = "none"
+    recompute_adapters: str = ""
+    update_bytes: float = 0.0
     flat_gradients: Dtype = "none"
     bucket_elements: float = 0.0
     live_elements: float = 0.0
@@ -126,6 +136,26 @@ class Stack:
     reserve_ratio: float = 0.0
     kept_ratio: float = 0.0
     known: bool = True
+
+
+_BITSANDBYTES = ("nf4", "fp4", "int8")
+
+
+def beside_adapters(stack: Stack, base: Dtype, storage: str | None) -> Stack:
+    """Return `stack` as it trains adapters: the base stays in the format that it is loaded in.
+
+    PEFT's `prepare_model_for_kbit_training` casts to fp32 what bitsandbytes leaves unpacked: norms,
+    embedding, head, and with them the residual stream.
+    """
+    upcast = (storage or "").startswith(_BITSANDBYTES) and stack.kbit == "fp32"
+    loaded: Dtype = "fp32" if upcast else base
+    autocast = upcast or (stack.autocast and loaded == "fp32")
+    return replace(stack, weights=loaded, gradients=loaded, moments=loaded, autocast=autocast)
+
+
+def recompute_of(stack: Stack, *, adapters: bool) -> str:
+    """Return the mode of recomputation where nothing is stated."""
+    return stack.recompute_adapters if adapters and stack.recompute_adapters else stack.recompute
 
 
 def adapter_reads(stack: Stack) -> Literal["float32", "compute"] | None:

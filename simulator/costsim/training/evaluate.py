@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costsim.algebra import Number
 from costsim.architectures.architecture import Architecture
@@ -49,31 +51,58 @@ class Evaluation:
     def __len__(self) -> int:
         return len(self.step_time_s)
 
+    def take(self, index: np.ndarray | slice) -> Evaluation:
+        """Return the evaluation of the strategies at `index`."""
 
-def evaluate(job: Job, strategies: Strategies) -> Evaluation:
-    """Evaluate every strategy for one step of `job`. Nothing is filtered."""
+        def taken(columns: dict[str, Column]) -> dict[str, Column]:
+            return {name: column[index] for name, column in columns.items()}
+
+        return replace(
+            self,
+            strategies=self.strategies.take(index),
+            step_time_s=self.step_time_s[index],
+            time_parts_s=taken(self.time_parts_s),
+            memory_bytes=self.memory_bytes[index],
+            memory=self.memory.take(index),
+            stages=self.stages.take(index),
+            sent_bytes=taken(self.sent_bytes),
+            recompute_flops=self.recompute_flops[index],
+        )
+
+
+class Sieve(Protocol):
+    """Says which strategies are worth timing."""
+
+    def promising(
+        self, strategies: Strategies, held: Stages, profiled: Profile
+    ) -> NDArray[np.bool_]:
+        """Return which are worth asking what they hold, by what their layers cost."""
+        ...
+
+    def fits(self, strategies: Strategies, memory: Memory) -> NDArray[np.bool_]:
+        """Return which are worth timing, by what they hold."""
+        ...
+
+
+def evaluate(job: Job, strategies: Strategies, sieve: Sieve | None = None) -> Evaluation:
+    """Evaluate strategies for one step of `job`: all, or those that pass through `sieve`."""
     profiled, kinds = profile(job, strategies)
-    parts = [block.part for block in kinds]
     held = stages(job.model, strategies.pp, strategies.vp, strategies.copies)
-    hidden = stream_width(job.model)
-    model_flops, recompute_flops = _flops(job, strategies)
-    chunks = [
-        _Chunk.of(job, strategies.take(some), held.take(some), profiled.take(some), parts, hidden)
-        for some in (slice(i, i + CHUNK) for i in range(0, max(len(strategies), 1), CHUNK))
-    ]
+    space = _Space(job, strategies, held, profiled, [block.part for block in kinds])
+    rows = max(len(strategies), 1)
+    chunks = [space.chunk(slice(start, start + CHUNK), sieve) for start in range(0, rows, CHUNK)]
+    if sieve is not None:
+        kept = np.concatenate([chunk.kept for chunk in chunks])
+        strategies, held = strategies.take(kept), held.take(kept)
     times = _joined([chunk.times for chunk in chunks])
-    space = Memory(
-        _joined([chunk.memory.parts for chunk in chunks]),
-        _joined([chunk.memory.host_parts for chunk in chunks]),
-        np.concatenate([chunk.memory.moment for chunk in chunks]),
-        _joined([chunk.memory.moments for chunk in chunks]),
-    )
+    holding = Memory.joined([chunk.memory for chunk in chunks])
+    model_flops, recompute_flops = _flops(job, strategies)
     return Evaluation(
         strategies=strategies,
         step_time_s=total(times.values()),
         time_parts_s=times,
-        memory_bytes=np.concatenate([over_types(chunk.memory.total_bytes) for chunk in chunks]),
-        memory=space,
+        memory_bytes=over_types(holding.total_bytes),
+        memory=holding,
         stages=held,
         sent_bytes=_joined([chunk.sent for chunk in chunks]),
         model_flops=model_flops,
@@ -84,28 +113,53 @@ def evaluate(job: Job, strategies: Strategies) -> Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Figures of some of the strategies."""
+    """Figures of some of the strategies, and which of all they are."""
 
+    kept: np.ndarray
     times: dict[str, Column]
     memory: Memory
     sent: dict[str, Column]
 
-    @classmethod
-    def of(
-        cls,
-        job: Job,
-        strategies: Strategies,
-        held: Stages,
-        profiled: Profile,
-        parts: list[str],
-        hidden: float,
-    ) -> _Chunk:
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Strategies, and what layers cost under each."""
+
+    job: Job
+    strategies: Strategies
+    held: Stages
+    profiled: Profile
+    parts: list[str]
+
+    def take(self, index: np.ndarray | slice) -> _Space:
+        """Return the strategies at `index`."""
+        return replace(
+            self,
+            strategies=self.strategies.take(index),
+            held=self.held.take(index),
+            profiled=self.profiled.take(index),
+        )
+
+    def chunk(self, some: slice, sieve: Sieve | None) -> _Chunk:
+        """Return the figures of the strategies at `some` that pass through `sieve`."""
+        job, part = self.job, self
+        kept = np.arange(len(self.strategies))[some]
+        if sieve is not None:
+            part = self.take(kept)
+            kept = kept[sieve.promising(part.strategies, part.held, part.profiled)]
+        part = self.take(kept)
+        space = memory(job, part.strategies, part.held, part.profiled, self.parts)
+        if sieve is not None:
+            chosen = sieve.fits(part.strategies, space)
+            kept, space, part = kept[chosen], space.take(chosen), part.take(chosen)
+        strategies, held, profiled = part.strategies, part.held, part.profiled
         micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
         data = data_parallel(job, strategies, held, profiled, micro_batches)
-        boundary_s, boundary_bytes = pipeline_transfer(job, strategies, hidden)
-        return cls(
+        boundary_s, boundary_bytes = pipeline_transfer(job, strategies, stream_width(job.model))
+        return _Chunk(
+            kept,
             step_times(job, strategies, held, profiled, data, micro_batches, boundary_s),
-            memory(job, strategies, held, profiled, parts),
+            space,
             _sent(strategies, held, profiled, data, micro_batches, boundary_bytes),
         )
 

@@ -84,7 +84,10 @@ def _copies(
     if profile.tied.any() and not job.frozen:
         tied = over_blocks(counts, profile.gather(profile.tied)) * job.recipe.gradient_bytes
         of_all = np.where((counts[..., ~layer] > 0).sum(axis=-1) > 1, of_all - tied, of_all)
-    return np.where(shared & (strategies.zero == 0)[:, None], of_all, 0.0)
+    # Buckets are in the parameters' format, and stay where ranks divide the optimizer alone.
+    width = job.recipe.weight_bytes if not job.frozen else job.adapter_bytes[0]
+    of_all = of_all * (width / max(job.gradient_bytes(job.adapted), 1.0))
+    return np.where(shared & (strategies.zero <= 1)[:, None], of_all, 0.0)
 
 
 def _units(

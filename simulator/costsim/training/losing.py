@@ -36,7 +36,9 @@ class Head:
     """The head at the loss: how many logits, and bytes around its weight.
 
     `made` are those of its weight's gradient as its product makes it, `gradient` as it is kept,
-    `cast` of the copy that autocast makes of the weight, `entering` of the gradient of its input.
+    `cast` of the copy that autocast makes of the weight, `entering` of the gradient of its input;
+    `capped` logits keep their tanh besides. `wide` are those of the
+    weight's gradient in fp32.
     """
 
     logits: np.ndarray
@@ -44,6 +46,8 @@ class Head:
     gradient: np.ndarray
     cast: np.ndarray
     entering: np.ndarray
+    capped: np.ndarray
+    wide: np.ndarray
 
 
 def loss_memory(
@@ -71,9 +75,10 @@ def loss_memory(
     made = np.zeros_like(head.made) if persistent else head.made
     # Logits' gradient beside the gradients of what the head read.
     last = b * logits + made + head.entering
+    cap = b * head.capped
     match loss:
         case "eager":
-            kept = soft * logits
+            kept = soft * logits + cap
             forward = kept + (b + wide) * logits
             backward = np.maximum(kept + 2 * soft * logits, last)
         case "compiled":
@@ -81,19 +86,24 @@ def loss_memory(
             forward, backward = kept, np.maximum(2 * kept, last)
         case "chunked":
             # Every chunk adds to the weight's gradient, out of place.
-            kept = _FLOAT * logits
+            kept = _FLOAT * logits + cap
             forward = kept + _FLOAT * part
             added = 3 * made + kept * max(chunks - 2, 0) / chunks + head.entering
             backward = np.maximum(kept + 2 * _FLOAT * part, added)
         case "checkpointed":
             kept = -head.cast
-            forward = 2 * _FLOAT * part
+            forward = 2 * _FLOAT * part + cap / chunks
             added = np.where(head.cast > 0, made + head.gradient, 3 * made) + head.entering
             backward = np.maximum(3 * _FLOAT * part + made, added) + kept
         case "fused_linear":
             kept = head.gradient * (made > 0) + head.entering - head.cast
             forward = kept + (2 * b + 2 * _FLOAT) * part + head.entering + 2 * head.cast
             backward = kept + head.gradient * (made > 0) + head.entering
+        case "tiled":  # both gradients in fp32, and cast when all tiles are done
+            kept = -head.cast
+            forward = kept
+            cast = np.where(head.wide > head.gradient, head.gradient, 0.0)
+            backward = kept + head.wide + cast + (1 + _FLOAT / b) * head.entering
         case "vocab_parallel":
             kept = _FLOAT * logits
             forward, backward = 2 * kept, 2 * kept

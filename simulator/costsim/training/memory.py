@@ -7,7 +7,7 @@ moment, never the sum of parts that do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -19,8 +19,9 @@ from costsim.architectures.operators.wrapping import unwrapped
 from costsim.stacks.stack import Stack
 from costsim.training.gathering import Gathered, gathered
 from costsim.training.job import Job
-from costsim.training.losing import Head, loss_memory
+from costsim.training.losing import Head, LossMemory, loss_memory
 from costsim.training.offload import LAYERS_RESIDENT
+from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
 from costsim.training.reductions import largest_held, total
@@ -60,6 +61,30 @@ class Memory:
     host_parts: dict[str, np.ndarray]  # those of them that a device keeps in its host's memory
     moment: np.ndarray
     moments: dict[str, np.ndarray]  # allocated bytes by moment, of those that may be the worst
+
+    def take(self, index: np.ndarray | slice) -> Memory:
+        """Return the memory of the strategies at `index`."""
+
+        def taken(figures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: figure[index] for name, figure in figures.items()}
+
+        return Memory(
+            taken(self.parts), taken(self.host_parts), self.moment[index], taken(self.moments)
+        )
+
+    @classmethod
+    def joined(cls, several: Sequence[Memory]) -> Memory:
+        """Return the memory of several runs of strategies, one after the other."""
+
+        def joined(figures: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+            return {name: np.concatenate([one[name] for one in figures]) for name in figures[0]}
+
+        return cls(
+            joined([one.parts for one in several]),
+            joined([one.host_parts for one in several]),
+            np.concatenate([one.moment for one in several]),
+            joined([one.moments for one in several]),
+        )
 
     @property
     def host_bytes(self) -> np.ndarray:
@@ -206,7 +231,8 @@ def _states(
         states = moments * held.divided(adapters, nothing, 1)
         states = states + job.copied_bytes * held.divided(copied, nothing, 1)
     nothing = np.zeros_like(states)
-    host = {"parameters": nothing, "optimizer": nothing, "activations": nothing}
+    names = ("parameters", "optimizer", "activations", "gradients")
+    host: dict[str, np.ndarray] = dict.fromkeys(names, nothing)
     if strategies.offload.any():
         gone = strategies.offloads("parameters")[:, None]
         host["parameters"] = np.where(gone, weights, 0.0)
@@ -274,7 +300,7 @@ def _moments(
     micro_batches: np.ndarray,
 ) -> dict[str, _Moment]:
     """Return what changes from moment to moment, by part; only of moments that may be the worst."""
-    stack, recipe = job.stack, job.recipe
+    stack = job.stack
     persistent = stack is None or stack.gradient_life == "persistent"
     persistent |= stack is not None and stack.buckets == "views"
     by_tensor = stack is not None and stack.gradient_life == "tensor"
@@ -306,27 +332,18 @@ def _moments(
         working = np.maximum(transient, restored)
     all_kept = kept.layers + kept.stem + kept.head
     moments: dict[str, _Moment] = {}
-    if profile.logits.any():
-        logits = held.over(profile.gather(profile.logits))
-        table = held.over(per_block[0], head)
-        cast = held.over(profile.gather(profile.cast), head) if profile.cast.any() else nothing
-        made = np.where(cast > 0, table * (recipe.activation_bytes / _FLOAT_BYTES), table)
-        if not job.frozen:  # sharded models have their gradients in the format they gather in
-            made = made * (job.made_bytes(False) / job.gradient_bytes(False))
-        loss = loss_memory(
-            "vocab_parallel" if stack is None else stack.loss,
-            1 if stack is None else stack.loss_chunks,
-            Head(
-                logits,
-                made,
-                table,
-                cast,
-                held.over(profile.gather(profile.stream), head) * recipe.activation_bytes,
-            ),
-            recipe.activation_bytes,
-            upcast=_upcasts(job),
-            persistent=persistent,
-        )
+    headed, told = nothing, profile.logits.any()
+    if told and stack is None:
+        # Fused kernels over a divided vocabulary hold as much in both directions.
+        size = 2 * _FLOAT_BYTES * held.over(profile.gather(profile.logits))
+        moments["loss"] = {
+            "gradients": earlier,
+            "activations": all_kept,
+            "logits": size,
+            "buffers": units.loss,
+        }
+    elif told and stack is not None:
+        loss, head_gradient, cast = _loss(job, stack, profile, held, head, persistent=persistent)
         cached = nothing
         if profile.cast.any() and strategies.recompute.any():  # what is dropped stays cached
             dropped = profile.gather(profile.cast) * (strategies.recompute > 0)
@@ -341,10 +358,9 @@ def _moments(
                 "logits": size,
                 "buffers": units.loss + more,
             }
-        headed = nothing if persistent or by_tensor else np.where(cast > 0, table, made)
-        working = np.maximum(working, np.where(cast > 0, made, 0.0))
-    else:
-        headed = nothing
+        if not persistent and not by_tensor:
+            headed = np.where(cast > 0, head_gradient.gradient, head_gradient.made)
+        working = np.maximum(working, np.where(cast > 0, head_gradient.made, 0.0))
     one = largest_held(held.counts, profile.gather_repeated(profile.repeated.kept_bytes), layer)
     # A layer further down has less kept, and more on its way to other devices.
     further = np.maximum(units.first, units.layers - one) if stack is not None else units.layers
@@ -365,6 +381,38 @@ def _moments(
             "buffers": _update(stack, job, profile, held, gradients) + _buckets(units, strategies),
         }
     return moments
+
+
+def _loss(
+    job: Job, stack: Stack, profile: Profile, held: _Held, head: np.ndarray, *, persistent: bool
+) -> tuple[LossMemory, Head, np.ndarray]:
+    """Return what the loss holds, the head that makes it, and the copy that autocast makes."""
+    recipe = job.recipe
+    logits = held.over(profile.gather(profile.logits))
+    nothing = np.zeros_like(logits)
+    table = held.over(profile.gather(profile.gradients), head)
+    cast = held.over(profile.gather(profile.cast), head) if profile.cast.any() else nothing
+    made = np.where(cast > 0, table * (recipe.activation_bytes / _FLOAT_BYTES), table)
+    if not job.frozen:  # sharded models have their gradients in the format they gather in
+        made = made * (job.made_bytes(False) / job.gradient_bytes(False))
+    found = Head(
+        logits,
+        made,
+        table,
+        cast,
+        held.over(profile.gather(profile.stream), head) * recipe.activation_bytes,
+        held.over(profile.gather(profile.capped), head) if profile.capped.any() else nothing,
+        table * (_FLOAT_BYTES / max(job.gradient_bytes(False), 1.0)),
+    )
+    loss = loss_memory(
+        stack.loss,
+        stack.loss_chunks,
+        found,
+        recipe.activation_bytes,
+        upcast=_upcasts(job),
+        persistent=persistent,
+    )
+    return loss, found, cast
 
 
 @lru_cache(maxsize=64)
@@ -472,6 +520,9 @@ def _update(
     stack: Stack, job: Job, profile: Profile, held: _Held, gradients: np.ndarray
 ) -> np.ndarray:
     """Return bytes of what an update holds beside states and gradients."""
+    each = stack.update_bytes or optimizer(job.optimizer).working_bytes
+    if each:
+        return each * largest_held(held.counts, profile.gather(profile.largest))
     if stack.update == "fused":
         return np.zeros_like(gradients)
     width = job.gradient_bytes(job.adapted)

@@ -48,6 +48,7 @@ class Optimizer:
             orthogonal; embeddings, heads and vectors are Adam's.
         passes: how often it goes over fp32 values of the size of the parameters besides the
             gradients, states and weights that every optimizer reads and writes.
+        working_bytes: that its update holds for each element of the largest tensor.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Optimizer:
     blockwise: bool = False
     orthogonalizes: bool = False
     passes: int = 0
+    working_bytes: float = 0.0
 
     def state_elements(self, shape: tuple[Number, ...], *, inner: bool = True) -> Number:
         """Return how many values it keeps of a parameter tensor of `shape`, the count aside.
@@ -94,7 +96,10 @@ OPTIMIZERS = {
         Optimizer("sgd_momentum", 1),
         # Shazeer and Stern 2018 (arXiv 1804.04235), without first moment as torch has it.
         # Its update is formed and scaled by its own mean square, and by that of the weights.
-        Optimizer("adafactor", 1, factored=True, counts_steps=True, passes=3),
+        # That of transformers (optimization.py) holds four fp32 tensors of a parameter's shape.
+        Optimizer(
+            "adafactor", 1, factored=True, counts_steps=True, passes=3, working_bytes=4 * STEP_BYTES
+        ),
         Optimizer("adam_8bit", 2, blockwise=True),
         # Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982): momentum in, update out, in bf16.
         Optimizer("muon", 1, orthogonalizes=True, passes=2),

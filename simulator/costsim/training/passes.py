@@ -112,7 +112,7 @@ def one_pass(
     """
     software, exchanged, repeated = job.software, profiled.exchanged, profiled.repeated
     sums = _Sums(way, strategies, held, profiled, strategies.copies)
-    computed = _computed(sums, job, lost)
+    computed = _computed(sums, job)
     busy, kept_apart = computed.busy_s, 1 - lost.contention_ratio
     # Products that feed an exchange, or wait for one, are cut into pieces that overlap with it.
     tensor = sums.both(exchanged.tensor_s, repeated.tensor_s)
@@ -138,7 +138,7 @@ def one_pass(
     room = room - behind
     offloaded = np.zeros_like(busy)
     if strategies.offload.any():
-        gone = _carried_s(job, strategies, held, profiled)
+        gone = carried_s(job, strategies, held, profiled)
         behind = np.minimum(gone, room)
         hidden["host"] = behind * kept_apart
         room, offloaded = room - behind, gone - hidden["host"]
@@ -163,12 +163,29 @@ def uneven_ratio(job: Job, lost: Losses) -> float:
     return lost.natural_ratio if job.software.routing == "natural" else 1.0
 
 
-def _computed(sums: _Sums, job: Job, lost: Losses) -> _Computed:
+def _computed(sums: _Sums, job: Job) -> _Computed:
     """Return what computes: kernels as slow as they run in whole steps, and forward work again."""
     software, way = job.software, sums.way
     profiled, repeated = sums.profiled, sums.profiled.repeated
+    slower = slowdown_ratio(job, profiled)
+    parts = [sums.staged(profiled.parts_s[way][part] * slower[part]) for part in range(len(PARTS))]
+    if way == 1 and not software.fuses_accumulation:
+        parts[_MEMORY] = parts[_MEMORY] + accumulation_s(job, sums.strategies, sums.held, profiled)
+    weight = None
+    if way == 1 and sums.strategies.schedule.any():
+        weight = sums.staged(profiled.weight_s * slower[_MATRIX])
+    recomputed = sums.again((repeated.parts_s * slower).sum(axis=0))
+    attending = parts[_ATTENTION]
+    if profiled.exchanged.context_s.any():
+        attending = attending + sums.again(repeated.parts_s[_ATTENTION] * slower[_ATTENTION])
+    return _Computed(parts, recomputed, total([*parts, recomputed]), attending, weight)
+
+
+def slowdown_ratio(job: Job, profiled: Profile) -> np.ndarray:
+    """Return the time of kernels in whole steps over that alone: (parts, blocks, 1)."""
+    software, lost = job.software, job.lost
     sustained = lost.sustained_narrow_ratio if job.narrow else lost.sustained_ratio
-    slowdown = np.array(
+    slower = np.array(
         [
             1 / (sustained * software.product_rate(job.system)),
             1 / (lost.sustained_attention_ratio * software.attention_ratio(job.system)),
@@ -176,23 +193,10 @@ def _computed(sums: _Sums, job: Job, lost: Losses) -> _Computed:
         ]
     )
     # Where experts share out the tokens, products and passes take longer; attention does not.
-    uneven = uneven_ratio(job, lost)
     padded = 1.0 if software.routes_fused else lost.routing_ratio
-    unequal = np.where(profiled.routed, padded * uneven, 1.0)[:, None]
+    unequal = np.where(profiled.routed, padded * uneven_ratio(job, lost), 1.0)
     unequal = np.stack([unequal, np.ones_like(unequal), unequal])
-    single_s = profiled.parts_s[way] * unequal
-    parts = [sums.staged(single_s[part]) * slowdown[part] for part in range(len(PARTS))]
-    if way == 1 and not software.fuses_accumulation:
-        parts[_MEMORY] = parts[_MEMORY] + accumulation_s(job, sums.strategies, sums.held, profiled)
-    weight = None
-    if way == 1 and sums.strategies.schedule.any():
-        weight = sums.staged(profiled.weight_s * unequal[_MATRIX]) * slowdown[_MATRIX]
-    recomputed = sums.again((repeated.parts_s * unequal * slowdown[:, None, None]).sum(axis=0))
-    attending = parts[_ATTENTION]
-    if profiled.exchanged.context_s.any():
-        repeats = sums.again(repeated.parts_s[_ATTENTION])
-        attending = attending + repeats * slowdown[_ATTENTION]
-    return _Computed(parts, recomputed, total([*parts, recomputed]), attending, weight)
+    return (slower[:, None] * unequal)[..., None]
 
 
 def _behind_attention(
@@ -208,7 +212,7 @@ def _behind_attention(
     return np.minimum(np.minimum(pieces, covered), room)
 
 
-def _carried_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
+def carried_s(job: Job, strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:
     """Seconds (strategies, types) of a pass's traffic with the host: activations, parameters."""
     kept = profiled.gather_repeated(profiled.repeated.kept_bytes)
     kept = kept * profiled.layer[:, None] / strategies.copies

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from costsim.training.reductions import over_types
 from costsim.training.schedule import SCHEDULES, Schedule
 
 GPIPE, ZB_H1, DUALPIPE = (SCHEDULES.index(name) for name in ("gpipe", "zb_h1", "dualpipe"))
@@ -66,6 +67,8 @@ def bubble_s(
     slowest_s: np.ndarray,
     backward_s: np.ndarray,
     weight_s: np.ndarray | None,
+    *,
+    longest: bool = False,
 ) -> np.ndarray:
     """Return seconds that the slowest stage waits in a step.
 
@@ -78,6 +81,8 @@ def bubble_s(
         slowest_s: the longest of it (strategies).
         backward_s: B.
         weight_s: W; None where no schedule needs it.
+        longest: whether the stage that waits for the others is that which makes them wait least:
+            of lower bounds, of which the slowest stage is not known.
     """
     waited = ((many * pass_s).sum(axis=1) - slowest_s) / vp
     if weight_s is None:
@@ -86,7 +91,8 @@ def bubble_s(
 
     def others(figures: np.ndarray) -> np.ndarray:
         """Sum over all stages but the slowest."""
-        return (many * figures).sum(axis=1) - figures[rows, worst]
+        own = over_types(figures) if longest else figures[rows, worst]
+        return (many * figures).sum(axis=1) - own
 
     zero_bubble = others(pass_s - 2 * weight_s)
     halves = (pp / 2 - 1) / np.maximum(pp - 1, 1)

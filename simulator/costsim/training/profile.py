@@ -69,6 +69,7 @@ class Profile:
     repeated: Repeated
     transient_bytes: np.ndarray  # what lives only inside a backward pass
     logits: np.ndarray  # of the losses of one micro-batch
+    capped: np.ndarray  # those of them that a tanh bounds
     loss_bytes: np.ndarray  # of what is kept of them where a block keeps all
     largest: np.ndarray  # trained parameters of the largest tensor
     tied: np.ndarray  # parameters that are another block's
@@ -147,6 +148,7 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
             repeated=repeated(recomputed, held, job.keeping, recipe, job.kept_widths, forward),
             transient_bytes=_transient(job, local, held.saved, rows),
             logits=_over(local, rows, _logits),
+            capped=_over(local, rows, _capped),
             loss_bytes=_over(local, rows, lambda block: _loss_bytes(job, block)),
             largest=_over(local, rows, lambda block: _largest(job, block)),
             tied=_over(local, rows, _tied),
@@ -264,6 +266,10 @@ def _losses(block: Block) -> list[CrossEntropy]:
 
 def _logits(block: Block) -> np.ndarray | float:
     return sum(loss.rows * loss.classes for loss in _losses(block))  # pyright: ignore
+
+
+def _capped(block: Block) -> np.ndarray | float:
+    return sum(loss.rows * loss.classes for loss in _losses(block) if loss.capped)  # pyright: ignore
 
 
 def _loss_tensors(job: Job, block: Block) -> list[Activation]:

@@ -10,6 +10,7 @@ Recompute: TypeAlias = Literal[
     "elementwise",
     "selective",
     "save_products",
+    "save_half_products",
     "save_weight_products",
     "feed_forward",
     "save_qkv",
@@ -25,6 +26,8 @@ elementwise: norms and activation functions are made again (Megatron-Core's `--r
 selective: what attention makes inside (`core_attn`; Korthikanti et al. 2022, arXiv 2205.05198).
 save_products: all but the results of products and of attention (MaxText's `minimal_with_context`;
     PyTorch's selective activation checkpointing that saves `mm` and attention).
+save_half_products: as `save_products`, but for every second product with a weight (torchtitan's
+    SelectiveAC; eager code keeps results of the others even where nothing reads them again).
 save_weight_products: all but the results of products with weights, attention too (MaxText's
     `minimal`, JAX's `dots_with_no_batch_dims_saveable`).
 feed_forward: the feed-forward network or the mixture, from its input (`--recompute-modules mlp`,
@@ -43,6 +46,7 @@ RECOMPUTE_NAMES: Mapping[str, str] = {
     "save_weight_products": "recompute all but products of weights",
     "feed_forward": "feed-forward recompute",
     "save_qkv": "recompute all but QKV",
+    "save_half_products": "recompute all but half of the products",
     "full": "full recompute",
 }
 """Modes as reports name them."""

@@ -9,9 +9,10 @@ operator reads, as with gates between branches and recurrences, its output is ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from costsim.algebra import Number, exact_div
 from costsim.architectures.block import Block
 from costsim.architectures.operators import (
     Attention,
@@ -23,7 +24,7 @@ from costsim.architectures.operators import (
     Residual,
     Rotary,
 )
-from costsim.architectures.operators.wrapping import Again, Detached, Idle, Wrapped
+from costsim.architectures.operators.wrapping import Again, Detached, Idle, Wrapped, rewrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.work import ScaledDotProduct, Stream
 from costsim.architectures.workload import Execution
@@ -39,22 +40,34 @@ class Remade:
     """What a mode makes of one layer.
 
     `kept` are the activations that wait for the backward pass, `chosen` the operators whose work is
-    repeated before it; `regions` counts the functions that are checkpointed, each with its random
-    state.
+    repeated before it, of products in `columns` those runs alone; `regions` counts the functions
+    that are checkpointed, each with its random state.
     """
 
     kept: tuple[Activation, ...]
     chosen: Mapping[int, tuple[int, ...] | None]
     regions: int
+    columns: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
 
     def again(self, block: Block) -> Block:
         """Return what is repeated of `block`, the one that was asked for or a part of it."""
         operators = (
-            Again.parts_of(operator, self.chosen[index])
+            Again.parts_of(self._narrowed(index, operator), self.chosen[index])
             for index, operator in enumerate(block.operators)
             if index in self.chosen
         )
         return replace(block, operators=tuple(operators))
+
+    def _narrowed(self, index: int, operator: Operator) -> Operator:
+        runs = self.columns.get(index)
+        if runs is None:
+            return operator
+
+        def narrowed(product: Operator) -> Operator:
+            assert isinstance(product, Linear)
+            return replace(product, columns=tuple(product.columns[run] for run in runs))
+
+        return rewrapped(operator, narrowed)
 
 
 def remade(
@@ -67,10 +80,11 @@ def remade(
     if block.part != "layer" or mode == "none" or not saved:
         return Remade(saved, {}, 0)
     kept: Iterable[Activation]
+    columns: dict[int, tuple[int, ...]] = {}
     match mode:
         case "full":
             chosen: _Chosen = dict.fromkeys(range(len(block.operators)))
-            kept = (block.source,)
+            kept = (_entering(block, saved, execution),)
         case "selective":
             chosen = _scores(block, execution)
             kept = (activation for activation in saved if not activation.inner)
@@ -80,19 +94,22 @@ def remade(
         case "save_qkv":
             projections = _projections(block)
             chosen = {i: None for i in range(len(block.operators)) if i not in projections}
-            kept = (block.source, *_attended(block))
+            kept = (_entering(block, saved, execution), *_attended(block))
         case "elementwise":
             chosen = _discarded(block, execution)
             kept = _without(block, chosen, execution)
         case "save_products" | "save_weight_products":
             chosen = _passes(block, execution, attends=mode == "save_weight_products")
             kept = _without(block, chosen, execution)
+        case "save_half_products":
+            chosen = _passes(block, execution, attends=False)
+            kept = _halved(block, chosen, columns, execution)
     distinct: dict[str, Activation] = {}
     for activation in kept:
         distinct.setdefault(activation.name, activation)
     # Frameworks discard outputs of norms and functions one by one, and checkpoint all else at once.
     regions = len(chosen) if mode == "elementwise" else min(len(chosen), 1)
-    return Remade(tuple(distinct.values()), chosen, regions)
+    return Remade(tuple(distinct.values()), chosen, regions, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +245,54 @@ def _passes(block: Block, execution: Execution, *, attends: bool) -> _Chosen:
     return found
 
 
+def _halved(
+    block: Block, chosen: _Chosen, columns: dict[int, tuple[int, ...]], execution: Execution
+) -> Iterable[Activation]:
+    """Yield what is kept where every second product is repeated; add those to `chosen`.
+
+    Products are counted as they run: those of one source one by one where they are separate, of
+    which `columns` tells the repeated runs.
+    """
+    shares: dict[str, Number] = {}
+    whole: list[Activation] = []
+    partly: _Chosen = {}
+    count = 0
+    for index, operator in enumerate(block.operators):
+        product = _inner(operator)
+        if not isinstance(product, Linear):
+            continue
+        runs = [run.outputs for run in product.columns] if product.separate else [product.outputs]
+        stays = [(count + place) % 2 == 0 for place in range(len(runs))]
+        count += len(runs)
+        stored = sum(run for run, stay in zip(runs, stays, strict=True) if stay)
+        shares[product.name] = exact_div(stored, product.outputs)
+        if not any(stays):
+            chosen[index] = None
+        elif all(stays):
+            if execution.style == "eager":
+                whole.append(Activation(product.name, product.rows * product.outputs))
+        else:
+            partly[index] = None
+            columns[index] = tuple(place for place, stay in enumerate(stays) if not stay)
+    makers = _Makers.of(block, chosen)
+    operators = makers.operators
+    made = {operator.name: operator for operator in operators}
+    projected = {
+        tensor.name: shares[source.name]
+        for attention in operators
+        if isinstance(attention, Attention)
+        for tensor, source in zip(attention.inputs(), attention.sources(made), strict=True)
+        if isinstance(source, Linear)
+    }
+    for tensor in (*_without(block, chosen, execution), *whole):
+        maker = makers.maker(tensor.name)
+        share = projected.get(tensor.name)
+        if share is None:
+            share = 1 if maker is None else shares.get(operators[maker].name, 1)
+        yield replace(tensor, elements=tensor.elements * share)
+    chosen.update(partly)
+
+
 def _recasts(product: Linear, makers: _Makers) -> bool:
     """Whether autocast's copies of a product's input and weight are cheaper to make than to keep.
 
@@ -325,6 +390,15 @@ def _inputs(operator: Operator, execution: Execution) -> tuple[Activation, ...]:
             return (_stream(read, execution),)
         case _:
             return ()
+
+
+def _entering(block: Block, saved: tuple[Activation, ...], execution: Execution) -> Activation:
+    """Return what enters a layer, under autocast in the format that its first operators keep."""
+    if not execution.casts:
+        return block.source
+    read = (tensor for tensor in saved if tensor.name == block.source.name)
+    found = next(read, block.source)
+    return replace(block.source, storage=found.storage)
 
 
 def _stream(activation: Activation, execution: Execution) -> Activation:

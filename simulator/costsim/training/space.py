@@ -7,10 +7,10 @@ evaluator's question.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from costsim.training.strategy import AXES, Strategies
 MAX_MICRO_BATCH = 64  # sequences; searched no further unless a scenario names a larger one
 _DIVISION = ("tp", "pp", "vp", "dp", "cp", "micro_batch", "ep", "etp", "schedule", "cp_exchange")
 _SWITCHES = tuple(name for name, axis in AXES.items() if axis.crossed)
+_OF_KERNELS = tuple(n for n in _SWITCHES if AXES[n].inside or n == "recompute")
+_OF_OTHERS = tuple(name for name in _SWITCHES if name not in _OF_KERNELS)
+_DIVIDES = {"sp": ("tp",), "zero": ("dp", "cp")}  # degrees that a switch needs above 1
 SHORTEST_PIECE = 256  # tokens a context-parallel rank keeps: below, ring steps are all latency
 
 
@@ -97,29 +100,88 @@ def _chosen(values: Sequence[int], wanted: Sequence[int] | None) -> list[int]:
     return [value for value in values if wanted is None or value in wanted]
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Every legal strategy of some numbers of devices, none of them made before it is asked for.
+
+    Attributes:
+        divisions: (rows, `_DIVISION`): how devices, layers and batch are divided.
+        choices: values of the axes that any division may have.
+    """
+
+    divisions: np.ndarray
+    choices: Choices
+
+    @classmethod
+    def of(cls, limits: Limits, device_counts: Sequence[int], choices: Choices) -> Space:
+        """Return the space of `device_counts`.
+
+        A pipeline that is not interleaved may have uneven stages; one that is must divide the
+        layers.
+        """
+        found: list[tuple[int, ...]] = []
+        for devices in device_counts:
+            for tp in _chosen(_tensor_degrees(limits, devices), choices.tp):
+                for cp in _chosen(_context_degrees(limits, devices // tp), choices.cp):
+                    for pp in _chosen(divisors(devices // (tp * cp)), choices.pp):
+                        dp = devices // (tp * cp * pp)
+                        if pp > limits.depth or limits.global_batch % dp:
+                            continue
+                        if choices.dp is not None and dp not in choices.dp:
+                            continue
+                        found.extend(_within(limits, choices, tp, pp, dp, cp))
+        return cls(np.array(found, float).reshape(-1, len(_DIVISION)), choices)
+
+    def __len__(self) -> int:
+        """Return the number of strategies."""
+        columns = dict(zip(_DIVISION, self.divisions.T, strict=True))
+        many = np.ones(len(self.divisions))
+        for name in _SWITCHES:
+            values = _searched(name, getattr(self.choices, name))
+            many *= np.where(_divided(columns, name), len(values), values.count(0.0))
+        return int(many.sum())
+
+    def strategies(self) -> Strategies:
+        """Return all strategies, in a fixed order."""
+        return _strategies(self._columns(self.divisions, _SWITCHES))
+
+    def kernels_in(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which strategies of divisions from `first` to `last` differ in their kernels.
+
+        That is the index of a division and of an option of the axes that kernels depend on.
+        """
+        columns = self._columns(self.divisions[first:last], _OF_KERNELS)
+        rows = np.arange(len(columns["tp"]))[_sensible(columns)]
+        many = len(self._options(_OF_KERNELS))
+        return (first + rows // many).astype(np.int32), (rows % many).astype(np.int16)
+
+    def kernels(self, division: np.ndarray, option: np.ndarray) -> Strategies:
+        """Return strategies with these kernels, nothing of them offloaded or under ZeRO."""
+        chosen = dict(zip(_DIVISION, self.divisions[division].T, strict=True))
+        options = self._options(_OF_KERNELS)[option].T
+        return _strategies(chosen | dict(zip(_OF_KERNELS, options, strict=True)))
+
+    def completed(self, kernels: Strategies) -> Strategies:
+        """Return the strategies with the kernels of one of `kernels`."""
+        columns = kernels.columns()
+        names = [name for name in columns if name not in _OF_OTHERS]
+        rows = np.stack([columns[name] for name in names], axis=1)
+        return _strategies(_crossed(rows, names, self._options(_OF_OTHERS), _OF_OTHERS))
+
+    def _columns(self, divisions: np.ndarray, switches: Sequence[str]) -> dict[str, np.ndarray]:
+        return _crossed(divisions, _DIVISION, self._options(switches), switches)
+
+    def _options(self, switches: Sequence[str]) -> np.ndarray:
+        chosen = [_searched(name, getattr(self.choices, name)) for name in switches]
+        return np.array(list(product(*chosen)), float)
+
+
 def legal_strategies(
     limits: Limits, device_counts: Sequence[int], choices: Choices | None = None
 ) -> Strategies:
-    """Return every legal strategy that uses one of `device_counts` devices, in a fixed order.
-
-    A pipeline that is not interleaved may have uneven stages; one that is must divide the layers.
-    """
-    choices = choices or Choices()
-    skeletons: list[tuple[int, ...]] = []
-    for devices in device_counts:
-        for tp in _chosen(_tensor_degrees(limits, devices), choices.tp):
-            for cp in _chosen(_context_degrees(limits, devices // tp), choices.cp):
-                for pp in _chosen(divisors(devices // (tp * cp)), choices.pp):
-                    dp = devices // (tp * cp * pp)
-                    if pp > limits.depth or limits.global_batch % dp:
-                        continue
-                    if choices.dp is not None and dp not in choices.dp:
-                        continue
-                    skeletons.extend(_within(limits, choices, tp, pp, dp, cp))
-    if not skeletons:
-        return Strategies.of([])
-    base = np.array(skeletons, float)
-    return _crossed(base, choices)
+    """Return every legal strategy that uses one of `device_counts` devices, in a fixed order."""
+    space = Space.of(limits, device_counts, choices or Choices())
+    return space.strategies() if len(space.divisions) else Strategies.of([])
 
 
 def _tensor_degrees(limits: Limits, devices: int) -> list[int]:
@@ -186,20 +248,42 @@ def _within(
     return found
 
 
-def _crossed(base: np.ndarray, choices: Choices) -> Strategies:
-    """Cross the divisions with sequence parallelism, ZeRO stages and recomputation."""
-    chosen = [_searched(name, getattr(choices, name)) for name in _SWITCHES]
-    options = np.array(list(product(*chosen)), float)
-    rows = np.repeat(base, len(options), axis=0)
-    switches = np.tile(options, (len(base), 1))
-    divided = dict(zip(_DIVISION, rows.T, strict=True))
-    switched = dict(zip(_SWITCHES, switches.T, strict=True))
-    # Sequence parallelism divides by the tensor-parallel group; ZeRO by the replicas.
-    alone = divided["dp"] * divided["cp"] == 1
-    sensible = (switched["sp"] == 0) | (divided["tp"] > 1)
-    sensible &= (switched["zero"] == 0) | ~alone
-    columns = {name: column[sensible] for name, column in (divided | switched).items()}
-    return Strategies.from_columns(columns | {"replicas": np.ones(int(sensible.sum()))})
+Columns: TypeAlias = "Mapping[Any, np.ndarray]"
+"""A column of numbers by axis."""
+
+
+def _crossed(
+    rows: np.ndarray, names: Sequence[str], options: np.ndarray, switches: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return columns of every row (of `names`) with every option (of `switches`)."""
+    repeated = np.repeat(rows, len(options), axis=0)
+    tiled = np.tile(options, (len(rows), 1))
+    divided = dict(zip(names, repeated.T, strict=True))
+    return divided | dict(zip(switches, tiled.T, strict=True))
+
+
+def _divided(columns: Columns, switch: str) -> np.ndarray:
+    """Return where there is something that a switch divides, so that it makes a difference."""
+    ranks = np.full(len(columns["tp"]), 1.0 if switch in _DIVIDES else np.inf)
+    for degree in _DIVIDES.get(switch, ()):
+        ranks = ranks * columns[degree]
+    return ranks > 1
+
+
+def _sensible(columns: Columns) -> np.ndarray:
+    """Return which rows have no switch on that does nothing."""
+    sensible = np.ones(len(columns["tp"]), bool)
+    for switch in _DIVIDES.keys() & columns.keys():
+        sensible &= (columns[switch] == 0) | _divided(columns, switch)
+    return sensible
+
+
+def _strategies(columns: dict[str, np.ndarray]) -> Strategies:
+    sensible = _sensible(columns)
+    rows = {name: column[sensible] for name, column in columns.items()}
+    defaults = {name: axis.number(axis.default) for name, axis in AXES.items()}
+    absent = {n: np.full(int(sensible.sum()), d) for n, d in defaults.items() if n not in rows}
+    return Strategies.from_columns(rows | absent)
 
 
 def _searched(name: str, wanted: Sequence[Any] | None) -> list[float]:

@@ -225,6 +225,14 @@ class Strategies(_Columns):
         """Return the strategies at `index` (or where it is true)."""
         return Strategies(**{name: column[index] for name, column in self.columns().items()})
 
+    @classmethod
+    def joined(cls, several: Sequence[Strategies]) -> Strategies:
+        """Return several runs of strategies, one after the other."""
+        if not several:
+            return cls.of([])
+        columns = [one.columns() for one in several]
+        return cls(**{name: np.concatenate([one[name] for one in columns]) for name in AXES})
+
     def distinct(self, *names: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return where each combination of the named axes first stands, and which each row has."""
         return distinct_rows([getattr(self, name) for name in names])

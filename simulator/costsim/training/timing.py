@@ -98,12 +98,16 @@ def step_times(
         "optimizer": over_types(updated),
         "host": critical(forward.host_s + backward.host_s) + software.step_s,
     }
-    nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
-    doublings = np.log2(nodes)
-    waiting = lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
-    times["stragglers"] = total(times.values()) * waiting
+    times["stragglers"] = total(times.values()) * straggling_ratio(job, strategies)
     times["input"] = input_s(job, strategies, total(times.values()))
     return times
+
+
+def straggling_ratio(job: Job, strategies: Strategies) -> Column:
+    """Return what a step loses to the slowest of its nodes, over what it takes without."""
+    nodes = np.maximum(strategies.devices / job.system.devices_per_node, 1.0)
+    doublings = np.log2(nodes)
+    return job.lost.straggler_ratio * doublings / (doublings + 1) * np.sqrt(doublings)
 
 
 def input_s(job: Job, strategies: Strategies, device_s: Column) -> Column:

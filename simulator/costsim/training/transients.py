@@ -48,6 +48,7 @@ def backward_bytes(
         kept.append(saved)
         for tensor in saved:
             holders.setdefault(tensor.name, index)  # freed after the earliest that holds it
+    compute_bytes = widths["compute"]
     stream = block.source.elements * widths["weight"]
     live = stream + np.zeros(1)  # the gradient of what leaves the layer
     peak, entering = live, np.zeros(1)
@@ -59,11 +60,14 @@ def backward_bytes(
         made, temporary = _gradients(operator, execution, widths)
         weights = sum(w.elements for w in block.operators[index].weights() if not w.frozen)
         weights = weights * gradient_bytes
+        gone: np.ndarray | float = 0.0
         if isinstance(operator, Experts) and execution.experts == "loop":
             # Each expert's gradient is a tensor as large as all of them, added out of place.
             largest = max(w.elements for w in block.operators[index].weights())
             temporary = temporary + 2 * largest * gradient_bytes
-        peak = np.maximum(peak, live + made + temporary + weights)
+        if isinstance(operator, Experts):
+            gone = _gone(operator, execution) * compute_bytes
+        peak = np.maximum(peak, live + made + temporary + weights - gone)
         freed = sum(
             tensor.elements * widths[tensor.storage]
             for tensor in kept[index]
@@ -107,6 +111,22 @@ def _gradients(
             return rows * operator.hidden * compute, 0.0
         case _:
             return 0.0, 0.0
+
+
+def _gone(operator: Experts, execution: Execution) -> np.ndarray | float:
+    """Return elements that are no longer kept when the projections up are differentiated.
+
+    What the projection down returned and read, the function's result, and the two halves in whose
+    place their gradients stand. One after another, those of the first expert are gone as a whole
+    when the second one's gradient is added to its own.
+    """
+    halves = 2 if operator.gated else 1
+    rows = operator.routed_rows
+    gone = rows * (operator.hidden + halves * operator.width)
+    if execution.experts != "loop":
+        return gone
+    whole = rows * (2 * operator.hidden + 2 * halves * operator.width)
+    return (gone + whole) / operator.experts
 
 
 def _bare(operator: Operator) -> Operator:

@@ -12,6 +12,8 @@ Status = Literal["scored", "predicted", "unsupported"]
 UNITS = {
     "step_time_s": "s",
     "memory_gb_per_gpu": "GB",
+    "kv_memory_gib_per_device": "GiB",
+    "kv_tokens": "tokens",
     "gpu_hours": "h",
     "energy_mwh": "MWh",
     "ttft_ms": "ms",

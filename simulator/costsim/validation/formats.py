@@ -86,6 +86,25 @@ _ALL = (
         ),
     ),
     Format(
+        "cache",
+        "kv_tokens",
+        ("id", "accelerator_id", "model", "tp", "weights", "kv_tokens"),
+        columns(
+            note=_ORIGIN,
+            text=(
+                "model config accelerator_id framework weights kv_dtype vllm_version enforce_eager"
+            ),
+            number="gpu_memory_utilization",
+            whole=(
+                "n_devices tp pp attention_dp ep max_model_len max_num_seqs max_num_batched_tokens"
+            ),
+            measured=(
+                "kv_memory_gib_per_device kv_tokens weights_gib_per_device activation_gib"
+                " non_torch_gib cuda_graph_gib"
+            ),
+        ),
+    ),
+    Format(
         "media",
         "steps",
         ("id", "accelerator_id", "model", "task", "batch", "steps"),

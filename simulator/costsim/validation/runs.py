@@ -1,5 +1,7 @@
 """Runs files: a CSV with one measured configuration a row; an empty cell is unknown.
 
+A JSON file is what `vllm bench serve` saves (`costsim.validation.bench`).
+
 What is wrong with one row is noted at that row, which is then not predicted; only a file that
 cannot be read at all, or lacks a column that every prediction needs, is refused.
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 from costsim.errors import CostsimError, Location, Problem, SpecError, suggestion
 from costsim.hardware.catalog import load_accelerator
 from costsim.validation.account import Account, Cells
+from costsim.validation.bench import bench_csv, is_bench
 from costsim.validation.columns import Columns
 from costsim.validation.formats import FORMATS, Format
 from costsim.validation.places import Lines
@@ -108,6 +111,8 @@ def read_runs(path: str | Path) -> RunsFile:
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         message = f"not a CSV file in UTF-8 ({error.reason})"
         raise SpecError(message, location=Location(file, line, column)) from None
+    if is_bench(text):
+        text = bench_csv(text, file)
     lines = Lines(text, file, _ROW_CHARACTERS)
     csv.field_size_limit(_FIELD_CHARACTERS)
     reader = csv.reader(lines, strict=True)

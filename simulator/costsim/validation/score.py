@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from costsim.errors import Problem
+from costsim.hardware.catalog import accelerator_ids, load_accelerator
+from costsim.planning.intervals import fit_probability
 from costsim.training.overlay import Overlay
 from costsim.validation.entries import Entry
 from costsim.validation.kind import Context
@@ -18,6 +20,8 @@ from costsim.validation.pipeline import entries_of
 from costsim.validation.runs import read_runs
 
 SCHEMA_VERSION = 1
+_GIGA = 1e9
+_MEMORY = "memory_gb_per_gpu"
 BREAKDOWNS: dict[str, Callable[[Entry], str]] = {
     "quantity": lambda entry: entry.quantity,
     "source": lambda entry: entry.run.text.get("source_id", ""),
@@ -63,6 +67,23 @@ class Validation:
     warnings: tuple[Problem, ...]
 
     @property
+    def fit_brier(self) -> float | None:
+        """Mean squared error of the probability that a measured peak fits a device.
+
+        Over the capacities of the catalog from half to twice the peak; None where none is measured.
+        """
+        devices = map(load_accelerator, accelerator_ids())
+        sizes = sorted({device.memory_usable_bytes / _GIGA for device in devices})
+        errors = [
+            (fit_probability(entry.low, entry.high, size) - (entry.measured <= size)) ** 2
+            for entry in self.entries
+            if entry.quantity == _MEMORY and entry.measured and entry.low and entry.high
+            for size in sizes
+            if entry.measured / 2 <= size <= 2 * entry.measured
+        ]
+        return float(np.mean(errors)) if errors else None
+
+    @property
     def summary(self) -> Summary:
         """Accuracy over all entries."""
         return summarize(self.entries)
@@ -80,6 +101,7 @@ class Validation:
             "schema_version": SCHEMA_VERSION,
             "rows": [entry_dict(entry) for entry in self.entries],
             "summary": self.summary.to_dict(),
+            "memory_fit_brier": self.fit_brier,
             "breakdown": {
                 by: {name: part.to_dict() for name, part in self.breakdown(by).items()}
                 for by in BREAKDOWNS

@@ -8,7 +8,7 @@ from typing import Any
 
 from costsim.architectures.architecture import Architecture
 from costsim.compression.steps import AdaptStep, QuantizeStep
-from costsim.stacks import Stack, load_stack, stack_for
+from costsim.stacks import Stack, beside_adapters, load_stack, stack_for
 from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
@@ -42,9 +42,8 @@ def stack_of(run: Run, *, frozen: bool) -> Stack:
         stack = _with_states(stack, load_stack("accelerate-fsdp"))
     changes: dict[str, Any] = {}
     base = "fp32" if run.text.get("base_dtype", "") == "fp32" else "bf16"
-    if frozen:  # a base that is not trained stays in the format it is loaded in
-        changes |= dict.fromkeys(_STATES, base)
-        changes["autocast"] = stack.autocast and base == "fp32"
+    if frozen:
+        stack = beside_adapters(stack, base, _stored(run))
     states = meaning(run, "states")
     if states is not None and not frozen:
         changes |= dict.fromkeys(_STATES, states)
@@ -104,7 +103,7 @@ def spoken_number(words: str, pattern: str) -> float | None:
 
 def adapted_model(run: Run, model: Architecture, stack: Stack, assumed: list[str]) -> Architecture:
     """Return `model` frozen, stored as the row says, with its adapters."""
-    storage = run.text.get("storage_format", "") or _packed(run)
+    storage = _stored(run)
     if storage:
         model = QuantizeStep(kind="quantize", format=storage, matrices="layers").apply(
             model, _DTYPE
@@ -128,6 +127,10 @@ def adapted_model(run: Run, model: Architecture, stack: Stack, assumed: list[str
         reads=adapter_reads(stack),
     )
     return step.apply(model, _DTYPE)
+
+
+def _stored(run: Run) -> str:
+    return run.text.get("storage_format", "") or _packed(run)
 
 
 def _packed(run: Run) -> str:

@@ -168,7 +168,7 @@ class Config:
         """Return the truth value under the first of `keys` that is present."""
         key, value = self._find(keys, default)
         if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, is {_shown(value)}")
+            self.problem(key, f"must be true or false, {self._told(key, value)}")
             return False
         return value
 
@@ -176,7 +176,7 @@ class Config:
         """Return the text under the first of `keys` that is present."""
         key, value = self._find(keys, default)
         if not isinstance(value, str):
-            self.problem(key, f"must be text, is {_shown(value)}")
+            self.problem(key, f"must be text, {self._told(key, value)}")
             return ""
         return value
 
@@ -184,7 +184,7 @@ class Config:
         """Return a dropout probability."""
         key, value = self._find(keys, default, listed=False)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self.problem(key, f"must be between 0 and 1, is {_shown(value)}")
+            self.problem(key, f"must be between 0 and 1, {self._told(key, value)}")
             return 0.0
         return float(value)
 
@@ -373,11 +373,15 @@ class Config:
             self.defaults[name] = default
         return name, default
 
+    def _told(self, key: str, value: object) -> str:
+        return f"is {_shown(value)}" if value is not None or key in self.values else "is missing"
+
     def _positive(self, key: str, value: object) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         most = MAX_LAYERS if key in _DEPTHS else MAX_SIZE
         if not whole or not 1 <= cast(int, value) <= most:
-            self.problem(key, f"must be a whole number from 1 to {most:,}, is {_shown(value)}")
+            told = self._told(key, value)
+            self.problem(key, f"must be a whole number from 1 to {most:,}, {told}")
             return 1
         return cast(int, value)
 

@@ -94,7 +94,12 @@ def shape(config: Config) -> Shape:
 
 def encoder_layer(found: Shape, *, pre_norm: bool = False, **switches: Any) -> StackLayer:
     """Return BERT's layer; `switches` are those of self-attention."""
-    own: dict[str, Any] = {"bias": True, "output_bias": True, **switches}
+    own: dict[str, Any] = {
+        "bias": True,
+        "output_bias": True,
+        "float32_softmax": False,  # the library leaves it in the format of the scores
+        **switches,
+    }
     own.setdefault("causal", False)
     attention = SelfAttention(
         heads=found.heads,

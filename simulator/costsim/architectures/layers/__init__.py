@@ -9,7 +9,7 @@ from costsim.architectures.layers.hyper_connection import HyperHead, HyperLayer
 from costsim.architectures.layers.latent_attention import LatentSelfAttention, SparseIndex
 from costsim.architectures.layers.layer import Layer, Mixer, SubLayer
 from costsim.architectures.layers.mixture_of_experts import MixtureOfExperts
-from costsim.architectures.layers.norm import RMS, HeadNorm, NormStyle
+from costsim.architectures.layers.norm import RMS, WIDE_RMS, HeadNorm, NormStyle
 from costsim.architectures.layers.repeated import Run, Start
 from costsim.architectures.layers.routed_attention import RoutedAttention
 from costsim.architectures.layers.self_attention import SelfAttention
@@ -18,6 +18,7 @@ from costsim.architectures.layers.transform import Transform
 
 __all__ = [
     "RMS",
+    "WIDE_RMS",
     "AlternatingLayer",
     "FeedForward",
     "HeadNorm",

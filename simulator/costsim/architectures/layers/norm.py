@@ -8,14 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormStyle:
-    """Which normalization a model uses, and which parameters it has."""
+    """Which normalization a model uses, and which parameters it has.
+
+    `wide` ones multiply with their weights in fp32, before they cast back to the stream's format.
+    """
 
     kind: Literal["layer", "rms"] = "layer"
     weight: bool = True
     bias: bool = True
+    wide: bool = False
 
 
 RMS = NormStyle(kind="rms", bias=False)
+WIDE_RMS = NormStyle(kind="rms", bias=False, wide=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

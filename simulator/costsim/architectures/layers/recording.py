@@ -208,6 +208,7 @@ class Tensor:
             kind=style.kind,
             weight=style.weight,
             bias=style.bias and style.kind == "layer",
+            wide=style.wide,
             unshared=unshared,
             split=split,
         )
@@ -498,10 +499,16 @@ class Tensor:
             lookup=lookup,
         )
 
-    def loss(self) -> Tensor:
-        """Compare logits with what should come."""
+    def loss(self, *, capped: bool = False) -> Tensor:
+        """Compare logits, perhaps `capped` ones, with what should come."""
         return self.make(
-            CrossEntropy, "loss", 1, source=self.name, rows=self.rows, classes=self.width
+            CrossEntropy,
+            "loss",
+            1,
+            source=self.name,
+            rows=self.rows,
+            classes=self.width,
+            capped=capped,
         )
 
     def residual(

@@ -22,7 +22,8 @@ class SelfAttention:
     matrix. `keys_as_values` ones project keys alone; with `borrowed` keys and values, those of an
     earlier layer, there is neither projection nor cache. A `gate` scales the context by a sigmoid
     of the input, each value or each head. `differential` attention subtracts half of the heads from
-    the others, and scores once for each half of the values (Differential Transformer).
+    the others, and scores once for each half of the values (Differential Transformer). `capped`
+    scores pass through a tanh (Gemma 2).
     """
 
     heads: Number
@@ -34,6 +35,7 @@ class SelfAttention:
     output_bias: bool = False
     fused_projection: bool = False
     float32_softmax: bool = True  # whatever the format computed in
+    capped: bool = False
     rotary: bool = False
     query_key_norm: HeadNorm | None = None
     context_norm: NormStyle | None = None
@@ -109,6 +111,7 @@ class SelfAttention:
             window=self.window,
             dropout=self.dropout,
             float32_softmax=self.float32_softmax,
+            capped=self.capped,
             sinks=self.sinks,
             passes=2 if self.differential else 1,
             selected=self.selected,

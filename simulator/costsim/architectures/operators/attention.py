@@ -19,6 +19,7 @@ class Attention(Operator):
     """Scaled dot-product attention of `query_heads` over `kv_heads` (fewer under GQA and MQA).
 
     `float32_softmax` models ask for their softmax in fp32 whatever the format they compute in;
+    `capped` scores pass through c · tanh(x / c) where they are written;
     `sinks` are a trained score of each head that takes its share of every softmax (gpt-oss).
     """
 
@@ -33,6 +34,7 @@ class Attention(Operator):
     window: Number | None = None
     dropout: bool = False
     float32_softmax: bool = True
+    capped: bool = False
     pieces: Number = 1  # that keys and values come in, from as many context-parallel ranks
     gathered: Number = 1  # ranks whose positions are here, in exchange for heads
     documents: Number = 1  # packed in a sequence, whose ends a fused kernel does not attend across

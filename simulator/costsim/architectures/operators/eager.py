@@ -11,8 +11,10 @@ and all that is computed from them are in the compute format.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from costsim.algebra import where
 from costsim.architectures.tensors import Activation, Storage
 from costsim.architectures.workload import Execution
 from costsim.errors import UnknownNameError, suggestion
@@ -93,7 +95,8 @@ def norm(operator: Norm, execution: Execution) -> Kept:
 
     Layer norm is one kernel: x, mean and 1/σ, the latter in fp32 on a GPU, in x's format on a CPU.
     RMS norm is x.float(), x · rsqrt(mean(x²) + ε), cast back, · γ: it keeps x in fp32, the rsqrt,
-    and for the gradient of γ the normalized x. Per-head norms read what a product made.
+    and for the gradient of γ the normalized x, in fp32 where it multiplies before it casts back.
+    Per-head norms read what a product made.
     """
     rows = operator.rows * operator.groups
     elements = rows * operator.width
@@ -112,7 +115,8 @@ def norm(operator: Norm, execution: Execution) -> Kept:
     )
     if not operator.weight:
         return kept
-    return (*kept, Activation(f"{operator.name}.normalized", elements, source))
+    normalized: Storage = "float32" if operator.wide else source
+    return (*kept, Activation(f"{operator.name}.normalized", elements, normalized))
 
 
 def activation(operator: Elementwise, function: str) -> Kept:
@@ -143,17 +147,19 @@ def activation(operator: Elementwise, function: str) -> Kept:
 def attention(operator: Attention, execution: Execution) -> Kept:
     """Return what attention keeps, by implementation.
 
-    The fused kernels that `sdpa` chooses keep what flash attention does. With dropout on a CPU
-    `sdpa` takes the composite way: fp32 copies of everything, keys and values repeated for each
-    query head. Unfused attention repeats them too and keeps the softmax, in fp32 where the model or
-    autocast asks for that and then cast to the compute format; dropout keeps mask and result.
+    The fused kernels that `sdpa` chooses keep what flash attention does; given a mask, as it is for
+    a window or a padded batch, keys and values of all heads, and the mask as a bias. With dropout
+    on a CPU `sdpa` takes the composite way: fp32 copies of everything, keys and values repeated for
+    each query head. Unfused attention repeats them too and keeps the softmax, in fp32 where the
+    model or autocast asks for that and then cast to the compute format; dropout keeps mask and
+    result, a cap its tanh.
     Models that ask for fp32 cast back to the format of queries, which under autocast the rotation
     has left in the weights'.
     """
     drops = operator.dropout and execution.dropout
     composite = execution.attention == "sdpa" and execution.device == "cpu" and drops
     if execution.attention != "unfused" and not composite:
-        return operator.held(execution)
+        return _masked(operator, execution)
     storage: Storage = "float32" if composite else "compute"
     rows = operator.batch * operator.tokens * operator.query_heads
     context = operator.batch * operator.context * operator.query_heads
@@ -170,11 +176,37 @@ def attention(operator: Attention, execution: Execution) -> Kept:
         return Activation(f"{operator.name}.{name}", size, storage, inner=True)
 
     found = (*inputs, kept("softmax", scores, softmax))
+    if operator.capped:
+        found = (*found, kept("cap", scores, storage))
     if drops:
         dropped: Storage = "weight" if operator.float32_softmax and not composite else storage
         dropout_mask = kept("dropout_mask", scores, mask_storage(execution, dropped))
         return (*found, dropout_mask, kept("dropout", scores, storage))
     return (*found, kept("probabilities", scores, storage)) if upcast else found
+
+
+def _masked(operator: Attention, execution: Execution) -> Kept:
+    """Return what a fused kernel keeps, with a mask where `sdpa` is given one."""
+    held = operator.held(execution)
+    window = operator.window
+    slides = execution.attention == "sdpa" and window is not None
+    if execution.attention != "masked" and not slides:
+        return held
+    context = operator.batch * operator.context * operator.query_heads
+    whole = {
+        f"{operator.name}.key": context * operator.head_dim,
+        f"{operator.name}.value": context * operator.value_dim,
+    }
+    bias = operator.batch * operator.tokens * operator.context
+    share = 1 if window is None or not slides else where(operator.context > window, 1, 0)
+
+    def repeated(tensor: Activation) -> Activation:
+        if tensor.name not in whole:
+            return tensor
+        return replace(tensor, elements=where(share > 0, whole[tensor.name], tensor.elements))
+
+    named = Activation(f"{operator.name}.bias", bias * share, inner=True)
+    return (*map(repeated, held), named)
 
 
 def mask(operator: Attention, execution: Execution) -> Kept:
@@ -197,9 +229,15 @@ def rotary_tables(operator: Rotary, *, recomputed: bool) -> Kept:
 
 
 def cross_entropy(operator: CrossEntropy) -> Kept:
-    """Return what the loss of `logits.float()` keeps: log-softmax, targets, their total weight."""
+    """Return what the loss of `logits.float()` keeps: log-softmax, targets, their total weight.
+
+    A cap keeps its tanh.
+    """
+    elements = operator.rows * operator.classes
+    cap = (Activation(f"{operator.name}.cap", elements),) if operator.capped else ()
     return (
-        Activation(f"{operator.name}.log_softmax", operator.rows * operator.classes, "float32"),
+        *cap,
+        Activation(f"{operator.name}.log_softmax", elements, "float32"),
         Activation(f"{operator.name}.targets", operator.rows, "index"),
         Activation(f"{operator.name}.total_weight", 1, "float32"),
     )

@@ -17,8 +17,9 @@ from costsim.architectures.workload import FUSED, Execution, Shard
 class Norm(Operator):
     """Layer or RMS normalization over `width`, of `groups` vectors a row (per-head norms).
 
-    `unshared` groups have weights of their own. `split` says what tensor parallelism divides: rows,
-    groups, or the `columns` of one wide vector.
+    `unshared` groups have weights of their own. `wide` ones multiply with their weights in fp32,
+    before they cast back (Gemma). `split` says what tensor parallelism divides: rows, groups, or
+    the `columns` of one wide vector.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Norm(Operator):
     weight: bool = True
     bias: bool = True
     unshared: bool = False
+    wide: bool = False
     split: Literal["sequence", "heads", "columns"] = "sequence"
 
     def weights(self) -> tuple[Weight, ...]:

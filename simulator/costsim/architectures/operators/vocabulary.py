@@ -57,11 +57,15 @@ class Embedding(Operator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy(Operator):
-    """The loss over `classes` logits a row: softmax in fp32, kept for the gradient."""
+    """The loss over `classes` logits a row: softmax in fp32, kept for the gradient.
+
+    Logits may be `capped`: c · tanh(x / c).
+    """
 
     source: str
     rows: Number
     classes: Number
+    capped: bool = False
 
     def work(self, direction: Direction, execution: Execution = FUSED) -> tuple[Work, ...]:
         if execution.style == "eager":

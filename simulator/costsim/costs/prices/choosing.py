@@ -23,6 +23,7 @@ from costsim.costs.prices.observations import (
 )
 from costsim.costs.tables import latest_day
 from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.remarks import Caution, Fallback
 
 COMPARABLE_DAYS = 365
 """Days behind the newest price after which a price is no longer compared with it.
@@ -104,14 +105,16 @@ def price_for(
     if fresh:
         offers = fresh
     else:
-        warnings.append(f"no {term} price of {accelerator_id} is less than a year old")
+        warnings.append(Fallback(f"no {term} price of {accelerator_id} is less than a year old"))
     whole = node_offers(offers)
     if whole:
         offers = whole
     elif provider is None:
         warnings.append(
-            f"no provider lists {accelerator_id} by the whole server; prices of smaller instances"
-            " or per device are compared"
+            Fallback(
+                f"no provider lists {accelerator_id} by the whole server; prices of smaller"
+                " instances or per device are compared"
+            )
         )
     compared = tuple(sorted(_best_by_provider(offers), key=by_price))
     prices = [offer.usd_per_device_hour for offer in compared]
@@ -125,13 +128,17 @@ def price_for(
         rule = f"cheapest {term} offer of {provider}" + (f" in {region}" if region else "")
     if is_stale(price):
         warnings.append(
-            f"the price, as of {price.as_of}, may be more than {STALE_DAYS} days older than the"
-            f" newest in the catalogue ({newest_day()})"
+            Caution(
+                f"the price, as of {price.as_of}, may be more than {STALE_DAYS} days older than the"
+                f" newest in the catalogue ({newest_day()})"
+            )
         )
     if term == "spot":
         warnings.append(
-            "a spot device may be taken back at any time: interruptions are counted at the rate of"
-            " failing hardware alone, unless the scenario states another (`failures`)"
+            Caution(
+                "a spot device may be taken back at any time: interruptions are counted at the rate"
+                " of failing hardware alone, unless the scenario states another (`failures`)"
+            )
         )
     # One provider is no market: then the spread is that of its own regions and instances.
     spread = prices if len(compared) > 1 else [offer.usd_per_device_hour for offer in offers]

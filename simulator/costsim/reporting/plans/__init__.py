@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from costsim.planning.plans import Plan
-from costsim.reporting.model import Note, NoteKind, Provenance, Report, Section, Source
-from costsim.reporting.plans import options, serving, training
+from costsim.remarks import kind_of
+from costsim.reporting.model import Note, Provenance, Report, Section, Source
+from costsim.reporting.plans import accounts, options, serving, training
 from costsim.reporting.plans.answer import answer, subtitle
 from costsim.reporting.plans.budget import budget_section
 
@@ -22,6 +23,8 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     serving.compared,
     serving.mixed,
     budget_section,
+    accounts.cash_flow,
+    accounts.cost_centers,
     training.time,
     training.memory,
     training.alternatives,
@@ -48,17 +51,6 @@ def plan_report(plan: Plan[Any, Any]) -> Report:
         answer=answer(plan),
         sections=tuple(section for section in found if section is not None),
         provenance=Provenance(made["tool_version"], made["catalog_date"], made["input_hash"]),
-        notes=tuple(Note(_kind(text), text) for text in plan.notes),
-        sources=tuple(Source(key, _once(text)) for key, text in plan.sources.items()),
+        notes=tuple(Note(kind_of(text), text) for text in plan.notes),
+        sources=tuple(Source(key, text) for key, text in plan.sources.items()),
     )
-
-
-def _once(text: str) -> str:
-    """Return a source without a mark that its own text ends in already."""
-    return text.replace("(recalled) (recalled)", "(recalled)")
-
-
-def _kind(text: str) -> NoteKind:
-    if text.startswith("a spot device"):
-        return "warning"
-    return "fallback" if "sheet" in text or "no provider" in text else "assumption"

@@ -72,7 +72,7 @@ def memory_bars(plan: TrainingPlan) -> StackedBars:
             for stage, parts in plan.best.run.memory_parts_bytes
         ),
         "bytes",
-        limit=plan.details.search.capacity_bytes,
+        limit=plan.best.run.job.system.accelerator.memory_usable_bytes,
         limit_label="device memory",
     )
 
@@ -124,7 +124,7 @@ def roofline(plan: TrainingPlan) -> Roofline:
 
 def space(plan: TrainingPlan) -> Scatter:
     """Show the whole space: time against memory, or against cost where counts differ."""
-    found = plan.details.search
+    found = plan.details.search.whole()
     evaluation, order = found.evaluation, found.order
     step_s = evaluation.step_time_s[order]
     devices = evaluation.strategies.devices[order]
@@ -171,7 +171,7 @@ def divisions(plan: TrainingPlan) -> HeatMap:
         plan,
         ("tp", "TP"),
         ("pp", "Pipeline stages (PP)"),
-        plan.details.search.evaluation.step_time_s * plan.best.run.steps / _DAY_S,
+        plan.details.search.whole().evaluation.step_time_s * plan.best.run.steps / _DAY_S,
         ("Days of useful steps by tensor and pipeline parallelism", "number", "days"),
     )
 
@@ -182,7 +182,7 @@ def sharding(plan: TrainingPlan) -> HeatMap:
         plan,
         ("zero", "ZeRO stage"),
         ("micro_batch", "Samples in a micro-batch"),
-        plan.details.search.evaluation.step_time_s,
+        plan.details.search.whole().evaluation.step_time_s,
         ("Time of a step by ZeRO stage and micro-batch", "seconds", ""),
     )
 
@@ -198,7 +198,7 @@ def _least(
 
     `shown` are the map's title, and kind and unit of its figures.
     """
-    found = plan.details.search
+    found = plan.details.search.whole()
     strategies, order = found.evaluation.strategies, found.order
     same = order[strategies.devices[order] == plan.best.devices]
     first, second = (getattr(strategies, axis) for axis, _ in (down, across))

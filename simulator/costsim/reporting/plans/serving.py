@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costsim.inference.memory import KvCache
 from costsim.inference.metrics import Measured
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
@@ -135,7 +136,20 @@ def deployment(plan: Plan[Any, Any]) -> Section | None:
     if launch is None:
         return None
     intro = "One replica; put a load balancer before all of them."
-    return Section("Deployment", intro, (Text(launch.command),))
+    cache = plan.best.run.cache
+    logged = () if cache is None else (*(Text(line) for line in cache.logged), _cache(plan, cache))
+    return Section("Deployment", intro, (Text(launch.command), *logged))
+
+
+def _cache(plan: ServicePlan, cache: KvCache) -> Table:
+    """How far the cache reaches: one request as long as fits, and users of the mean length."""
+    replica = plan.best.run.replica
+    columns = (Column("Of the cache"), Column("", "count"))
+    rows = (
+        ("Longest context that fits, tokens", cache.longest_tokens),
+        ("Users a device at the mean length", replica.slots / replica.layout.devices),
+    )
+    return Table("How far the cache reaches", columns, rows)
 
 
 def _compared(plan: ServicePlan) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costsim.planning.intervals import fit_probability
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.strategies import details, division
 from costsim.planning.workloads.training.run import Space, TrainingRun
@@ -72,17 +73,19 @@ def _time_intro(best: Candidate[TrainingRun]) -> str:
 
 
 def _memory_intro(plan: TrainingPlan) -> str:
-    fullest = plan.best.value("memory_bytes_per_device")
-    return (
-        f"The fullest device holds {format_bytes(fullest)} of "
-        f"{format_bytes(plan.details.search.capacity_bytes)}."
-    )
+    held = plan.best.figures["memory_bytes_per_device"]
+    capacity = plan.best.run.job.system.accelerator.memory_usable_bytes
+    found = f"The fullest device holds {format_bytes(held.value)} of {format_bytes(capacity)}"
+    if held.low is None or held.high is None:
+        return f"{found}."
+    chance = fit_probability(held.low, held.high, capacity)
+    return f"{found}: it fits with a probability of {chance:.0%}."
 
 
 def _searched(plan: TrainingPlan) -> str:
     found = plan.details.search
     rejected = "".join(f" {count:,} {reason}." for reason, count in found.rejected.items())
-    return f"{found.searched:,} strategies were evaluated; {len(found.order):,} fit.{rejected}"
+    return f"{found.searched:,} strategies are legal; {len(found.order):,} fit.{rejected}"
 
 
 def _map(plan: TrainingPlan) -> HeatMap:

@@ -13,6 +13,7 @@ from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System
 from costsim.planning.intervals import memory_interval
+from costsim.stacks import recompute_of as usual_recompute
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
@@ -103,7 +104,7 @@ def fine_tuning_of(run: Run, folder: Path) -> FineTuning | str:
         micro_batch=micro_batch,
         zero=zero if ranks > 1 else 0,
         replicas=min(replicas, ranks),
-        recompute=recompute_of(run) or cast("Recompute", stack.recompute),
+        recompute=recompute_of(run) or cast("Recompute", usual_recompute(stack, adapters=frozen)),
         offload=offload_of(run),
     )
     return FineTuning(job, strategy, meter_of(run, "measured_kind"), tuple(assumed))

@@ -9,6 +9,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     FULL,
     LAYERS,
     attention,
+    capped,
     compose,
     every,
     network,
@@ -18,6 +19,7 @@ from costsim.architectures.huggingface.decoders.stack import (
     windows,
 )
 from costsim.architectures.layers import (
+    WIDE_RMS,
     AlternatingLayer,
     FeedForward,
     HeadNorm,
@@ -36,16 +38,21 @@ _GEMMA_3N_WIDTH = 16384  # the library's, in every layer
 _GLOBAL_HEAD_DIM = 512  # the library's, of layers that see all
 
 
+_HEADS = HeadNorm(style=WIDE_RMS)
+
+
 def _gemma(config: Config) -> Transformer:
-    return compose(config, attention(config), network(config))
+    return compose(config, attention(config), network(config), norm=WIDE_RMS)
 
 
 def _gemma2(config: Config) -> Transformer:
     """Read Gemma 2: every second layer sees all; norms before and after each sub-layer."""
+    mixer = attention(config, capped=capped(config, "attn_logit_softcapping"))
     return compose(
         config,
-        windowed(attention(config), windows(config, every(2))),
+        windowed(mixer, windows(config, every(2))),
         network(config),
+        norm=WIDE_RMS,
         mixer_output_norm=True,
         feed_forward_output_norm=True,
     )
@@ -54,18 +61,26 @@ def _gemma2(config: Config) -> Transformer:
 def _gemma3(config: Config) -> Transformer:
     """Read Gemma 3: every sixth layer sees all; norms of queries and keys."""
     period = config.size("sliding_window_pattern", "_sliding_window_pattern", default=6)
-    mixer = attention(config, query_key_norm=HeadNorm())
+    mixer = attention(
+        config, query_key_norm=_HEADS, capped=capped(config, "attn_logit_softcapping")
+    )
     return compose(
         config,
         windowed(mixer, windows(config, every(period))),
         network(config),
+        norm=WIDE_RMS,
         mixer_output_norm=True,
         feed_forward_output_norm=True,
     )
 
 
 def _vaultgemma(config: Config) -> Transformer:
-    return compose(config, windowed(attention(config), windows(config, every(2))), network(config))
+    return compose(
+        config,
+        windowed(attention(config), windows(config, every(2))),
+        network(config),
+        norm=WIDE_RMS,
+    )
 
 
 def _gemma4(config: Config) -> Transformer:
@@ -81,7 +96,7 @@ def _gemma4(config: Config) -> Transformer:
     seen = windows(config, lambda index: FULL if index == layers - 1 else pattern(index))
     borrowing = layers - config.count("num_kv_shared_layers")
     alike = config.flag("attention_k_eq_v")
-    mixer = attention(config, query_key_norm=HeadNorm())
+    mixer = attention(config, query_key_norm=_HEADS)
     groups = config.optional_size("num_global_key_value_heads", default=None) if alike else None
     mixers: list[Mixer] = []
     for index, window in enumerate(seen):
@@ -108,6 +123,7 @@ def _gemma4(config: Config) -> Transformer:
         config,
         mixers,
         [_fed(config, wide if index >= borrowing else dense, routed) for index in range(layers)],
+        norm=WIDE_RMS,
         mixer_output_norm=True,
         feed_forward_output_norm=True,
         beside=table,
@@ -144,7 +160,7 @@ def _gemma3n(config: Config) -> Transformer:
     )
     config.ignore("altup_active_idx", "altup_coef_clip", "altup_correct_scale")
     config.ignore("activation_sparsity_pattern")
-    mixer = attention(config, query_key_norm=HeadNorm())
+    mixer = attention(config, query_key_norm=_HEADS)
     seen = windows(config, every(5))
     inputs = config.size("hidden_size_per_layer_input")
     entries = config.size("vocab_size_per_layer_input")
@@ -156,6 +172,7 @@ def _gemma3n(config: Config) -> Transformer:
             for index, window in enumerate(seen)
         ],
         [network(config, width=width) for width in widths],
+        norm=WIDE_RMS,
         mixer_output_norm=True,
         feed_forward_output_norm=True,
         beside=StreamProjections(streams=streams, name="embedding.streams", beside=table),

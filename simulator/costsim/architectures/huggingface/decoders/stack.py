@@ -68,6 +68,12 @@ def switch(config: Config, key: str) -> bool:
     return config.flag(key) if config.knows(key) else False
 
 
+def capped(config: Config, key: str) -> bool:
+    """Return whether a tanh bounds what `key` names."""
+    found = config.value(key) if config.knows(key) else None
+    return isinstance(found, int | float) and found > 0
+
+
 def dropped(config: Config, *keys: str) -> bool:
     """Return whether any of the rates under `keys` is more than 0."""
     rates = [config.rate(key) for key in keys if config.knows(key)]
@@ -299,6 +305,7 @@ def compose(
         head_bias=head_bias,
         beside=beside,
         before_head=before_head,
+        capped=capped(config, "final_logit_softcapping"),
         dropout=dropout,
         context_limit=config.optional_size("model_max_length", *POSITIONS),
     )

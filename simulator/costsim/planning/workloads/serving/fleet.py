@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from costsim.inference.engines import Engine
+from costsim.inference.memory import KvCache
 from costsim.inference.metrics import Measured, Objective
 from costsim.planning.launch import Launch
 from costsim.planning.workloads.serving.capacity import Day, Pools
@@ -26,6 +27,7 @@ class Fleet:
         mean_requests_per_s: over the day.
         prompt_share: of the time of a replica that prompts take.
         launch: how a replica is started, where an engine does it.
+        cache: what the cache of a replica's attention rank holds, where tokens are generated.
     """
 
     replica: Replica
@@ -36,6 +38,7 @@ class Fleet:
     mean_requests_per_s: float
     prompt_share: float
     launch: Launch | None = field(repr=False, default=None)
+    cache: KvCache | None = None
 
     @property
     def devices(self) -> int:
@@ -73,6 +76,7 @@ class Fleet:
                 "replicas": list(self.day.replicas),
             },
             "deploy": self.launch and self.launch.command,
+            "kv_cache": self.cache and self.cache.to_dict(),
         }
 
 

@@ -16,9 +16,10 @@ from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment
 from costsim.inference.engines import Engine, Speculation, load_engine
 from costsim.inference.formats import format_named
-from costsim.inference.layout import Quantization
+from costsim.inference.layout import Layouts, Quantization
+from costsim.inference.memory import KvCache, kv_cache
 from costsim.inference.traffic import Traffic
-from costsim.planning.launch import checkpoint_of, launch
+from costsim.planning.launch import checkpoint_of, launch, longest_request
 from costsim.planning.lookup import Lookup
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
@@ -196,6 +197,7 @@ class ServingWorkload:
                     mean_requests_per_s=rate * self.work.mean_ratio,
                     prompt_share=service.prompt_share(kind, sized.replicas),
                     launch=self._launch(option, kind),
+                    cache=self._cache(option, kind),
                 )
                 result.append(costing.candidate(fleet))
         return result
@@ -215,6 +217,15 @@ class ServingWorkload:
             float((self.traffic.input_tokens + self.traffic.output_tokens).max()),
             (None, None) if drafts is None else (drafts.method, drafts.model),
         )
+
+    def _cache(self, option: Option, kind: Replica) -> KvCache | None:
+        """Return what the cache of a replica holds."""
+        if not self.generates:
+            return None
+        layouts = Layouts.of([kind.layout])
+        longest = longest_request(self.engine, _longest(self.traffic))
+        formats = kind.quantization
+        return kv_cache(kind.system, option.model, layouts, formats, self.engine, longest)
 
     def refusal(self, option: Option, errors: Sequence[InfeasiblePlanError]) -> InfeasiblePlanError:
         """Return why nothing can serve it: it fits nowhere, or nothing is fast enough."""
@@ -273,7 +284,7 @@ class ServingWorkload:
         """Return where times and percentiles come from."""
         kernels = load_kernel_model(best.run.replica.system.accelerator)
         return {
-            "kernels": f"kernel times: {kernels.basis}",
+            "kernels": kernels.remark,
             "engine": f"engine profile `{self.engine.name}`: {self.engine.source}",
             "percentiles": f"percentiles: of {len(self.traffic):,} simulated requests at "
             f"{self.work.requests_per_s:g} a second, dealt to replicas in turn",

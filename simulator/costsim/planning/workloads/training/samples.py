@@ -8,6 +8,7 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.pictures import native_image, sees_latents
 from costsim.errors import SpecError
 from costsim.planning.workloads.training.spec import SampleTraining, Training
+from costsim.remarks import Excluded
 from costsim.training.samples import InputPipeline, pipelines, sample_software
 from costsim.training.software import Software, software, under_effort
 
@@ -101,7 +102,9 @@ def left_out(model: Architecture) -> tuple[str, ...]:
     """Return what of the training of `model` is not counted."""
     if sees_latents(model):
         return (
-            "frozen encoders of images and texts are left out: latents and embeddings are made "
-            "once and kept",
+            Excluded(
+                "frozen encoders of images and texts are left out: latents and embeddings are made "
+                "once and kept"
+            ),
         )
     return ()

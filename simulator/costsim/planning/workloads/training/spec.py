@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import (
@@ -207,8 +206,9 @@ class TrainedOn(Machines):
     """How many accelerators: a number, a list to compare, or `fewest` that meet the deadline."""
     at_most: PositiveInt = 16_384
     """Where `devices` is `fewest`: how many there are."""
-    memory_reserve: Ratio = 0.0
-    """Share of the memory kept free besides what the framework takes, such as `5 %`."""
+    memory_reserve: Ratio | None = None
+    """Share of the memory kept free besides what the framework takes, such as `5 %`; left out, what
+    the interval of memory asks for: a plan then fits with a probability of 90 %, if any does."""
     oversubscription: Annotated[float, Field(ge=1)] = 1.0
     """What devices can send into the outermost links together, over what their switches carry."""
 
@@ -284,8 +284,6 @@ class TrainingScenario(Scenario):
     """Device-hours of smaller runs before the final one, over those of the final one."""
     project: ProjectSpec = ProjectSpec()
     """What is paid for around the run."""
-    start: date | None = None
-    """Day on which the run starts, such as `2027-01-15`; with it the plan has a cash flow."""
 
     @property
     def most_devices(self) -> int:

@@ -18,12 +18,13 @@ from costsim.documents import Document
 from costsim.errors import InfeasiblePlanError, Problem, SpecError
 from costsim.hardware import System
 from costsim.hardware.kernels import load_kernel_model
+from costsim.planning.intervals import usual_reserve
 from costsim.planning.lookup import Lookup
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.scenario import Scenario
-from costsim.planning.strategies import Search, pareto, search
+from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing
@@ -56,7 +57,6 @@ from costsim.training.space import Choices, limits_of_job
 from costsim.units import format_bytes, format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
-_WORTH_A_LOOK = 1.3  # times the best step time: beyond, less memory is not worth the time
 
 
 class TrainingWorkload:
@@ -250,9 +250,9 @@ class TrainingWorkload:
         """Return where times and memory come from."""
         job = best.run.job
         capacity = job.system.accelerator.memory_usable_bytes
-        capacity *= 1 - self.scenario.hardware.memory_reserve
+        capacity *= 1 - (self.scenario.hardware.memory_reserve or 0.0)
         return {
-            "kernels": f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            "kernels": load_kernel_model(job.system.accelerator).remark,
             "software": self._stack(job),
             "capacity": f"capacity: {format_bytes(capacity)}",
         }
@@ -274,9 +274,20 @@ class TrainingWorkload:
         return (candidate.value("step_time_s"),)
 
     def _search(self, job: Job, costing: Costing) -> Search:
-        choices = _choices(self.scenario.strategy, job)
+        """Return what fits; where no reserve is stated, what fits surely, or else at all."""
+        reserve = self.scenario.hardware.memory_reserve
+        if reserve is not None:
+            return self._searched(job, costing, reserve)
+        try:
+            surely = usual_reserve(stacked=job.stack is not None)
+            return self._searched(job, costing, surely)
+        except InfeasiblePlanError:
+            return self._searched(job, costing, 0.0)
+
+    def _searched(self, job: Job, costing: Costing, reserve: float) -> Search:
+        choices = choices_of(self.scenario.strategy, job)
         hardware = self.scenario.hardware
-        reserve, devices = hardware.memory_reserve, hardware.devices
+        devices = hardware.devices
         if isinstance(devices, tuple):
             return search(job, devices, choices, reserve)
         deadline = self.scenario.limits.deadline or math.inf
@@ -299,10 +310,8 @@ class TrainingWorkload:
         peak = job.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
         flops = float(job.model.training_flops(1, job.sequence)) * job.global_batch
         least = flops * self.scenario.workload.steps / peak / deadline_s
-        node = job.system.devices_per_node
-        rungs = {node * multiple << power for power in range(16) for multiple in (1, 3, 5, 7)}
-        rungs |= set(divisors(node))
-        return sorted(r for r in rungs if least <= r <= self.scenario.hardware.at_most)
+        most = self.scenario.hardware.at_most
+        return sorted(r for r in rungs(job.system.devices_per_node) if least <= r <= most)
 
     def _compared(
         self, choice: Comparison, job: Job, costing: Costing, found: Search
@@ -313,7 +322,7 @@ class TrainingWorkload:
             job = self.job(costing.option, costing.place, job.precision, profile)
         counts = sorted({int(c) for c in found.evaluation.strategies.devices})
         try:
-            inner = search(job, counts, _choices(choice, job))
+            inner = search(job, counts, choices_of(choice, job))
         except InfeasiblePlanError as error:
             first = error.problems[0]
             message = f"compared strategy `{choice.name}`: {first.message}"
@@ -323,7 +332,7 @@ class TrainingWorkload:
     def _notes(self, job: Job, costing: Costing) -> tuple[str, ...]:
         calibration = self.scenario.calibration
         return (
-            f"kernel times: {load_kernel_model(job.system.accelerator).basis}",
+            load_kernel_model(job.system.accelerator).remark,
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
@@ -347,7 +356,14 @@ class TrainingWorkload:
         )
 
 
-def _choices(stated: StrategyChoices, job: Job) -> Choices:
+def rungs(node: int) -> set[int]:
+    """Return the numbers of devices that are tried where none is stated."""
+    whole = {node * multiple << power for power in range(16) for multiple in (1, 3, 5, 7)}
+    return whole | set(divisors(node))
+
+
+def choices_of(stated: StrategyChoices, job: Job) -> Choices:
+    """Return what each axis of a strategy may be: what is stated, else all that the job may use."""
     axes = {name: getattr(stated, name) for name in StrategyChoices.model_fields}
     if axes["recompute"] is None and job.software.attention != "unfused":
         # Fused attention keeps no scores, which is all that selective recomputation drops.
@@ -359,11 +375,11 @@ def _alternatives(found: Search, best: int) -> list[int]:
     """Return what else is worth a look, fastest first.
 
     The fastest of each other division of the devices, then of the Pareto set of time and memory
-    those within `_WORTH_A_LOOK` of the best time, evenly spread.
+    those within `WORTH_A_LOOK` of the best time, evenly spread.
     """
     evaluation, order = found.evaluation, found.order
     step_s = evaluation.step_time_s
-    near = order[step_s[order] <= _WORTH_A_LOOK * step_s[best]]
+    near = order[step_s[order] <= WORTH_A_LOOK * step_s[best]]
     chosen: list[int] = []
     seen = {evaluation.strategies.row(best).division}
     for row in near:
