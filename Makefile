@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: plan test lint format golden budgets clean
+.PHONY: plan test lint format golden budgets trace clean
 
 plan: $(STAMPS)/core  ## plan the packaged GPT-3 scenario
 	$(BIN)/costsim plan scenarios/gpt3.yaml
@@ -25,6 +25,9 @@ format: $(STAMPS)/lint  ## put the code into its format
 golden: $(STAMPS)/test  ## accept what is printed now as tests/golden
 	$(BIN)/python -m pytest --update-golden
 
+trace: $(STAMPS)/trace  ## compare readers with the installed transformers, type by type (minutes)
+	$(BIN)/python benchmarks/semantic_trace.py
+
 budgets: $(STAMPS)/test  ## plan the published runs anew and write docs/budgets.md
 	$(BIN)/python -m pytest --update-golden tests/planning/test_published_budgets.py
 
@@ -41,6 +44,10 @@ $(STAMPS)/core: pyproject.toml | $(STAMPS)
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)
 	$(PIP) --editable '.[test]'
+	touch $@ $(STAMPS)/core
+
+$(STAMPS)/trace: pyproject.toml | $(STAMPS)
+	$(PIP) --editable '.[transformers]'
 	touch $@ $(STAMPS)/core
 
 # The types of torch and pandas are part of what pyright checks, so lint needs the test extra.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from costsim.architectures import load_model
+from costsim.architectures.blueprint import from_json, keep, kept, to_json
 from costsim.architectures.huggingface import READERS, fallback
 from costsim.errors import SpecError
 
@@ -43,7 +45,8 @@ class TestWithoutTransformers:
 
 class TestWithTransformers:
     @pytest.fixture(autouse=True)
-    def _library(self):
+    def _library(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         pytest.importorskip("torch")
         pytest.importorskip("transformers", minversion="5")
 
@@ -88,9 +91,14 @@ class TestWithTransformers:
         monkeypatch.delitem(READERS, "mistral")
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "mistral", **TINY}))
         model = load_model(tmp_path)
-        assert any("traced MistralForCausalLM of transformers" in note for note in model.notes)
+        assert any("was seen doing" in note for note in model.notes)
         assert model.depth == 2
         assert model.forward_flops(1, 16) > 0
+
+    def test_what_cannot_be_composed_is_traced_with_the_reason(self, monkeypatch):
+        monkeypatch.delitem(READERS, "falcon_h1")
+        model = load_model({"model_type": "falcon_h1", "num_hidden_layers": 1})
+        assert any("operation by operation: " in note for note in model.notes)
 
     def test_values_that_make_no_model_are_a_clear_error(self, monkeypatch):
         monkeypatch.delitem(READERS, "mistral")
@@ -100,3 +108,79 @@ class TestWithTransformers:
     def test_a_type_that_nobody_knows_is_the_usual_error(self):
         with pytest.raises(SpecError, match="is not supported"):
             load_model({"model_type": "not_yet_invented"})
+
+
+BOTH = """
+cohere cohere2 exaone4 ernie4_5 gemma gemma2 gemma3_text glm glm4 gpt_neox gpt2 granite helium
+llama mistral olmo olmo2 phi qwen2 qwen3 smollm3 stablelm starcoder2 opt mixtral qwen2_moe
+qwen3_moe olmoe gpt_oss phimoe granitemoe glm4_moe deepseek_v3 minicpm3
+"""
+"""Types that costsim reads and that are composed of what the library does."""
+
+
+class TestComposedOfWhatWasSeen:
+    """Composed models are those that readers compose, so they divide, cache and serve alike."""
+
+    @pytest.fixture(autouse=True)
+    def _library(self):
+        pytest.importorskip("torch")
+        pytest.importorskip("transformers", minversion="5")
+
+    @pytest.mark.parametrize("model_type", BOTH.split())
+    def test_it_serves_and_divides_as_the_readers_model(self, model_type):
+        from costsim.architectures.tracing.semantic import composed
+        from costsim.architectures.workload import Shard
+
+        values = {"model_type": model_type, "num_hidden_layers": 4}
+        read = load_model(values)
+        traced = replace(read, description=composed(values))
+        assert traced.parameters == read.parameters
+        assert traced.active_parameters == read.active_parameters
+        for tokens in (100, 5000):
+            assert traced.decode_flops(2, tokens) == read.decode_flops(2, tokens)
+            assert traced.cache_bytes(3, tokens) == read.cache_bytes(3, tokens)
+        part = Shard(tp=2)
+        for block, other in zip(traced.blocks(), read.blocks(), strict=True):
+            ours, theirs = block.shard(part), other.shard(part)
+            assert [w.stored_elements for w in ours.weights()] == [
+                w.stored_elements for w in theirs.weights()
+            ]
+            assert len(ours.collectives()) == len(theirs.collectives())
+            assert ours.flops() == theirs.flops()
+
+    def test_a_decoder_that_differs_in_a_total_is_refused(self):
+        from costsim.architectures.tracing import semantic
+        from costsim.architectures.tracing.understanding import understood
+
+        module, config = semantic.built({"model_type": "qwen2", **DENSE})
+        watched, facts = semantic.observed(module, config)
+        decoder = understood(watched, facts)
+        assert semantic.differences(decoder, watched) == []
+        changed = replace(decoder, tied=not decoder.tied)
+        assert any("parameters" in line for line in semantic.differences(changed, watched))
+
+
+class TestBlueprints:
+    @pytest.mark.parametrize(
+        "changes",
+        [{"model_type": "llama"}, {"model_type": "deepseek_v3"}, {"model_type": "gpt_oss"}],
+    )
+    def test_a_decoder_is_read_back_as_it_was(self, changes):
+        decoder = load_model(changes).description
+        assert from_json(json.loads(json.dumps(to_json(decoder)))) == decoder
+
+    @pytest.mark.parametrize("text", ["{}", "[1]", '{"record": "os"}', '{"record": "Layer"}', "3"])
+    def test_anything_else_is_no_decoder(self, text):
+        with pytest.raises(ValueError, match="no decoder"):
+            from_json(json.loads(text))
+
+    def test_what_was_kept_is_found_by_its_config_and_library(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        decoder = load_model({"model_type": "llama"}).description
+        assert kept({"a": 1}, "library 1") is None
+        keep({"a": 1}, "library 1", decoder)
+        assert kept({"a": 1}, "library 1") == decoder
+        assert kept({"a": 2}, "library 1") is kept({"a": 1}, "library 2") is None
+        for path in tmp_path.rglob("*.json"):
+            path.write_text("{")
+        assert kept({"a": 1}, "library 1") is None

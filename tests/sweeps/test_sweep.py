@@ -17,7 +17,7 @@ import costsim
 from costsim.cli import main
 from costsim.errors import InfeasiblePlanError, SpecError
 from costsim.sweeps.journal import Journal
-from costsim.sweeps.sweep import read_study
+from costsim.sweeps.study import read_study
 
 
 def test_each_point_is_the_plan_with_the_same_settings(study: Path) -> None:

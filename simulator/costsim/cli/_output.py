@@ -31,7 +31,7 @@ def report_formats() -> dict[str, tuple[str, ...]]:
     """Return the formats that reports can be written in, each with the suffixes that choose it."""
     from costsim.reporting import FORMATS
 
-    return {name: entry.suffixes for name, entry in FORMATS.items()}
+    return {**{name: entry.suffixes for name, entry in FORMATS.items()}, "pdf": (".pdf",)}
 
 
 def choose_format(
@@ -80,7 +80,9 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
         except OSError as error:
             raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
         return
-    contents = {output.parent / name: content for name, content in (beside or {}).items()}
+    contents: dict[Path, str | bytes] = {
+        output.parent / name: content for name, content in (beside or {}).items()
+    }
     contents[output] = text
     _write_whole(contents, output)
 
@@ -92,7 +94,7 @@ def write_bytes(content: bytes, output: Path | None) -> None:
         UsageError: if there is none, or the file cannot be written.
     """
     if output is None or output == Path("-"):
-        raise UsageError("a workbook is no text", "name its file, as in `-o budget.xlsx`")
+        raise UsageError("this format is no text", "name its file, as in `-o budget.xlsx`")
     if is_folder(output):
         raise UsageError(f"`{output}` is a folder, not a file")
     _write_whole({output: content}, output)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costsim.cli._console import current_settings, note
-from costsim.cli._output import write_result
+from costsim.cli._console import UsageError, current_settings, note
+from costsim.cli._output import write_bytes, write_result
 
 if TYPE_CHECKING:
     from costsim.reporting.model import Report
@@ -24,6 +24,9 @@ def write_report(
     """
     from costsim.reporting import RenderOptions, render, render_files
 
+    if format_name == "pdf":
+        _write_pdf(report, output)
+        return
     to_stdout = output is None or output == Path("-")
     on_terminal = to_stdout and sys.stdout.isatty()
     options = RenderOptions(
@@ -39,3 +42,14 @@ def write_report(
     write_result(text, output, files)
     beside = f" and {len(files)} charts beside it: {', '.join(files)}" if files else ""
     note(f"wrote {output}{beside}")
+
+
+def _write_pdf(report: Report, output: Path | None) -> None:
+    """Write a report as PDF, printed by an installed Chromium."""
+    from costsim.reporting import render
+    from costsim.reporting.pdf import print_pdf
+
+    if output is None or output == Path("-"):
+        raise UsageError("a PDF is no text", "name its file, as in `-o budget.pdf`")
+    write_bytes(print_pdf(render(report, "html")), output)
+    note(f"wrote {output}")

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from costsim.quantities import Ratio, Seconds, Usd, UsdPerHour, UsdPerKwh, Watts
+from costsim.quantities import (
+    Bytes,
+    BytesPerSecond,
+    Ratio,
+    Seconds,
+    Usd,
+    UsdPerHour,
+    UsdPerKwh,
+    Watts,
+)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -126,11 +135,33 @@ def _as_options(value: object) -> object:
 Options = Annotated[tuple[OneOption, ...], BeforeValidator(_as_options), Field(min_length=1)]
 
 
+class Change(Spec):
+    """Figures of the devices and links in place of printed ones, for hardware that is not yet.
+
+    Price and measured efficiency stay those of the printed device.
+    """
+
+    peak: Annotated[Ratio, Field(gt=0)] | None = None
+    """Every dense peak over the printed one, such as `1.5` or `150 %`."""
+    memory: Annotated[Bytes, Field(gt=0)] | None = None
+    """Memory of a device, such as `192 GB`."""
+    memory_bandwidth: Annotated[BytesPerSecond, Field(gt=0)] | None = None
+    """Of the memory of a device, such as `8 TB/s`."""
+    scale_up: Annotated[BytesPerSecond, Field(gt=0)] | None = None
+    """Innermost links (NVLink) of a device, one direction, such as `900 GB/s`."""
+    scale_out: Annotated[BytesPerSecond, Field(gt=0)] | None = None
+    """Outermost links (the network) of a device, one direction, such as `800 Gb/s`."""
+    power: Annotated[Watts, Field(gt=0)] | None = None
+    """Rated power of a device, such as `1000 W`; it also bounds the clock under load."""
+
+
 class Machines(Spec):
     """What it may run on; each kind of workload adds its own keys."""
 
     system: Names
     """Ids or aliases of systems or accelerators to compare (`costsim hardware` lists them)."""
+    change: Change | None = None
+    """Figures of all of them in place of printed ones."""
 
 
 class Scenario(Spec):

@@ -25,6 +25,7 @@ from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import CostsimError, SpecError, suggestion
 from costsim.errors import Location as ErrorPlace
 from costsim.hardware import System, load_hardware
+from costsim.hardware.changes import HardwareChange, changed
 from costsim.planning.lookup import Lookup
 from costsim.planning.options import Option, options_of
 from costsim.planning.overlays import read_overlay
@@ -199,6 +200,9 @@ def _place(
 ) -> Place:
     where = ("making", "system") if index is None else ("hardware", "system", index)
     system = lookup.attempt(where, partial(load_hardware, named, count))
+    if system is not None and index is not None and scenario.hardware.change is not None:
+        stated = HardwareChange(**scenario.hardware.change.model_dump())
+        system = lookup.attempt(("hardware", "change"), partial(changed, system, stated))
     if system is None:
         return cast("Place", None)
     accelerator = system.accelerator.id

@@ -1,4 +1,7 @@
-"""A report as one HTML file that loads nothing: no script, no network, charts as inline SVG.
+"""A report as one HTML file that loads nothing: no network, charts as inline SVG.
+
+Its only script is the what-if of a plan (`reports/style/what_if.js`), which the page's policy lets
+run by its hash; what it reads are numbers, set as JSON without a character that HTML knows.
 
 The page lies in `reports/templates`, its looks in `reports/style`; both are data and can be edited
 without touching Python. Written as well-formed XML, so that it can be read back by any parser.
@@ -6,6 +9,7 @@ without touching Python. Written as well-formed XML, so that it can be read back
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -21,7 +25,7 @@ from costsim.reporting.formats import (
 from costsim.reporting.glossary import glossary_of
 from costsim.reporting.model import Block, Chart, KeyFigure, Report, Table, is_known
 from costsim.reporting.registry import Rendered, RenderOptions
-from costsim.reporting.styles import style
+from costsim.reporting.styles import script, style
 from costsim.reporting.tables import PrintedTable, chart_table, print_table, print_tree
 
 if TYPE_CHECKING:
@@ -50,8 +54,22 @@ def render(report: Report, options: RenderOptions) -> Rendered:
         length_of=_length,
         cell_class=_cell_class,
         glossary=glossary_of(report),
+        script=script("what_if.js") if report.what_if else None,
+        terms=_terms(report),
     )
     return Rendered(text)
+
+
+def _terms(report: Report) -> object:
+    """Return the terms of the what-if as JSON that can stand inside a page."""
+    from markupsafe import Markup
+
+    if report.what_if is None:
+        return ""
+    text = json.dumps(report.what_if.terms, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 @cache

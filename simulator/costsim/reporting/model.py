@@ -9,9 +9,9 @@ a missing cell) with `ValueError`: that is a fault of the program, never of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from costsim.remarks import RemarkKind
 
@@ -347,6 +347,29 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that a reader of the page may change; `key` of the scenario does the same."""
+
+    name: str
+    label: str
+    value: float | None
+    key: str
+
+    @property
+    def shown(self) -> str:
+        """The value to six digits, as a field shows it."""
+        return "" if self.value is None else f"{float(f'{self.value:.6g}'):.15g}"
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What may be changed in a page, and the terms (plain JSON values) that figures follow from."""
+
+    settings: tuple[Setting, ...]
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that a report says.
 
@@ -361,6 +384,7 @@ class Report:
     provenance: Provenance
     notes: tuple[Note, ...] = ()
     sources: tuple[Source, ...] = ()
+    what_if: WhatIf | None = None
 
     def __post_init__(self) -> None:
         keys = [source.key for source in self.sources]

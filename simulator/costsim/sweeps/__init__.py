@@ -2,6 +2,6 @@
 
 from costsim.sweeps.results import SweepResult
 from costsim.sweeps.running import sweep
-from costsim.sweeps.sweep import Sweep, read_study
+from costsim.sweeps.study import Sweep, read_study
 
 __all__ = ["Sweep", "SweepResult", "read_study", "sweep"]

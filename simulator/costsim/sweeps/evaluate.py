@@ -10,7 +10,7 @@ from typing import Any, cast
 from costsim.errors import CostsimError, InfeasiblePlanError, OverBudgetError
 from costsim.planning.planner import plan
 from costsim.planning.plans import Plan
-from costsim.sweeps.sweep import Sweep, opened
+from costsim.sweeps.study import Sweep, opened
 
 
 def evaluate(payload: str, start: int, count: int) -> bytes:

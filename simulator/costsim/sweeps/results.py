@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from costsim.errors import CostsimError
 from costsim.sweeps.journal import Journal
-from costsim.sweeps.sweep import Sweep
+from costsim.sweeps.study import Sweep
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 _GROUP = 50_000  # rows of Parquet that are held together

@@ -15,7 +15,7 @@ from costsim.sweeps.engines import Rows, Span, in_process, in_processes, spans
 from costsim.sweeps.evaluate import entries, entry
 from costsim.sweeps.journal import Journal
 from costsim.sweeps.results import FORMATS, SweepResult, need_pyarrow, result_of
-from costsim.sweeps.sweep import Sweep, read_study
+from costsim.sweeps.study import Sweep, read_study
 
 Engine = Literal["processes", "dask"]
 MOST_POINTS = 1_000_000  # that are planned without being asked for by number

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from costsim.architectures.architecture import Architecture
+from costsim.architectures.architecture import Architecture, Description
 from costsim.architectures.huggingface import (
     bart,
     bert,
     deberta,
     decoders,
     hybrids,
+    janus,
     mllama,
     released_vision,
     rotary_encoders,
@@ -50,6 +51,7 @@ _FAMILIES = (
     released_vision,
     sound_language,
     mllama,
+    janus,
 )
 
 READERS: dict[str, Reader] = {
@@ -82,14 +84,25 @@ def read_config(
     """
     model_type = values.get("model_type")
     reader = draft_reader(values) or READERS.get(str(model_type))
+    location = document.locate((*path, "model_type"))
+
+    def text(held: Mapping[str, Any], key: str) -> Description:
+        return read_config(held, document, name=name, path=(*path, key)).description
+
     if reader is None:
-        location = document.locate((*path, "model_type"))
-        traced = traced_reference(values, location, name=name, source=source)
+        traced = traced_reference(values, location, name=name, source=source, text=text)
         if traced is None:
             raise unsupported(values, location, sorted(READERS))
         return traced
     config = Config(values, document, path)
     description = reader(config)
+    if config.unread():
+        reason = "; ".join(config.unread())
+        traced = traced_reference(
+            values, location, name=name, source=source, reason=reason, text=text
+        )
+        if traced is not None:
+            return traced
     if not config.class_read:
         description = headed(config, description)
     tell_of_predictions(config, description)

@@ -127,6 +127,7 @@ class Config:
     ) -> None:
         self.values, self.document, self.path = values, document, path
         self.problems: list[Problem] = []
+        self.beyond: list[str] = []
         self.defaults: dict[str, Any] = {}
         self.known: set[str] = set(WITHOUT_EFFECT | NEUTRAL.keys())
         self.allowed: set[str] = set()
@@ -300,6 +301,20 @@ class Config:
         if found not in self.problems:  # keys that are read twice are wrong once
             self.problems.append(found)
 
+    def unsupported(self, key: str, message: str) -> None:
+        """Record that no reader does what `key` says, though it may be right."""
+        self.problem(key, message)
+        self.beyond.append(f"`{key}` {message}")
+
+    def unread(self) -> list[str]:
+        """Return what no reader does, where nothing else is wrong."""
+        found = self._beyond()
+        return found if found and len(found) == len(self._all_problems()) else []
+
+    def _beyond(self) -> list[str]:
+        inner = (text for part in self.parts.values() for text in part._beyond())
+        return [*self.beyond, *inner]
+
     def notes(self) -> tuple[str, ...]:
         """Return what the reader took for granted, after it has read all it knows.
 
@@ -324,7 +339,9 @@ class Config:
         for key, neutral in NEUTRAL.items():
             if key in self.allowed or self.values.get(key, neutral[0]) in neutral:
                 continue
-            self.problem(key, f"is {_shown(self.values[key])}: such models are not supported yet")
+            message = f"is {_shown(self.values[key])}: such models are not supported yet"
+            if f"`{key}` {message}" not in self.beyond:
+                self.unsupported(key, message)
         for key in self._own_unknown():
             if key in SIZES and self.values[key]:
                 kind = self.values.get("model_type", "this kind")

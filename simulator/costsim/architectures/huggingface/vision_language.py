@@ -59,7 +59,7 @@ def text_model(config: Config, *keys: str) -> tuple[Description, int]:
     reader = NESTED.get(model_type) or READERS.get(model_type)
     if reader is None:
         part.ignore(*part.values)
-        part.problem("model_type", f"{model_type!r} is not supported as the text model")
+        part.unsupported("model_type", f"{model_type!r} is not supported as the text model")
         return Multimodal(text=_Nothing(), parts=()), 1
     text = reader(part)
     if config.knows("tie_word_embeddings") and is_dataclass(text) and hasattr(text, "tied"):
@@ -111,7 +111,7 @@ def _seen(config: Config) -> Seen:
     model_type = str(part.values.get("model_type"))
     if model_type not in TOWERS:
         part.ignore(*part.values)
-        part.problem("model_type", f"{model_type!r} is not supported as a tower")
+        part.unsupported("model_type", f"{model_type!r} is not supported as a tower")
         return Seen(parts=(), width=1, tokens=1)
     return TOWERS[model_type](part)
 
@@ -342,7 +342,7 @@ def _gemma4(config: Config) -> Multimodal:
         )
         parts += [*seen.parts, Chain(name="projector", positions=seen.tokens, steps=steps)]
     if config.present("audio_config"):
-        config.problem("audio_config", "says that the model hears, which is not supported yet")
+        config.unsupported("audio_config", "says that the model hears, which is not supported yet")
         config.nested("audio_config").ignore(*config.nested("audio_config").values)
     return Multimodal(text=text, parts=tuple(parts))
 

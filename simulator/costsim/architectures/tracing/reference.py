@@ -32,7 +32,8 @@ IMAGE_SIDE = 224
 """Side of an image where a model names none: ImageNet's, as most classifiers are trained on it."""
 
 _EXPERTS = "costsim"
-_ROUTED: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+ROUTED: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+"""Experts that a token passes, and all there are, of modules of experts that ran."""
 
 _AUTO_CLASSES = (
     "AutoModelForCausalLM",
@@ -49,7 +50,7 @@ _AUTO_CLASSES = (
 
 def knows(model_type: str) -> bool:
     """Return whether the installed transformers has a model of this type."""
-    transformers = _transformers()
+    transformers = library()
     return model_type in transformers.CONFIG_MAPPING
 
 
@@ -59,18 +60,13 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
     Raises:
         Exception: whatever the library raises for values that make no model.
     """
-    transformers = _transformers()
-    _register_experts()
-    left_out = ("model_type", "auto_map")
-    given = {key: _plain(value) for key, value in values.items() if key not in left_out}
+    transformers = library()
     with torch.device("meta"):
-        config = transformers.AutoConfig.for_model(values["model_type"], **given)
-        if not hasattr(config, "pad_token_id"):
-            config.pad_token_id = None  # some classes ask for it where their config forgot it
-        module = _build(transformers, config)
+        config = configured(values)
+        module = build(transformers, config)
         module.eval().requires_grad_(True)
         example = _example(module, config)
-    tracer = Tracer(module, example, experts=_ROUTED)
+    tracer = Tracer(module, example, experts=ROUTED)
     version = transformers.__version__
     note = (
         f"no reader for `{values['model_type']}`: traced {type(module).__name__} of transformers "
@@ -81,6 +77,21 @@ def reference(values: Mapping[str, Any], *, name: str, source: str) -> Architect
         note += f"; {named[0]}, which the config names, cannot be built from it as a whole"
     notes = (note, *tracer.notes)
     return Architecture(name, TracedModel(tracer), source=source, notes=notes)
+
+
+def configured(values: Mapping[str, Any]) -> Any:
+    """Return the library's config of a `config.json`; how weights are stored is not its business.
+
+    Raises:
+        Exception: whatever the library raises for values that make no config.
+    """
+    _register_experts()
+    left_out = ("model_type", "auto_map", "quantization_config")
+    given = {key: _plain(value) for key, value in values.items() if key not in left_out}
+    config = library().AutoConfig.for_model(values["model_type"], **given)
+    if not hasattr(config, "pad_token_id"):
+        config.pad_token_id = None  # some classes ask for it where their config forgot it
+    return config
 
 
 def _plain(value: Any) -> Any:
@@ -95,18 +106,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _transformers() -> Any:
+def library() -> Any:
+    """Return the transformers package, which fetches nothing."""
     # Nothing is fetched: a model is described by its config alone.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return import_module("transformers")
 
 
-def _build(transformers: Any, config: Any) -> nn.Module:
+def build(transformers: Any, config: Any) -> nn.Module:
     """Build the class that a config names, or the first of its type that can be built from it."""
     first: Exception | None = None
     for candidate in _candidates(transformers, config):
         try:
-            return _with_experts(candidate._from_config(config, attn_implementation="eager"))
+            return with_experts(candidate._from_config(config, attn_implementation="eager"))
         except Exception as error:  # a head whose classes or vocabulary the config does not state
             first = first or error
     raise first or ValueError(f"transformers has no model class for {type(config).__name__}")
@@ -126,7 +138,8 @@ def _candidates(transformers: Any, config: Any) -> list[Any]:
     return sorted(known, key=lambda one: not isinstance(config, one.config_class))
 
 
-def _with_experts(module: nn.Module) -> nn.Module:
+def with_experts(module: nn.Module) -> nn.Module:
+    """Let the experts of a model stand in for themselves, each with its equal share."""
     for inner in module.modules():
         config: Any = getattr(inner, "config", None)
         if hasattr(config, "_experts_implementation"):
@@ -143,7 +156,7 @@ def _experts(module: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Ten
     """Push every (token, choice) pair through the first expert, whose share all experts have."""
     rows, chosen = hidden.shape[0], index.shape[-1]
     first = module.gate_up_proj if module.has_gate else module.up_proj
-    _ROUTED[module] = (min(chosen, first.shape[0]), first.shape[0])
+    ROUTED[module] = (min(chosen, first.shape[0]), first.shape[0])
     made = hidden.repeat_interleave(chosen, 0)
     made = _product(module, "gate_up_proj" if module.has_gate else "up_proj", made)
     made = module._apply_gate(made) if module.has_gate else module.act_fn(made)

@@ -15,6 +15,7 @@ from costsim.reporting.model import Note, Provenance, Report, Section, Source
 from costsim.reporting.plans import accounts, options, serving, training
 from costsim.reporting.plans.answer import answer, subtitle
 from costsim.reporting.plans.budget import budget_section
+from costsim.reporting.plans.what_if import what_if
 
 SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     options.compared,
@@ -53,4 +54,5 @@ def plan_report(plan: Plan[Any, Any]) -> Report:
         provenance=Provenance(made["tool_version"], made["catalog_date"], made["input_hash"]),
         notes=tuple(Note(kind_of(text), text) for text in plan.notes),
         sources=tuple(Source(key, text) for key, text in plan.sources.items()),
+        what_if=what_if(plan),
     )

@@ -128,9 +128,10 @@ def _jais2(config: Config) -> Transformer:
 
 def _nanochat(config: Config) -> Transformer:
     """Read nanochat: norms without weights, of each head's queries and keys too."""
-    bare = NormStyle(kind="rms", weight=False)
+    bare = NormStyle(kind="rms", weight=False, bias=False)
     mixer = attention(config, query_key_norm=HeadNorm(style=bare))
-    return compose(config, mixer, network(config, gated=False), norm=bare)
+    fed = network(config, gated=False)
+    return compose(config, mixer, fed, norm=bare, embedding_norm=bare)
 
 
 def _nemotron(config: Config) -> Transformer:

@@ -77,7 +77,10 @@ def _gemma3(config: Config) -> Transformer:
 def _vaultgemma(config: Config) -> Transformer:
     return compose(
         config,
-        windowed(attention(config), windows(config, every(2))),
+        windowed(
+            attention(config, capped=capped(config, "attn_logit_softcapping")),
+            windows(config, every(2)),
+        ),
         network(config),
         norm=WIDE_RMS,
     )

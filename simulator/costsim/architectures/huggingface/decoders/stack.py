@@ -98,6 +98,10 @@ def attention(config: Config, **switches: Any) -> SelfAttention:
         "num_key_value_heads",
         f"{groups} does not divide the {heads} of `num_attention_heads`",
     )
+    heads_norm = switches.get("query_key_norm")
+    if heads_norm is not None:
+        style = normalized(config, heads_norm.style)
+        switches["query_key_norm"] = replace(heads_norm, style=style)
     given: dict[str, Any] = {
         "bias": bias,
         "output_bias": bias,
@@ -262,6 +266,16 @@ def windowed(mixer: SelfAttention, seen: Windows) -> list[Mixer]:
     return [replace(mixer, window=window) for window in seen]
 
 
+_WIDE_TYPES = "flex_olmo flint gpt_oss helium minimax_m3_vl_text minimax_m3 olmo2 olmo3"
+"""Types whose norms multiply with their weights in fp32, in the library's code."""
+
+
+def normalized(config: Config, style: NormStyle) -> NormStyle:
+    """Return how a model of this type normalizes where it does so in `style`."""
+    wide = style == RMS and config.values.get("model_type") in _WIDE_TYPES.split()
+    return replace(style, wide=True) if wide else style
+
+
 def compose(
     config: Config,
     mixers: Mixer | Sequence[Mixer],
@@ -285,7 +299,7 @@ def compose(
 
     A single mixer or network stands in every layer.
     """
-    layers = config.layers(*LAYERS)
+    layers, norm = config.layers(*LAYERS), normalized(config, norm)
     config.ignore(*_IDLE.split())
     mixing = list(mixers) if isinstance(mixers, Sequence) else [mixers] * layers
     feeding = list(networks) if isinstance(networks, Sequence) else [networks] * layers
