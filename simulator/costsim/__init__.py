@@ -69,11 +69,17 @@ def __getattr__(name: str) -> Any:
 
 
 def _plan_html(plan: Any) -> str:
-    """Return a plan as a notebook shows it: its report."""
+    """Return a plan as a notebook shows it: its report in a frame, so that no style leaks out."""
+    from html import escape
+
     from costsim.reporting import render
     from costsim.reporting.plans import plan_report
 
-    return render(plan_report(plan), "html")
+    page = escape(render(plan_report(plan), "html"), quote=True)
+    return (
+        f'<iframe title="{escape(plan.name, quote=True)}" sandbox="allow-scripts" '
+        f'style="width:100%;height:760px;border:0" srcdoc="{page}"></iframe>'
+    )
 
 
 register("plan_html", _plan_html)

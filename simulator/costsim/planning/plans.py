@@ -68,6 +68,22 @@ class Candidate(Generic[R]):
             f"<Candidate {self.label!r}: {self.figures['cost_usd']} on {self.devices:,} x {name}>"
         )
 
+    def __getattr__(self, name: str) -> float:
+        """Return the central value of a figure by its name, as in `plan.best.cost_usd`.
+
+        Raises:
+            AttributeError: for what is neither an attribute nor a figure.
+        """
+        if name.startswith("_") or name in type(self).__slots__:
+            raise AttributeError(name)
+        if name not in self.figures:
+            hint = suggestion(name, self.figures)
+            raise AttributeError(f"this candidate has no figure `{name}`; {hint}", name=name)
+        return self.figures[name].value
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *self.figures]
+
     def value(self, quantity: str) -> float:
         """Return the central value of a figure."""
         return self.figures[quantity].value
@@ -210,6 +226,33 @@ class Plan(Generic[R, D]):
     def to_json(self) -> str:
         """Return `to_dict` as JSON text with sorted keys."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the candidates as rows of plain values, columns named with their units."""
+        kept = ("label", "option", "system", "accelerator", "devices", "usd_per_device_hour")
+        found: list[dict[str, Any]] = []
+        for candidate in self.candidates:
+            row = {name: value for name, value in candidate.to_dict().items() if name in kept}
+            row["best"] = candidate is self.best
+            for name, one in candidate.figures.items():
+                row[name] = one.value
+                if one.low is not None:
+                    row |= {f"{name}_low": one.low, f"{name}_high": one.high}
+            found.append(row)
+        return found
+
+    def to_pandas(self) -> Any:
+        """Return the candidates as a pandas data frame, a row each; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    def to_polars(self) -> Any:
+        """Return the candidates as a polars data frame, a row each; needs polars."""
+        from importlib import import_module
+
+        polars: Any = import_module("polars")  # an extra that nothing else of this package asks
+        return polars.DataFrame(self.rows(), infer_schema_length=None)
 
     def _repr_html_(self) -> str:
         return hook("plan_html")(self)
