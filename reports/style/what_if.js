@@ -16,6 +16,10 @@ const costsimWhatIf = (function () {
     const cents = model.lines.map(function (line) {
       let found = line.cents;
       if (line.by === "hours") { found = round(line.quantity * time * at.price * 100); }
+      // Part of a listed instance that is not used; a price that is stated is of devices alone.
+      if (line.by === "idle") {
+        found = at.price === line.usd ? round(line.quantity * time * at.price * 100) : 0;
+      }
       if (line.by === "days") { found = round(line.quantity * time * line.usd * 100); }
       if (line.by === "above") { found = round(line.quantity * (above / 100) * 100); }
       above += found;

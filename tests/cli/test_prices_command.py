@@ -83,3 +83,23 @@ def test_faults_exit_with_a_hint_and_no_result(
     output = capsys.readouterr()
     assert message in output.err
     assert output.out == ""
+
+
+@pytest.mark.parametrize(
+    ("order", "key", "falls"),
+    [
+        ("price", "usd_per_device_hour", False),
+        ("age", "as_of", True),
+        ("sellers", "providers", True),
+        ("name", "accelerator_id", False),
+    ],
+)
+def test_the_list_is_sorted(
+    order: str, key: str, falls: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prices", "--sort", order, "--format", "json"]) == 0
+    found = [entry[key] for entry in json.loads(capsys.readouterr().out)["prices"]]
+    assert len(found) > 20
+    if key == "as_of":
+        found = [f"{day}-01-01"[:10] for day in found]
+    assert found == sorted(found, reverse=falls)

@@ -65,6 +65,18 @@ def test_longer_reservations_are_not_dearer():
             assert offer.usd_per_device_hour <= one_year.usd_per_device_hour
 
 
+SOLD_ONCE = {"amd-mi355x", "nvidia-gb300", "nvidia-gh200-96gb"}
+"""What only one offer of the lists has."""
+
+
+def test_accelerators_have_two_dated_prices_or_are_known_to_be_sold_once():
+    dated = {
+        one: {(o.provider, o.region, o.instance_type, o.as_of) for o in offers_of(one) if o.as_of}
+        for one in priced_accelerators()
+    }
+    assert {one for one, offers in dated.items() if len(offers) < 2} == SOLD_ONCE
+
+
 def test_no_sentinels():
     # 700 $/h for "not available" is in none; the dearest real list price is GB200 in Brazil.
     assert max(offer.usd_per_device_hour for offer in OFFERS) < 60

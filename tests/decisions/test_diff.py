@@ -65,3 +65,21 @@ def test_what_is_no_plan_is_named_at_its_place(tmp_path: Path) -> None:
     part.write_text('{"best": {}}')
     assert main(["diff", str(part), str(part)]) == 1
     assert main(["diff", str(tmp_path / "none.yaml"), str(part)]) == 1
+
+
+def test_settings_change_both_sides_but_no_stored_plan(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert not diff(*files, settings=["price=3 $/h"])
+    stored = tmp_path / "plan.json"
+    stored.write_text(plan(files[0]).to_json())
+    assert main(["diff", str(files[0]), str(stored), "--set", "price=3 $/h"]) == 1
+
+
+@pytest.mark.parametrize("part", ["best", "scenario", "budget"])
+def test_a_damaged_plan_is_an_error_of_the_input(
+    files: tuple[Path, Path], tmp_path: Path, part: str
+) -> None:
+    stored = tmp_path / "plan.json"
+    stored.write_text(json.dumps({**json.loads(plan(files[0]).to_json()), part: 3}))
+    assert main(["diff", str(files[0]), str(stored)]) == 1

@@ -97,7 +97,7 @@ def test_tokens_that_are_bought_cost_their_budget_back() -> None:
     cost = plan(SCENARIO).budget.usd
     found = solve(SCENARIO, "tokens", [f"limits.cost={cost!r} $"])
     steps = -(-40e9 // A_STEP)
-    assert found.value >= steps * A_STEP  # hours are billed whole: some more cost the same
+    assert found.value >= steps * A_STEP  # money is told in whole dollars: some more cost the same
     assert found.plan.budget.usd == cost
 
 

@@ -169,7 +169,8 @@ model:
     assert found.scenario["hardware"]["devices"] == 32
     assert found.scenario["workload"]["tokens"] == 100 * 128 * 4096
     assert found.scenario["workload"]["precision"] == "bf16"
-    assert "optim.name" in found.unused
+    assert found.used["optim.name"] == "workload.optimizer"
+    assert found.scenario["strategy"]["zero"] == 1
 
 
 def test_a_vllm_command(tmp_path: Path) -> None:

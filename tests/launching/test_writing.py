@@ -248,14 +248,14 @@ def test_a_folder_that_cannot_be_written_is_one_error(
     folder = tmp_path / "launch"
     scenario = tmp_path / "s.yaml"
     scenario.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
-    write, calls = Path.write_text, iter(range(9))
+    write, calls = Path.write_bytes, iter(range(9))
 
     def refused(path: Path, *text: Any, **more: Any) -> int:
         if next(calls) == fails_at:
             raise PermissionError(errno.EACCES, "Permission denied")
         return write(path, *text, **more)
 
-    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr(Path, "write_bytes", refused)
     assert main(["plan", str(scenario), "-o", f"{folder}/"]) == 2
     assert capsys.readouterr().err.count("cannot write") == 1
     assert not folder.exists()

@@ -186,6 +186,18 @@ def test_bad_input_is_an_error_with_a_suggestion(options: dict[str, Any], says: 
     assert says in str(caught.value)
 
 
+def test_states_on_nvme_take_its_bandwidth_and_no_memory() -> None:
+    options: dict[str, Any] = {"software": "deepspeed", "zero": 3, "recompute": "full", "count": 8}
+    host = answer("llama-2-70b", H100, offload="states", **options)
+    drives = answer("llama-2-70b", H100, offload="nvme", nvme_bytes_per_s=25e9, **options)
+    assert drives.total_bytes == host.total_bytes
+    assert drives.host_bytes == 0
+    n = costsim.load_model("llama-2-70b").parameters
+    # Twelve bytes of states and two of gradients go both ways, two of parameters three times.
+    moved = (2 * (12 + 2) + 3 * 2) * n
+    assert drives.step_time_s - host.step_time_s == pytest.approx(moved / 25e9, rel=1e-6)
+
+
 def test_more_on_the_host_than_it_has_does_not_fit() -> None:
     setup = Setup("llama-3.1-405b", H100, 8, "deepspeed", zero=3, offload="states")
     found = check(setup)

@@ -124,3 +124,39 @@ def test_dollars_are_linear_in_a_stated_price():
     one, three = (planned(price=f"{usd} $/h") for usd in (1, 3))
     assert three.budget.lines[0].usd == pytest.approx(3 * one.budget.lines[0].usd, rel=1e-3)
     assert one.best.to_dict()["strategy"] == three.best.to_dict()["strategy"]
+
+
+SERVICE = {
+    "name": "A service",
+    "model": "llama-3-8b",
+    "workload": {
+        "kind": "inference",
+        "requests_per_s": 2,
+        "input_tokens": 512,
+        "output_tokens": 128,
+    },
+    "hardware": {"system": H100},
+    "months": 1,
+}
+
+
+def test_services_rent_whole_instances_and_name_what_moves_their_cost():
+    stated = costsim.plan({**SERVICE, "price": "2 $/h"}).best
+    assert stated.value("usd_per_hour") == pytest.approx(2 * stated.run.mean_devices)
+    whole = costsim.plan({**SERVICE, "price": {"provider": "aws"}})
+    price, best = price_for(H100, "aws").price, whole.best
+    assert price.devices == 8 > best.devices
+    assert best.value("usd_per_hour") == pytest.approx(8 * price.usd_per_device_hour)
+    lines = whole.budget.lines[0].children
+    assert [line.name for line in lines] == ["Replicas", "Devices not used"]
+    figure = best.figures["cost_usd"]
+    assert figure.low <= figure.value <= figure.high
+    assert {term.name for term in figure.movers} <= {"throughput", "price"} != set()
+    assert best.value("usd_per_mtok") == pytest.approx(
+        best.value("usd_per_hour") / sum(best.run.tokens_per_hour) * 1e6
+    )
+
+
+def test_a_service_with_a_start_has_a_cash_flow():
+    plan = costsim.plan({**SERVICE, "price": "2 $/h", "start": "2027-01-20"})
+    assert sum(plan.to_dict()["cash_flow"]["total_usd"]) == pytest.approx(plan.budget.usd)

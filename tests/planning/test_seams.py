@@ -210,7 +210,7 @@ def test_a_new_accelerator_and_its_price_are_planned_with(copy: Path) -> None:
     found = run(copy, "plan", "a.yaml", "--format", "json")
     assert found.returncode == 0, found.stderr
     best = json.loads(found.stdout)["best"]
-    assert best["usd_per_hour"] == pytest.approx(3.0 * best["devices"])
+    assert best["usd_per_hour"] == pytest.approx(24.0)  # its instance of 8, rented whole
     assert "my-chip" in run(copy, "hardware").stdout
 
 

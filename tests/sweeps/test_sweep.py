@@ -226,3 +226,38 @@ def test_a_scenario_within_the_study(tmp_path: Path, study: Path) -> None:
     path.write_text(f"scenario:\n{inline}  limts: {{}}\nvary:\n  price: [3 $/h]\n")
     with pytest.raises(SpecError, match=r"inline.yaml:10:3"):
         read_study(path)
+
+
+def test_a_hundred_million_points_run_within_a_gigabyte(study: Path) -> None:
+    pytest.importorskip("resource", reason="peak memory is read as POSIX tells it")
+    study.write_text(study.read_text().replace("latin_hypercube: 4", "latin_hypercube: 16666667"))
+    assert read_study(study).points.count > 10**8
+    script = (
+        "import resource, sys; from costsim.cli import main; main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    arguments = ["sweep", str(study), "--limit", "40", "--jobs", "1", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.count(b"\n") == 41
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stderr) * unit < 1e9
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        ("5", "must be a list of values, or a range"),
+        ("{from: 1 $/h, too: 2 $/h, steps: 3}", "unknown key `vary.price.too`"),
+        ("[]", "at least 1 item"),
+    ],
+)
+def test_axes_are_lists_or_ranges(study: Path, axis: str, message: str) -> None:
+    study.write_text(f"scenario: base.yaml\nvary:\n  price: {axis}\n")
+    with pytest.raises(SpecError, match=message) as caught:
+        read_study(study)
+    assert len(caught.value.problems) == 1

@@ -23,6 +23,7 @@ COMMANDS = {
     "sweep": "Plan a scenario at many points, on all cores or a cluster.",
     "diff": "Show what changes between two plans, in dollars and otherwise.",
     "solve": "Find the tokens, devices, time, money or model size that limits allow.",
+    "sensitivity": "Show what moves the cost of a plan, and what would flip its choice.",
     "estimate": "Estimate one model on one system.",
     "compress": "Show what compression recipes make of a model.",
     "trace": "Write one step of a plan as a timeline for Perfetto.",

@@ -22,6 +22,15 @@ def _words(context: click.Context, option: click.Parameter, value: str | None) -
     return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
+def _rate(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    del context, option
+    if value is None:
+        return None
+    from costsim.units import parse_quantity
+
+    return parse_quantity(value, "bytes_per_s")
+
+
 def _pairs(
     context: click.Context, option: click.Parameter, value: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -61,6 +70,7 @@ def _pairs(
 @click.option("--tp", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--cp", type=click.IntRange(min=1), default=1, show_default=True, help="Ulysses.")
 @click.option("--offload", default="none", show_default=True, help="What the host's memory keeps.")
+@click.option("--nvme", callback=_rate, metavar="RATE", help="Of a node's drives: 12 GB/s.")
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--targets", callback=_words, help="Adapted projections.  [default: all-linear]")
 @click.option("--modules-to-save", callback=_words, help="embed_tokens, lm_head, norm.")
@@ -87,6 +97,7 @@ def command(
     """Tell whether MODEL fits, how far that goes, and the cheapest changes that make it fit."""
     from costsim.planning.fitting import fit
 
+    options["nvme_bytes_per_s"] = options.pop("nvme")
     form = choose_format(asked, output, FORMATS)
     if not options["targets"]:
         del options["targets"]

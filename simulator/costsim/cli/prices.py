@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,14 @@ _SHOWN_WIDTH = 28  # of a text cell of a table; JSON and CSV hold the whole
     show_default=True,
     help="How the device is rented, in the list of all and in the choice.",
 )
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["name", "price", "age", "sellers"]),
+    default="name",
+    show_default=True,
+    help="Order of the list of all: cheapest, newest or most widely sold first.",
+)
 @click.option("--grids", "show_grids", is_flag=True, help="List carbon intensities instead.")
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
@@ -40,6 +49,7 @@ def command(
     provider: str | None,
     region: str | None,
     term: str,
+    order: str,
     show_grids: bool,
     asked: str | None,
     output: Path | None,
@@ -63,7 +73,7 @@ def command(
     elif accelerator:
         write_result(_one(_identity(accelerator), provider, region, term, form), output)
     else:
-        write_result(_all(provider, region, term, form), output)
+        write_result(_all(provider, region, term, order, form), output)
 
 
 def _refresh(output: Path | None, provider: str | None) -> None:
@@ -101,7 +111,15 @@ def _identity(name: str) -> str:
         return name
 
 
-def _all(provider: str | None, region: str | None, term: Any, form: str) -> str:
+_ORDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "name": lambda entry: entry["accelerator_id"],
+    "price": lambda entry: entry["usd_per_device_hour"],
+    "age": lambda entry: (entry["as_of"] + "-01-01")[:10],  # a year alone is its first day
+    "sellers": lambda entry: entry["providers"],
+}
+
+
+def _all(provider: str | None, region: str | None, term: Any, order: str, form: str) -> str:
     """Return the price that a plan would take, one accelerator a row."""
     from costsim.costs.prices import is_stale, newest_day, price_for, priced_accelerators
     from costsim.errors import UnknownNameError
@@ -125,6 +143,7 @@ def _all(provider: str | None, region: str | None, term: Any, form: str) -> str:
         )
     if not choices and error:
         raise error
+    choices.sort(key=_ORDERS[order], reverse=order in ("age", "sellers"))
     if form == "json":
         return _json({"newest": str(newest_day()), "prices": choices})
     if form == "csv":

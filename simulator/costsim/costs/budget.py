@@ -17,6 +17,9 @@ from costsim.errors import Problem, SpecError
 Paid: TypeAlias = Literal["before", "during", "after"]
 """When a line is paid, against the run or the months of a service that it belongs to."""
 
+NOT_USED = "Devices not used"
+"""The line of devices that are rented, in whole instances, and stand idle."""
+
 CENTS_PER_USD = 100
 WHOLE_DOLLARS_FROM_USD = 1000.0
 """Total from which a budget is kept in whole dollars; `format_usd` prints none of its cents."""
@@ -160,7 +163,7 @@ def compute_line(
         lines.append(leaf("Failures and restarts", lost_hours, hours, rate, note=goodput_note))
     if idle_hours > 0:
         note = f"{price.instance_type} has {price.devices} devices and is rented whole"
-        lines.append(leaf("Devices not used", idle_hours, hours, rate, note=note))
+        lines.append(leaf(NOT_USED, idle_hours, hours, rate, note=note))
     return group("Compute", tuple(lines))
 
 

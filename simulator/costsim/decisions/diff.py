@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -139,7 +139,9 @@ class Difference:
 
 
 def diff(
-    before: str | Path | Mapping[str, Any], after: str | Path | Mapping[str, Any]
+    before: str | Path | Mapping[str, Any],
+    after: str | Path | Mapping[str, Any],
+    settings: Sequence[str] = (),
 ) -> Difference:
     """Return what differs between two plans.
 
@@ -147,12 +149,13 @@ def diff(
         before: path of a scenario or of the JSON of a plan, the name of a packaged scenario, or a
             scenario as a mapping.
         after: the same.
+        settings: overrides of both; a stored plan cannot be changed.
 
     Raises:
         SpecError: where either cannot be read.
         InfeasiblePlanError: where nothing fits either.
     """
-    one, two = _planned(before), _planned(after)
+    one, two = _planned(before, settings), _planned(after, settings)
     changes: list[Change] = []
     for section in _SECTIONS:
         left, right = _rows(section, one), _rows(section, two)
@@ -163,10 +166,10 @@ def diff(
     return Difference(_title(before, one), _title(after, two), tuple(changes))
 
 
-def _planned(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+def _planned(source: str | Path | Mapping[str, Any], settings: Sequence[str]) -> Mapping[str, Any]:
     """Return a plan as plain values: read, or made of a scenario."""
     if isinstance(source, Mapping):
-        return plan(source).to_dict()
+        return plan(source, settings).to_dict()
     path = Path(source)
     if not path.exists() and not path.suffix:
         packaged = data_folder("scenarios") / f"{path.name}.yaml"
@@ -181,8 +184,27 @@ def _planned(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
                     location=Location(str(path)),
                     hint="`costsim plan SCENARIO --format json` writes a whole one",
                 )
-            return cast("dict[str, Any]", value)
-    return plan(path).to_dict()
+            whole = cast("dict[str, Any]", value)
+            lines: Any = whole["budget"].get("lines") if _is_mapping(whole["budget"]) else None
+            sound = _is_mapping(whole["best"]) and _is_mapping(whole["scenario"])
+            if not sound or not isinstance(lines, list):
+                raise SpecError(
+                    "a damaged plan: `best`, `scenario` or `budget.lines` is not what it should be",
+                    location=Location(str(path)),
+                    hint="`costsim plan SCENARIO --format json` writes a whole one",
+                )
+            if settings:
+                raise SpecError(
+                    "a stored plan cannot be changed by settings",
+                    location=Location(str(path)),
+                    hint="compare scenarios, which are planned anew",
+                )
+            return whole
+    return plan(path, settings).to_dict()
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _rows(section: str, planned: Mapping[str, Any]) -> dict[str, Any]:

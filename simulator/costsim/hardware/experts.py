@@ -26,6 +26,23 @@ def distinct_targets(choices: Number, targets: Number) -> Array:
     return targets * (1.0 - (1.0 - 1.0 / targets) ** column(choices))
 
 
+def reached(choices: Number, targets: Number, groups: float, limit: float) -> Array:
+    """Return how many of `targets` even draws hit, within `limit` of the `groups` of experts.
+
+    Targets hold groups / targets groups each, or share one. Those that a token may reach are
+    expected ones; within them draws are even.
+    """
+    targets = column(targets)
+    if limit >= groups:
+        return distinct_targets(choices, targets)
+    held, missed = groups / targets, np.ones_like(targets)
+    for picked in range(int(limit)):
+        missed = missed * np.clip(1 - held / (groups - picked), 0.0, 1.0)
+    apart = limit * targets / groups
+    reachable = np.where(held >= 1.0, targets * (1.0 - missed), np.maximum(apart, 1.0))
+    return np.minimum(distinct_targets(choices, reachable), distinct_targets(choices, targets))
+
+
 def expert_exchange_time_s(
     system: System,
     phase: Phase,
@@ -37,6 +54,8 @@ def expert_exchange_time_s(
     *,
     element_bytes: Number,
     units: Number = UNITS,
+    groups: float = 1,
+    group_limit: float = 1,
     constants: ExchangeConstants | None = None,
 ) -> Array:
     """Return the time to dispatch tokens to experts, or to combine their outputs, in seconds.
@@ -54,6 +73,8 @@ def expert_exchange_time_s(
         group: ranks among which the experts are divided; 1 takes no time.
         stride: devices between neighbouring ranks of the group.
         element_bytes: of one element on the wire, scales included.
+        groups: of equally many experts; 1 where the router chooses among all at once.
+        group_limit: groups that the router picks for a token first.
         units: compute units given to the exchange (all of them where it does not overlap).
         constants: other than those of exchange.yaml, to calibrate them.
     """
@@ -70,7 +91,7 @@ def expert_exchange_time_s(
             outer = group
         crossed = outer > inner
         # 1. Copies that leave their inner domain, of those to distinct domains of that size.
-        copies = distinct_targets(top_k, group / inner) * (1.0 - inner / outer)
+        copies = reached(top_k, group / inner, groups, group_limit) * (1.0 - inner / outer)
         if index == 0:
             link = constants.link_ratio * tier.carried_bytes_per_s
             moved = units * constants.unit_bytes_per_s

@@ -24,8 +24,20 @@ from costsim.launching.trainers import flat, read_deepspeed, read_torchtitan, re
 
 _MOST_BYTES = 4_000_000
 _TITAN_TABLES = {"training", "parallelism", "activation_checkpoint"}
-_SECTIONS = ("trainer", "model", "train", "dataset", "ddp", "optimizer", "data", "parallelism")
-_CORE_NAMES = ("tensor_model_parallel_size", "num_layers", "micro_batch_size")
+_SECTIONS = (
+    "training",
+    "trainer",
+    "model",
+    "train",
+    "dataset",
+    "ddp",
+    "optimizer",
+    "data",
+    "parallelism",
+)
+_CORE_NAMES = (
+    *("tensor_model_parallel_size", "num_layers", "micro_batch_size", "global_batch_size"),
+)
 _TRAINER_NAMES = ("per_device_train_batch_size", "gradient_accumulation_steps", "output_dir")
 
 
@@ -73,6 +85,10 @@ def _of_script(text: str, path: Path) -> Imported:
     engine = engine_of(command, text)
     if engine is not None:
         return read_engine(command, engine)
+    overrides = dict(word.split("=", 1) for word in command.words if "=" in word)
+    if any("." in name for name in overrides):
+        beside = {n.lstrip("-").replace("-", "_"): v for n, v in command.options.items()}
+        return _of_tree({**overrides, **beside}, path)
     return _of_options(command.options, path)
 
 
@@ -93,11 +109,19 @@ def _of_tree(tree: Mapping[str, Any], path: Path) -> Imported:
     if tree.keys() & _TITAN_TABLES and "training.seq_len" in names:
         return read_torchtitan(tree)
     if any(name in last for name in _CORE_NAMES):
-        recipe = {_bare(name): value for name, value in names.items()}
-        return read_megatron(recipe, "NeMo or Megatron-Bridge")
+        return read_megatron(_bared(names), "NeMo or Megatron-Bridge")
     if any(name in last for name in _TRAINER_NAMES):
-        return read_trainer({_bare(name): value for name, value in names.items()})
+        return read_trainer(_bared(names))
     raise refuse(str(path))
+
+
+def _bared(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without their sections; the second of one name keeps its own."""
+    found: dict[str, Any] = {}
+    for name, value in names.items():
+        bare = _bare(name.lstrip("-"))
+        found[name if bare in found else bare] = value
+    return found
 
 
 def _bare(name: str) -> str:

@@ -56,8 +56,20 @@ _REASONS = {
     "masked_softmax_fusion": _IN_THE_PROFILE,
     "moe_token_dispatcher_type": _IN_THE_PROFILE,
     "moe_grouped_gemm": _IN_THE_PROFILE,
+    **dict.fromkeys(
+        (*_SHAPE, "activation", "bias", "swiglu", "normalization", "position_embedding_type"),
+        "of a model whose vocabulary the file does not say: name the model",
+    ),
 }
 _ITERATIONS = ("train_iters", "max_steps")
+_NEMO_OPTIMIZERS = {
+    "distributed_fused_adam": "adam",
+    "fused_adam": "adam",
+    "adam": "adam",
+    "adamw": "adam",
+    "sgd": "sgd",
+}
+_NEMO_FSDP = {"full": 3, "hybrid": 3, "grad": 2}
 _EXCHANGES = {"p2p": "ring", "a2a": "all_to_all"}
 _SHARDED = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
 _MODULES = {
@@ -99,6 +111,9 @@ def read_megatron(values: Mapping[str, Any], name: str = "Megatron-LM") -> Impor
     _recompute(settings)
     _interleaving(settings)
     _model(settings)
+    named = str(settings.values.get("tokenizer.type", ""))
+    if "model" not in settings.scenario and "/" in named and "$" not in named:
+        settings.take("tokenizer.type", "model", str)
     return settings.finish(name, TRAINING_NEEDS, _REASONS)
 
 
@@ -106,6 +121,8 @@ def _tokens(settings: Settings) -> None:
     sequence = settings.scenario["workload"].get("sequence")
     if sequence is None:
         return
+    if settings.take("train_tokens", "workload.tokens", whole) is not None:
+        return  # of Megatron-DeepSpeed, where samples only bound it
     samples = settings.get("train_samples", whole)
     if samples is not None:
         settings.put("workload.tokens", samples * sequence)
@@ -148,7 +165,7 @@ def _precision(settings: Settings) -> None:
     }
     settings.take("precision", "workload.precision", one_of(words))
     settings.take("mixed_precision", "workload.precision", one_of(words))
-    formats = {"hybrid": "fp8", "e4m3": "fp8"}
+    formats = {"hybrid": "fp8", "e4m3": "fp8", "true": "fp8", "false": None, "none": None}
     settings.take("fp8_format", "workload.precision", one_of(formats))
     settings.take("fp8", "workload.precision", one_of(formats))
     recipes = {"delayed": "fp8", "tensorwise": "fp8", "blockwise": "fp8", "mxfp8": "mxfp8"}
@@ -160,6 +177,15 @@ def _precision(settings: Settings) -> None:
 def _sharding(settings: Settings) -> None:
     """The stage of ZeRO: the distributed optimizer's, or that of Megatron-FSDP."""
     settings.take("use_distributed_optimizer", "strategy.zero", lambda v: 1 if flag(v) else 0)
+    if "optim.name" in settings.values:
+        adam = settings.take("optim.name", "workload.optimizer", one_of(_NEMO_OPTIMIZERS))
+        if adam and "distributed" in str(settings.values["optim.name"]):
+            settings.put("strategy.zero", 1)
+    if settings.get("fsdp", flag, False):  # of NeMo, whose usual strategy shards all
+        found = settings.take("fsdp_sharding_strategy", "strategy.zero", one_of(_NEMO_FSDP))
+        settings.put("strategy.zero", 3 if found is None else found)
+        settings.use("strategy.zero", "fsdp")
+    settings.take("zero_stage", "strategy.zero", int)  # of Megatron-DeepSpeed
     name = "data_parallel_sharding_strategy"
     if settings.get("use_megatron_fsdp", flag, False):
         settings.take(name, "strategy.zero", one_of(_SHARDED))
@@ -183,6 +209,9 @@ def _recompute(settings: Settings) -> None:
     settings.take("activations_checkpoint_granularity", "strategy.recompute", mode)
     selected = one_of({"": "selective", "true": "selective", "false": "none"})
     settings.take("recompute_activations", "strategy.recompute", selected)
+    settings.take(
+        "checkpoint_activations", "strategy.recompute", lambda v: "full" if flag(v) else "none"
+    )
     if settings.scenario.get("strategy", {}).get("recompute") == "selective":
         settings.take("recompute_modules", "strategy.recompute", _modules)
 
@@ -204,7 +233,7 @@ def _model(settings: Settings) -> None:
     sizes = {"num_layers", "hidden_size", "num_attention_heads"}
     if not sizes <= settings.values.keys():
         return
-    if "num_experts" in settings.values or "num_moe_experts" in settings.values:
+    if max(settings.get(n, whole, 1) or 1 for n in ("num_experts", "num_moe_experts")) > 1:
         _mixture(settings)
         return
     shape: dict[str, Any] = {}

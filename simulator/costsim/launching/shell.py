@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_ASSIGNED = re.compile(r"^(?:export\s+|local\s+)?([A-Za-z_]\w*)=(.*)$", re.DOTALL)
+_ASSIGNED = re.compile(r"^(?:export\s+|local\s+)?([A-Za-z_]\w*)(\+?)=(.*)$", re.DOTALL)
+_OVERRIDE = re.compile(r"\w+(?:\.\w+)+=")
+_SUM = re.compile(r"\$\(\(([\d\s+*/()-]+)\)\)")
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 _NAMED = re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[@*]\])?(?::?-([^{}]*))?\}|\$([A-Za-z_]\w*)")
 _MOST_CHARACTERS = 1_000_000
 
@@ -37,15 +46,56 @@ def read_script(text: str) -> Command:
     for statement in _statements(text):
         assigned = _ASSIGNED.match(statement)
         if assigned and not _is_command(statement, assigned):
-            variables[assigned[1]] = _expanded(_unwrapped(assigned[2]), variables)
+            value = _computed(_expanded(_unwrapped(assigned[3]), variables))
+            before = f"{variables.get(assigned[1], '')} " if assigned[2] else ""
+            if len(before) + len(value) <= _MOST_CHARACTERS:
+                variables[assigned[1]] = before + value
             continue
-        found = shlex.split(_expanded(statement, variables), comments=True)
-        if any(word.startswith("--") for word in found) or "vllm" in found:
+        found = shlex.split(_computed(_expanded(statement, variables)), comments=True)
+        if any(w.startswith("--") or _OVERRIDE.match(w) for w in found) or "vllm" in found:
             _collect(found, words, options)
+    if not options and not words:  # a file that another one reads its variables from
+        for value in variables.values():
+            _collect(shlex.split(value, comments=True), words, options)
     return Command(tuple(words), options)
 
 
+def _computed(text: str) -> str:
+    """Put in the values of sums and products of whole numbers, which is all that is computed."""
+
+    def value(match: re.Match[str]) -> str:
+        try:
+            return str(_whole(ast.parse(match[1].strip(), mode="eval").body))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return match[0]
+
+    return _SUM.sub(value, text)
+
+
+def _whole(node: ast.expr) -> int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value < 10**12:
+        return node.value
+    if isinstance(node, ast.BinOp):
+        left, right = _whole(node.left), _whole(node.right)
+        if type(node.op) in _OPERATORS and max(abs(left), abs(right)) < 10**12:
+            return _OPERATORS[type(node.op)](left, right)
+        if isinstance(node.op, ast.Div) and right:
+            return left // right
+    raise ValueError("no sum of whole numbers")
+
+
+def _apart(word: str) -> list[str]:
+    """Return the words of an option that an array holds with its value in one pair of quotes."""
+    if not (word.startswith("--") and " " in word) or "=" in word.split(" ")[0]:
+        return [word]
+    try:
+        return shlex.split(word)
+    except ValueError:
+        return word.split()
+
+
 def _collect(found: list[str], words: list[str], options: dict[str, str]) -> None:
+    found = [part for word in found for part in _apart(word)]
     place = 0
     while place < len(found):
         word = found[place]
@@ -89,8 +139,8 @@ def _statements(text: str) -> Iterator[str]:
 
 def _is_command(statement: str, assigned: re.Match[str]) -> bool:
     """Whether an assignment only precedes a command: `CUDA_VISIBLE_DEVICES=0 vllm serve …`."""
-    value = assigned[2]
-    if value.lstrip().startswith("("):
+    value = assigned[3]
+    if value.lstrip().startswith(("(", "$((")):
         return False
     try:
         return len(shlex.split(value, comments=True)) > 1
@@ -101,7 +151,8 @@ def _is_command(statement: str, assigned: re.Match[str]) -> bool:
 def _unwrapped(value: str) -> str:
     value = value.strip()
     if value.startswith("(") and value.endswith(")"):
-        inner = "\n".join(line.split(" #")[0] for line in value[1:-1].splitlines())
+        lines = (line for line in value[1:-1].splitlines() if not line.lstrip().startswith("#"))
+        inner = "\n".join(re.split(r"\s#", line)[0] for line in lines)
         return " ".join(inner.split())
     try:
         return " ".join(shlex.split(value, comments=True))

@@ -47,7 +47,12 @@ _LEARNING = (
     "training.max_norm",
     "training.seed",
 )
-_REASONS: dict[str, str] = {name: _RATES for name in _LEARNING}  # noqa: C420 (its type)
+_NO_MODEL = "no model of the catalogue is known by this name"
+_REASONS: dict[str, str] = {
+    **{name: _RATES for name in _LEARNING},  # noqa: C420 (its type)
+    "model.name": _NO_MODEL,
+    "model.flavor": _NO_MODEL,
+}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -69,6 +74,7 @@ def read_deepspeed(tree: Mapping[str, Any]) -> Imported:
     settings.take("train_batch_size", "workload.global_batch", whole)
     settings.take("train_micro_batch_size_per_gpu", "strategy.micro_batch", whole)
     settings.take("tensor_parallel.autotp_size", "strategy.tp", degree)
+    settings.take("expert_parallel.autoep_size", "strategy.ep", degree)
     _devices(settings)
     settings.take("zero_optimization.stage", "strategy.zero", _zero_stage)
     _offload(settings)
@@ -95,12 +101,10 @@ def _offload(settings: Settings) -> None:
         for part in ("optimizer", "param")
     }
     settings.scenario.get("strategy", {}).pop("offload", None)
-    if placed["optimizer"]:
-        settings.put("strategy.offload", "optimizer")
-    if placed["param"]:
-        name = "zero_optimization.offload_param.device"
-        settings.used.pop(name)
-        settings.unused[name] = "parameters on the host are planned by `costsim fit`"
+    kept = {(True, False): "optimizer", (False, True): "parameters", (True, True): "states"}
+    found = kept.get((bool(placed["optimizer"]), bool(placed["param"])))
+    if found:
+        settings.put("strategy.offload", found)
 
 
 def _formats(settings: Settings, bf16: str, fp16: str) -> None:
@@ -125,8 +129,9 @@ def read_torchtitan(tree: Mapping[str, Any]) -> Imported:
     settings.put("workload.software", "torchtitan")
     family = settings.get("model.name", str)
     flavour = settings.get("model.flavor", str)
-    if family and flavour:
-        settings.put("model", f"{family}-{flavour}".lower().replace("llama3-", "llama-3-"))
+    model = _titan_model(f"{family}-{flavour}".lower())
+    if model:
+        settings.put("model", model)
         settings.use("model", "model.name", "model.flavor")
     for names, path in (
         (("training.seq_len",), "workload.sequence"),
@@ -136,11 +141,15 @@ def read_torchtitan(tree: Mapping[str, Any]) -> Imported:
         (_degrees("pipeline_parallel_degree"), "strategy.pp"),
         (_degrees("context_parallel_degree"), "strategy.cp"),
         (_degrees("expert_parallel_degree"), "strategy.ep"),
+        (_degrees("expert_tensor_parallel_degree"), "strategy.etp"),
     ):
         for name in names:
             settings.take(name, path, degree)
     _titan_tokens(settings)
     settings.take("model.converters", "workload.precision", _converted)
+    if settings.get("training.enable_cpu_offload", flag, False):
+        settings.put("strategy.offload", "states")
+    settings.use("strategy.offload", "training.enable_cpu_offload")
     low = {"bfloat16": None, "float32": "fp32"}
     settings.take("training.mixed_precision_param", "workload.precision", one_of(low))
     recompute = one_of({"none": "none", "full": "full", "selective": "save_weight_products"})
@@ -162,9 +171,23 @@ def read_torchtitan(tree: Mapping[str, Any]) -> Imported:
     return settings.finish("torchtitan", TRAINING_NEEDS, _REASONS)
 
 
+_TITAN_MODELS = {
+    "llama3-8b": "llama-3-8b",
+    "llama3-70b": "llama-3-70b",
+    "llama3-405b": "llama-3.1-405b",
+    "deepseek_v3-671b": "deepseek-v3",
+}
+"""Models of the catalogue by torchtitan's family and flavour; its Qwen3 are named alike."""
+
+
+def _titan_model(name: str) -> str | None:
+    return _TITAN_MODELS.get(name) or (name if name.startswith("qwen3-") else None)
+
+
 def _converted(value: Any) -> str | None:
     """Return the recipe of torchtitan's converters; None where they change no format."""
-    words = " ".join(str(word) for word in cast("list[object]", value)).split()
+    listed = [value] if isinstance(value, str) else cast("list[object]", value)
+    words = " ".join(str(word) for word in listed).split()
     formats = {"quantize.linear.float8": "fp8", "float8": "fp8", "quantize.linear.mx": "mxfp8"}
     unknown = [word for word in words if word not in formats and "grouped_mm" not in word]
     if unknown:

@@ -24,7 +24,7 @@ from costsim.stacks.catalog import changed
 from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
-from costsim.training.memory import MEMORY_PARTS, MOMENTS
+from costsim.training.memory import MEMORY_PARTS, MOMENTS, Memory
 from costsim.training.offload import OFFLOADS, Offload, host_bytes_per_device, host_rate_bytes_per_s
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.optimizers import optimizer as optimizer_of
@@ -74,7 +74,8 @@ class Setup:
     zero: int | None = None
     tp: int = 1
     cp: int = 1
-    offload: Offload = "none"
+    offload: Offload | Literal["nvme"] = "none"
+    nvme_bytes_per_s: float | None = None
     rank: int = 16
     targets: tuple[str, ...] = ("all-linear",)
     modules_to_save: tuple[str, ...] = ()
@@ -91,6 +92,11 @@ class Setup:
     def adapts(self) -> bool:
         """Whether low-rank adapters are trained."""
         return self.method in ("lora", "dora", "qlora")
+
+    @property
+    def offloaded(self) -> Offload:
+        """What leaves the device: to NVMe go parameters, gradients and states (ZeRO-Infinity)."""
+        return "states" if self.offload == "nvme" else self.offload
 
     @property
     def ranks(self) -> int:
@@ -171,6 +177,7 @@ def check(setup: Setup) -> Answer:
         moments["generate"] = generating
         if generating > total:
             total, moment = generating, "generate"
+    host = float(memory.host_bytes.max()) * min(system.devices_per_node, setup.count)
     low, high = memory_interval(total, stacked=True)
     if not stack.known:
         low, high = (
@@ -191,10 +198,25 @@ def check(setup: Setup) -> Answer:
         moment,
         parts,
         moments,
-        float(memory.host_bytes.max()) * min(system.devices_per_node, setup.count),
+        0.0 if setup.offload == "nvme" else host,
         _host_capacity(system, setup),
-        float(evaluation.step_time_s[0]),
+        float(evaluation.step_time_s[0]) + _nvme_s(setup, memory, system),
     )
+
+
+def _nvme_s(setup: Setup, memory: Memory, system: System) -> float:
+    """Return seconds a step that a node's drives take for what is kept on them.
+
+    States and gradients are read and written once; parameters read forward and backward, and
+    written after the update (Rajbhandari et al. 2021, ZeRO-Infinity, arXiv 2104.07857, §5.2). None
+    of it is taken to be hidden.
+    """
+    if setup.offload != "nvme" or setup.nvme_bytes_per_s is None:
+        return 0.0
+    passes = {"optimizer": 2, "gradients": 2, "parameters": 3}
+    parts = memory.host_parts
+    moved = sum(float(parts[part].max()) * times for part, times in passes.items())
+    return moved * min(system.devices_per_node, setup.count) / setup.nvme_bytes_per_s
 
 
 def _host_capacity(system: System, setup: Setup) -> float | None:
@@ -224,16 +246,14 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
         ("objective", setup.objective, OBJECTIVES),
         ("optimizer", setup.optimizer, tuple(OPTIMIZERS)),
         ("recompute", setup.recompute or "none", RECOMPUTE),
-        ("offload", setup.offload, OFFLOADS),
+        ("offload", setup.offload, (*OFFLOADS, "nvme")),
     ):
-        if value in known:
-            continue
-        if name == "offload" and "nvme" in value:
-            message = f"the bandwidth of an NVMe drive of {system.name} is not known"
-            hint = "offload to the host's memory: states, optimizer, activations, everything"
-            problems.append(Problem(message, hint=hint))
-        else:
+        if value not in known:
             problems.append(Problem(f"unknown {name} `{value}`", hint=suggestion(value, known)))
+    if setup.offload == "nvme" and not setup.nvme_bytes_per_s:
+        message = f"the bandwidth of the NVMe drives of a node of {system.name} is not known"
+        hint = "state it, as --nvme 12GB/s, or offload `states` to the host's memory"
+        problems.append(Problem(message, hint=hint))
     if setup.storage is not None and setup.storage not in FORMATS:
         hint = suggestion(setup.storage, FORMATS)
         problems.append(Problem(f"unknown storage format `{setup.storage}`", hint=hint))
@@ -291,7 +311,7 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         micro_batch=micro_batch,
         zero=zero,
         recompute=setup.recompute or _recompute(recompute_of(stack, adapters=setup.adapts)),
-        offload=setup.offload,
+        offload=setup.offloaded,
         cp_exchange="all_to_all" if setup.cp > 1 else "ring",
     )
     return job, strategy

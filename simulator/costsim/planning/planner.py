@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def plan(
     calibration: str | Path | None = None,
     *,
     allow_outside: bool = False,
+    change: Callable[[Study], Study] | None = None,
 ) -> Plan[Any, Any]:
     """Plan a scenario, whatever its workload.
 
@@ -44,12 +45,15 @@ def plan(
         settings: overrides such as `hardware.devices=512`.
         calibration: overlay file of `costsim calibrate` to apply.
         allow_outside: whether a scenario file may name files outside its own folder.
+        change: what to make of the study before it is planned, such as another price.
 
     Raises:
         SpecError: where the scenario must change; lists all its problems.
         InfeasiblePlanError: where nothing fits or keeps what is promised; names the nearest fix.
     """
-    kind, study, workload = studied(source, settings, calibration, allow_outside=allow_outside)
+    kind, study, workload = studied(
+        source, settings, calibration, allow_outside=allow_outside, change=change
+    )
     found: list[_Found] = []
     refused: list[tuple[str, str]] = []
     errors: list[InfeasiblePlanError] = []
@@ -121,6 +125,7 @@ def studied(
     calibration: str | Path | None = None,
     *,
     allow_outside: bool = False,
+    change: Callable[[Study], Study] | None = None,
 ) -> tuple[str, Study, Workload]:
     """Return the kind of a scenario, what it says with all names looked up, and its workload.
 
@@ -132,6 +137,8 @@ def studied(
     chosen = workload_type(kind)
     chosen.check(document)
     study, lookup = study_of(document, folder, chosen.scenario_type, chosen.prepare)
+    if change is not None and not lookup.problems:
+        study = change(study)
     workload = chosen(study, lookup)
     lookup.finish()
     return kind, study, workload

@@ -16,6 +16,7 @@ from functools import cache, partial
 import numpy as np
 
 from costsim.errors import InfeasiblePlanError
+from costsim.planning.intervals import usual_reserve
 from costsim.training.bounds import least_kernels_s, least_step_s
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
@@ -119,6 +120,16 @@ def search(
     order = order[_ranked(evaluation.strategies.take(order), evaluation.step_time_s[order])]
     again = partial(search, job, device_counts, choices, reserve_ratio, SHOWN)
     return Search(evaluation, order, searched, rejected, capacity, cache(again))
+
+
+def reserves_of(stated: float | None, job: Job) -> tuple[float, ...]:
+    """Return the shares of memory to leave free, one after another until something fits.
+
+    What is stated; else what the interval of memory asks for, and if need be nothing.
+    """
+    if stated is not None:
+        return (stated,)
+    return (usual_reserve(stacked=job.stack is not None), 0.0)
 
 
 class _Room:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag
 
 from costsim.planning.scenario import Spec
 
@@ -32,7 +32,22 @@ class Steps(Range):
     """How many values."""
 
 
-Values = Annotated[tuple[Any, ...], Field(min_length=1)]
+def _written(value: object) -> str | None:
+    """Return how an axis is written, so that errors are of that form; None if neither."""
+    if isinstance(value, (dict, Range)):
+        return "range"
+    if isinstance(value, (list, tuple)):
+        return "values"
+    return None
+
+
+_NEITHER = {"message": "must be a list of values, or a range", "hint": "such as `[64, 128]`"}
+_BY_FORM = Discriminator(_written, "costsim", "{message}", dict(_NEITHER))
+
+
+Values = Annotated[tuple[Any, ...], Field(min_length=1), Tag("values")]
+Varied = Annotated[Values | Annotated[Steps, Tag("range")], _BY_FORM]
+Drawn = Annotated[Values | Annotated[Range, Tag("range")], _BY_FORM]
 
 
 class Sample(Spec):
@@ -42,7 +57,7 @@ class Sample(Spec):
     """How many points; each axis is cut into as many strata, and each holds one point."""
     seed: Annotated[int, Field(strict=True)]
     """Which draw; the same seed draws the same points on every machine."""
-    over: Annotated[dict[str, Values | Range], Field(min_length=1)]
+    over: Annotated[dict[str, Drawn], Field(min_length=1)]
     """By dotted key of the scenario: a range, or the values to choose from evenly."""
 
 
@@ -53,7 +68,7 @@ class StudyFile(Spec):
     """What the study asks."""
     scenario: str | dict[str, Any]
     """Path from the study's folder, name of a scenario that costsim comes with, or a scenario."""
-    vary: dict[str, Values | Steps] = Field(default_factory=dict[str, Values | Steps])
+    vary: dict[str, Varied] = Field(default_factory=dict[str, Varied])
     """By dotted key of the scenario: its values; every combination is a point."""
     listed: Annotated[
         tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] | None,

@@ -233,6 +233,8 @@ def _there_and_back_s(
                 etp,
                 element_bytes=width,
                 units=units,
+                groups=float(operator.groups),
+                group_limit=float(operator.group_limit),
             )
             for phase in PHASES
         ],

@@ -193,7 +193,8 @@ def slowdown_ratio(job: Job, profiled: Profile) -> np.ndarray:
         ]
     )
     # Where experts share out the tokens, products and passes take longer; attention does not.
-    unequal = np.where(profiled.routed, lost.routing_ratio * uneven_ratio(job, lost), 1.0)
+    padded = 1.0 if software.routes_fused else lost.routing_ratio
+    unequal = np.where(profiled.routed, padded * uneven_ratio(job, lost), 1.0)
     unequal = np.stack([unequal, np.ones_like(unequal), unequal])
     return (slower[:, None] * unequal)[..., None]
 

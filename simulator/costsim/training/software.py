@@ -57,6 +57,10 @@ class Software:
             comes.
         overlap_experts_ratio: share of expert-parallel exchanges that may hide behind another
             micro-batch's computation.
+        fuses_experts: whether the products of experts come with the permutation, activation and
+            casts around them in one kernel each; whole steps in a graph have no others, since what
+            experts get is known on the device only.
+        packs_alone: whether a sequence into which documents are packed is a micro-batch of its own.
         channels_last: precision recipes with which it lays image maps out channels last, where its
             operators are not fused.
         context_bytes: held by the driver and the communication library.
@@ -91,7 +95,14 @@ class Software:
     dispatcher: Dispatcher = "all_to_all"
     routing: Routing = "balanced"
     overlap_experts_ratio: float = 0.0
+    fuses_experts: bool = False
+    packs_alone: bool = False
     channels_last: Sequence[str] = field(default=(), hash=False)
+
+    @property
+    def routes_fused(self) -> bool:
+        """Whether nothing is padded or permuted around the products of experts."""
+        return self.fuses_experts or self.graphs == "step"
 
     def states_of(self, recipe: str) -> Mapping[str, int]:
         """Return the fields of a precision recipe that this software changes."""

@@ -29,6 +29,7 @@ from costsim.validation.stated import (
     accumulates_as_stated,
     nodes_as_stated,
     optimizer_of,
+    packs_of,
     parameters_differ,
     recompute_of,
     sharding_of,
@@ -165,7 +166,15 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         software=kind,
         frozen="lora" in text.get("task", "").lower(),
     )
-    axes = _axes(run, devices, system.devices_per_node, batch, kind, _usual(run, framework, recipe))
+    axes = _axes(
+        run,
+        devices,
+        system.devices_per_node,
+        batch,
+        kind,
+        _usual(run, framework, recipe),
+        routed=job.routes,
+    )
     if isinstance(axes, str):
         return axes
     given = {column for column in _EXTENT if column in number}
@@ -233,6 +242,8 @@ def _axes(
     batch: int,
     kind: Software,
     usual: tuple[Recompute, ...],
+    *,
+    routed: bool,
 ) -> Axes | str:
     """Return the stated axes; what follows from them and the number of devices is filled in."""
 
@@ -265,19 +276,21 @@ def _axes(
         vp = 1
     micro_batch = stated("micro_batch")
     ep = stated("ep")
-    if "experts" not in run.number:
+    if not routed:
         if ep is not None and ep > 1:
-            run.account.note("contradiction", f"ep {ep} without `experts`", column="ep")
+            run.account.note("contradiction", f"ep {ep} of a model without experts", column="ep")
         ep = 1
     if micro_batch is None and dp is not None and "grad_accum" in run.number:
         follows = batch / (dp * run.number["grad_accum"])
         micro_batch = int(follows) if follows >= 1 and follows == int(follows) else None
+    if micro_batch is None and kind.packs_alone and packs_of(run):
+        micro_batch = 1
     recompute = recompute_of(run)
     if recompute is None and len(usual) == 1:
         (recompute,) = usual
     # Megatron-Core divides an expert as the rest of a layer where nothing is said; recipes of many
     # small experts do not divide them.
-    etp = stated("etp") if "experts" in run.number and tp != 1 else 1
+    etp = stated("etp") if routed and tp != 1 else 1
     return Axes(tp, pp, vp, dp, cp, ep, etp, micro_batch, zero, replicas, recompute, usual)
 
 

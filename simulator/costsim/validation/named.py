@@ -25,12 +25,14 @@ _SHAPE = ("layers", "hidden", "heads", "vocab")
 class Named:
     """The model of a row; `left_out` is work of its training that the architecture leaves out.
 
-    `pads` says whether its pre-training leaves padding out.
+    `pads` says whether its pre-training leaves padding out; `counted` the parameters, in billions,
+    that its maker's tables give it, where its published code has others.
     """
 
     model: Architecture
     left_out: str = ""
     pads: bool = False
+    counted: float = 0.0
 
 
 def named_model(run: Run, folder: Path | None = None) -> Named | str:
@@ -92,7 +94,9 @@ def _named(name: str) -> Named | None:
             model = load_model(match.expand(line["model"]))
             if "image" in line:
                 model = with_image(model, tuple(line["image"]))
-            return Named(model, line.get("left_out", ""), line.get("pads", False))
+            return Named(
+                model, line.get("left_out", ""), line.get("pads", False), line.get("counted", 0.0)
+            )
     try:
         return Named(load_model(name)) if not name.startswith((".", "/")) else None
     except CostsimError:

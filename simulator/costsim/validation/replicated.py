@@ -72,7 +72,7 @@ def copies_of(run: Run, folder: Path | None = None) -> Copies | str:
         return "`n_devices` is empty"
     if run.text.get("task") == "full-run" and "global_batch" not in run.number:
         return "`global_batch` is empty: neither a step nor their number is known"
-    if different := parameters_differ(run, named.model):
+    if different := parameters_differ(run, named.model, named.counted):
         return different
     recipe = _recipe(run.text.get("precision", ""), device)
     if recipe is None:

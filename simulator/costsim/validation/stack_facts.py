@@ -12,6 +12,7 @@ from costsim.hardware.systems import System
 from costsim.training.software import EFFORTS, Effort, Software, under_effort
 from costsim.validation.runs import Run
 from costsim.validation.stated import dispatcher_of, graphs_of, parts_of, routing_of
+from costsim.validation.words import noted
 
 Value = TypeVar("Value")
 
@@ -24,6 +25,9 @@ ATTENTION_KERNELS: tuple[tuple[str, dict[str, float]], ...] = (
     (r"fa-?2|flash-?attention-?2|flash|sdpa", {"hopper": 0.5, "blackwell": 0.3, "all": 1.0}),
 )
 _FOLLOWED = ("delay_wgrad", "megatron_fsdp")  # said by other columns, or part of what overlaps
+# Products of experts with activation and casts in one kernel (Megatron-Bridge 26.06: cuDNN's
+# grouped products, operators fused by Transformer Engine).
+_FUSING = ("fused_grouped_mlp", "te_op_fuser")
 _TUNING = ("sft", "lora", "qlora")
 _COMPETITIONS = ("time-to-quality", "finetune-from-ckpt")  # tasks of whole MLPerf runs
 _EXPERTS_OVERLAP_RATIO = 0.9
@@ -33,7 +37,9 @@ _EXPERTS_OVERLAP_RATIO = 0.9
 def stated_software(run: Run, software: Software, system: System) -> Software:
     """Return `software` as the row says that it ran; the stack's habit where it says nothing."""
     text = run.text
-    software = under_effort(software, _effort(text.get("effort", ""), text.get("task", "")))
+    software = under_effort(
+        software, _effort(text.get("effort") or noted(run, "effort"), text.get("task", ""))
+    )
     if graphs := graphs_of(run):
         software = replace(software, graphs=graphs)
     if dispatcher := dispatcher_of(run):
@@ -45,6 +51,8 @@ def stated_software(run: Run, software: Software, system: System) -> Software:
     for part in parts_of(run, "overlap"):
         if "a2a_overlap" in part:
             software = replace(software, overlap_experts_ratio=_EXPERTS_OVERLAP_RATIO)
+        elif any(word in part for word in _FUSING):
+            software = replace(software, fuses_experts=True)
         elif part not in _FOLLOWED:
             run.account.note("unused", f"overlap `{part[:60]}`", column="overlap")
     if words := text.get("attention_kernel", "").lower():

@@ -113,10 +113,11 @@ def nodes_as_stated(run: Run, system: System) -> None:
         run.account.note("unused", text, column="nodes")
 
 
-def parameters_differ(run: Run, model: Architecture) -> str:
+def parameters_differ(run: Run, model: Architecture, counted: float = 0.0) -> str:
     """Return why a model cannot be the one of a row, which has another number of parameters.
 
-    Smaller differences are noted. People count with and without embeddings: the nearest counts.
+    Smaller differences are noted. People count with and without embeddings: the nearest counts; so
+    does what a table is known to have `counted`.
     """
     embedded = model.embedding_parameters
     counts = {model.parameters, model.parameters - embedded}
@@ -124,6 +125,8 @@ def parameters_differ(run: Run, model: Architecture) -> str:
         counts.add(published_parameters(model.name) or model.parameters)
     active = model.active_parameters
     passed = {active, active - embedded, active - embedded // 2}
+    if counted:  # billions, as the tables of its maker have it
+        counts, passed = counts | {counted * 1e9}, passed | {counted * 1e9}
     for column, known in (("params_B", counts), ("active_params_B", passed)):
         stated = run.number.get(column, 0.0)
         if not stated:

@@ -46,7 +46,7 @@ def understood(
 
     Words beside those are noted in the row's account.
     """
-    words = run.text.get(column, "")
+    words = run.text.get(column) or noted(run, column)
     if not words:
         return None
     first: tuple[Mapping[str, Any], re.Match[str]] | None = None
@@ -74,6 +74,15 @@ def meaning(run: Run, column: str, names: Iterable[str] = ()) -> str | None:
     """Return the one word that the words of a cell mean; None where they are empty or unknown."""
     found = understood(run, column, names)
     return None if found is None else str(found[0]["means"])
+
+
+def noted(run: Run, column: str) -> str:
+    """Return what the notes of a row say of a column whose cell is empty; "" where nothing."""
+    words = run.text.get("notes", "")
+    if not words:
+        return ""
+    terms = (term for term in table("notes") if term.says["column"] == column)
+    return next((str(term.says["says"]) for term in terms if term.pattern.search(words)), "")
 
 
 def _meaning(says: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from costsim.algebra import Number
 from costsim.architectures.layers.feed_forward import FeedForward
@@ -36,6 +37,8 @@ class MixtureOfExperts:
     latent_bias: bool = False
     output_norm: NormStyle | None = None
     output_bias: bool = False  # of the sum
+    groups: Number = 1  # of experts, of which a token picks `group_limit` first
+    group_limit: Number = 1
     empty: Number = 0  # experts more that give back what they read (LongCat)
 
     def build(self, x: Tensor) -> Tensor:
@@ -62,6 +65,8 @@ class MixtureOfExperts:
             gated=self.gated,
             bias=self.bias,
             exhaustive=self.exhaustive,
+            groups=self.groups,
+            group_limit=self.group_limit,
         )
         if self.latent is not None:
             output = output.linear("latent_output", x.width, bias=self.latent_bias)
@@ -93,7 +98,7 @@ def route(
 
 
 def through_experts(
-    x: Tensor, *others: Tensor, width: Number, experts: Number, top_k: Number, **fields: bool
+    x: Tensor, *others: Tensor, width: Number, experts: Number, top_k: Number, **fields: Any
 ) -> Tensor:
     """Record the networks that each position is sent to, and the sum of what they give."""
     return x.make(

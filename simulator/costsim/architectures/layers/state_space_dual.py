@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costsim.algebra import Number, ceil_div
+from costsim.algebra import Number, ceil_div, exact_div
 from costsim.architectures.layers.norm import NormStyle
 from costsim.architectures.layers.recording import Tensor
 from costsim.architectures.operators import Columns
 from costsim.architectures.tensors import CacheTensor
 from costsim.architectures.workload import Workload
+
+# Passes of 4 bytes over the states of chunks, in values of 2 bytes, by the kernels of mamba_ssm 2
+# (ops/triton: ssd_chunk_state, ssd_state_passing, ssd_chunk_scan, ssd_combined). Forward: made,
+# read, passed on, read. Backward: made again and passed on (3), gradients made, read and passed
+# on beside the states (4), read for x, for B, and the states for C.
+_FORWARD_VALUES = 2 * 4
+_BACKWARD_VALUES = 2 * 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +66,18 @@ class StateSpaceDual:
             state=width * self.state_size,
             keeps=(convolved, made.called("step", heads), made.called("gate", width)),
             vectors=tuple((name, (heads,)) for name in ("step_bias", "decay", "skip")),
+            spilled=0 if generates else _FORWARD_VALUES * self._state_of_position,
+            backward_spilled=0 if generates else _BACKWARD_VALUES * self._state_of_position,
             kernels=1 if generates else 5,  # sums, states, passing, scores, outputs
         )
         style = NormStyle(kind="rms", weight=self.gated_norm, bias=False)
         inner = scan.norm("norm", style, split="columns")
         return inner.linear("output", x.width, bias=self.output_bias, split="row")
+
+    @property
+    def _state_of_position(self) -> Number:
+        """Values of the state of a chunk, by position of it."""
+        return exact_div(self.width * self.state_size, self.chunk)
 
     def _scan_flops(self, workload: Workload) -> Number:
         state = self.head_dim * self.state_size

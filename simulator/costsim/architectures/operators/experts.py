@@ -50,7 +50,9 @@ class Routing(Operator):
 class Experts(Operator):
     """`experts` networks h → width → h, of which every row passes `top_k`; routing is even.
 
-    `chosen_from` counts the experts of all devices, `experts` those here. The reference code of
+    A router that is limited to nodes picks `group_limit` of the `groups` of experts first
+    (DeepSeek-V3, arXiv 2412.19437, section 2.1.2). `chosen_from` counts the experts of all
+    devices, `experts` those here. The reference code of
     `exhaustive` models runs every expert on every row, and masks afterwards.
     """
 
@@ -64,6 +66,8 @@ class Experts(Operator):
     gated: bool = True
     bias: bool = False
     exhaustive: bool = False
+    groups: Number = 1  # of equally many experts, of which a token chooses within `group_limit`
+    group_limit: Number = 1
     sent_rows: Number | None = None  # rows whose tokens this device sends, where not `rows` (etp)
 
     ACTIVATION: ClassVar[int] = 2

@@ -17,13 +17,15 @@ class Recurrence(Operator):
     """A fused scan: `read` values of each of `rows` positions become `written`, through a state.
 
     The state of `state` elements (all sequences, fp32) stays on chip along a sequence; only the
-    generation of a token reads and writes it. `flops` are those of the matrix products of a forward
-    pass, as the reference code forms them: one a position where it walks along the sequence, or
-    batched ones inside chunks; the backward pass has twice as many unless `backward_flops` says
-    otherwise (a first state that is zero has no gradient, a last one that nobody reads has none to
-    pass on). `vectors` are its own parameters by shape (decays, skips), whose
-    first dimension tensor parallelism divides with everything else: heads or channels. What stands
-    between its regions is not `divided` so.
+    generation of a token reads and writes it. Scans in chunks, whose kernels follow one another,
+    keep a state of each chunk in memory between them: `spilled` and `backward_spilled` are the
+    values of 2 bytes a position that this writes and reads, forward and backward. `flops` are those
+    of the matrix products of a forward pass, as the reference code forms them: one a position where
+    it walks along the sequence, or batched ones inside chunks; the backward pass has twice as many
+    unless `backward_flops` says otherwise (a first state that is zero has no gradient, a last one
+    that nobody reads has none to pass on). `vectors` are its own parameters by shape (decays,
+    skips), whose first dimension tensor parallelism divides with everything else: heads or
+    channels. What stands between its regions is not `divided` so.
     """
 
     rows: Number
@@ -35,6 +37,8 @@ class Recurrence(Operator):
     holds: tuple[Held, ...] = ()
     vectors: tuple[tuple[str, tuple[Number, ...]], ...] = ()
     divided: bool = True
+    spilled: Number = 0
+    backward_spilled: Number = 0
     kernels: Number = 1  # launches: chunked scans take several
 
     @property
@@ -54,10 +58,11 @@ class Recurrence(Operator):
         carried = 4 * self.state  # read and written, 4 bytes where others have 2
         passed = self.rows * (self.read + self.written)
         if direction == "forward":
-            return (Scan(passed + carried, self.flops, self.kernels),)
+            forward = passed + self.rows * self.spilled + carried
+            return (Scan(forward, self.flops, self.kernels),)
         # Backward reads inputs and the output's gradient, makes the states again, and writes the
         # inputs' gradients.
-        again = self.rows * self.read
+        again = self.rows * (self.read + self.backward_spilled)
         return (Scan(passed + again + carried, self._backward_flops, 2 * self.kernels),)
 
     @property
@@ -81,6 +86,8 @@ class Recurrence(Operator):
             flops=part(self.flops),
             backward_flops=part(self._backward_flops),
             state=part(self.state),
+            spilled=part(self.spilled),
+            backward_spilled=part(self.backward_spilled),
             holds=tuple(replace(held, width=part(held.width)) for held in self.holds),
             vectors=tuple((name, (part(first), *rest)) for name, (first, *rest) in self.vectors),
         )

@@ -18,6 +18,8 @@ class EfficientNet(InvertedNet):
     """Factor of all channels."""
     depth_scale: float = 1.0
     """Factor of all depths, rounded up."""
+    wide_squeeze: bool = False
+    """Whether squeezes are over the inner channels (NVIDIA's EfficientNet-WideSE)."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -38,6 +40,7 @@ class EfficientNet(InvertedNet):
                 width=fitted(width * self.width_scale),
                 depth=ceil(depth * self.depth_scale),
                 squeeze=0.25,
+                squeezed="inner" if self.wide_squeeze else "inputs",
                 function="silu",
             )
             for expansion, kernel, stride, width, depth in rows

@@ -34,8 +34,8 @@ class Stage:
     """Stride of the first."""
     squeeze: float | None = None
     """Channels that squeeze-and-excitation goes through, over those `squeezed`; null for none."""
-    squeezed: Literal["inputs", "inner"] = "inputs"
-    """Over the channels read, or over the inner ones and rounded to 8."""
+    squeezed: Literal["inputs", "inner", "rounded"] = "inputs"
+    """Over the channels read, over the inner ones, or over these and rounded to 8."""
     fused: bool = False
     """Whether one k×k convolution widens, instead of a 1×1 and a depthwise one."""
     widen: bool = False
@@ -132,9 +132,9 @@ class InvertedNet(ImageNet):
         net.channel_norm()
         net.activation(stage.function)
         if stage.squeeze is not None:
-            base = inner if stage.squeezed == "inner" else inputs
+            base = inputs if stage.squeezed == "inputs" else inner
             squeezed = max(1, int(base * stage.squeeze))
-            if stage.squeezed == "inner":
+            if stage.squeezed == "rounded":
                 squeezed = fitted(base * stage.squeeze)
             net.squeeze_excite(squeezed, self.squeeze_function, self.gate)
         net.convolution_norm(stage.width, function=None, split="row" if widens else None)

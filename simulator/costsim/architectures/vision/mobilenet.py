@@ -138,7 +138,7 @@ class MobileNetV3(InvertedNet):
                 width=width,
                 stride=stride,
                 squeeze=0.25 if squeeze else None,
-                squeezed="inner",
+                squeezed="rounded",
                 function="hardswish" if hard else "relu",
             )
             for kernel, inner, width, squeeze, hard, stride in self._rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from costsim.costs.budget import Line, leaves
+from costsim.costs.budget import NOT_USED, Line, leaves
 from costsim.planning.plans import Plan
 from costsim.reporting.model import Setting, WhatIf
 
@@ -86,6 +86,8 @@ def _line(line: Line, price: float) -> dict[str, Any]:
     """
     if line.quantity is not None and line.unit_price_usd is not None:
         kept = {"quantity": line.quantity, "usd": line.unit_price_usd}
+        if line.name == NOT_USED:
+            return {"by": "idle", **kept}
         if line.unit == _HELD and line.unit_price_usd == price:
             return {"by": "hours", **kept}
         if line.unit == _PER_DAY:

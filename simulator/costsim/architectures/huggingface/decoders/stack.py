@@ -44,7 +44,7 @@ AFFINE = NormStyle(kind="layer")
 Windows: TypeAlias = Sequence[int | None]
 
 _ROUTERS = """
-n_group topk_group topk_method norm_topk_prob routed_scaling_factor route_scale scoring_func
+topk_method norm_topk_prob routed_scaling_factor route_scale scoring_func
 router_aux_loss_coef aux_loss_alpha seq_aux output_router_logits router_jitter_noise
 router_scaling_factor moe_routed_scaling_factor router_z_loss_coef ep_size moe_router_use_sigmoid
 moe_router_logit_softcapping moe_apply_router_weight_on_input enable_moe_fp32_combine
@@ -149,6 +149,9 @@ def mixture(
         top_k <= experts, TOP_K[0], f"{top_k} experts a token are more than the {experts} there are"
     )
     config.ignore(*_ROUTERS.split(), *FUNCTION)
+    groups, limit = config.value("n_group"), config.value("topk_group")
+    if isinstance(groups, int) and isinstance(limit, int) and 1 <= limit < groups:
+        switches = {"groups": groups, "group_limit": limit, **switches}
     if width is None:
         # A dense layer's width is none of an expert, and said even where no layer is dense.
         own = config.knows("moe_intermediate_size")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from costsim.architectures.operators import Experts
-from costsim.costs.budget import Budget, Line, budget, group, leaf
+from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
+from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
 from costsim.planning.figures import Figure, Term
 from costsim.planning.making import Made, making_line
@@ -71,23 +72,36 @@ class FleetCosting:
             note=str(price),
             source=price.source,
         )
-        lines: tuple[Line, ...] = (group("Compute", (held,)),)
+        held_lines, idle = (held,), self._billed_devices(fleet) - fleet.mean_devices
+        if idle > 0:
+            note = f"{price.instance_type} has {price.devices} devices and is rented whole"
+            rate = price.usd_per_device_hour
+            hours = idle * self.hours
+            held_lines += (leaf(NOT_USED, hours, "device-hours", rate, note=note),)
+        lines: tuple[Line, ...] = (group("Compute", held_lines),)
         return budget("Serving", (*lines, self.making) if self.making else lines)
+
+    def _billed_devices(self, fleet: Fleet) -> float:
+        """Return devices that are paid for, the mean of a day: instances are rented whole."""
+        each = fleet.replica.layout.devices
+        billed = [self.place.price.billed_devices(count * each) for count in fleet.day.replicas]
+        run = sum(fleet.day.replicas) * each
+        return fleet.mean_devices * sum(billed) / run if run else fleet.mean_devices
 
     def _money(self, fleet: Fleet, spent: Budget) -> dict[str, Figure]:
         """Return dollars; the interval is that of throughput, at the market's prices."""
         price, making = self.place.price, self.making.usd if self.making else 0.0
         rate = price.usd_per_device_hour
-        # A fleet that does less than estimated is larger in proportion.
-        low, high = serving_interval("output_tokens_per_s", 1.0, routed=self.routed)
-        cheap = price.low_usd_per_device_hour / rate / high
-        dear = price.high_usd_per_device_hour / rate / low
-        hour, running = fleet.mean_devices * rate, spent.usd - making
+        spread = self._spread()
+        billed = self._billed_devices(fleet)
+        cheap, dear = min(spread.p10, 1.0), max(spread.p90, 1.0)
+        hour, running = billed * rate, spent.usd - making
         terms = (
-            Term("mean_devices", fleet.mean_devices),
+            Term("billed_devices", billed),
             Term("usd_per_device_hour", rate, "usd"),
         )
-        each = "mean_devices x usd_per_device_hour"
+        each = "billed_devices x usd_per_device_hour"
+        mean = Term("mean_devices", fleet.mean_devices)
         days = self.hours / 24
 
         def over(hours: float, name: str) -> Figure:
@@ -114,6 +128,13 @@ class FleetCosting:
                     Term("making_usd", making, "usd"),
                 ),
                 parts=tuple(Term(one.name, one.usd, "usd", one.note) for one in spent.lines),
+                movers=tuple(
+                    Term(
+                        one.name, one.swing * running, "usd", "from low to high, all else as it is"
+                    )
+                    for one in spread.contributors
+                    if one.swing
+                ),
                 sources=(price.rule, "price"),
             ),
             "running_usd": Figure(running, "usd", meaning="dollars of serving alone"),
@@ -128,13 +149,32 @@ class FleetCosting:
                 "device-hours",
                 meaning="accelerators times hours that they run",
                 formula="mean_devices x hours",
-                terms=(terms[0], Term("hours", self.hours)),
+                terms=(mean, Term("hours", self.hours)),
             ),
         }
 
+    def _spread(self) -> Distribution:
+        """Return dollars over those estimated: they move with throughput and the market's prices.
+
+        A fleet that does less than estimated is larger in proportion.
+        """
+        price = self.place.price
+        rate = price.usd_per_device_hour
+        low, high = serving_interval("output_tokens_per_s", 1.0, routed=self.routed)
+        factors = (
+            Factor("throughput", 1.0, min(1 / high, 1.0), max(1 / low, 1.0)),
+            Factor(
+                "price",
+                1.0,
+                min(price.low_usd_per_device_hour / rate, 1.0),
+                max(price.high_usd_per_device_hour / rate, 1.0),
+            ),
+        )
+        return propagate(lambda at: at["throughput"] * at["price"], factors)
+
     def _prices(self, fleet: Fleet) -> dict[str, Figure]:
         """Return dollars a million tokens; prompts and answers pay for the time that they take."""
-        hour = fleet.mean_devices * self.place.price.usd_per_device_hour
+        hour = self._billed_devices(fleet) * self.place.price.usd_per_device_hour
         read, generated = fleet.tokens_per_hour
         share = fleet.prompt_share
         words = "requests" if not self.generates else "tokens"

@@ -28,7 +28,9 @@ def kinds_of(sized: Sequence[Candidate[Fleet]], requests_per_s: float) -> list[K
             one.run.replica.system.id,
             one.run.replica.layout.devices,
             requests_per_s / one.run.replicas,
-            one.run.replica.layout.devices * one.price.usd_per_device_hour,
+            one.run.replica.layout.devices
+            * one.price.usd_per_device_hour
+            * (one.price.billed_devices(one.devices) / one.devices),  # instances are whole
         )
         for one in sized
     ]

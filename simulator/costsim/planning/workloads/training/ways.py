@@ -12,7 +12,7 @@ from costsim.errors import InfeasiblePlanError
 from costsim.planning.making import Made
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
-from costsim.planning.strategies import search
+from costsim.planning.strategies import Search, reserves_of, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workloads.training.costing import Costing
 from costsim.planning.workloads.training.run import TrainingRun
@@ -20,6 +20,7 @@ from costsim.planning.workloads.training.spec import SampleTraining, Training, T
 from costsim.planning.workloads.training.workload import TrainingWorkload, choices_of, rungs
 from costsim.training.evaluate import Evaluation
 from costsim.training.job import Job
+from costsim.training.space import Choices
 
 _CHUNK = 256  # numbers of devices that are evaluated at once, which bounds memory
 
@@ -104,7 +105,7 @@ def ways_of(workload: TrainingWorkload, counts: Sequence[int]) -> Iterator[Way]:
     beyond the scenario's limit of quality.
     """
     scenario, study = workload.scenario, workload.study
-    limit, reserve = scenario.limits.quality_loss, scenario.hardware.memory_reserve
+    limit, stated = scenario.limits.quality_loss, scenario.hardware.memory_reserve
     for option in study.options:
         if limit is not None and option.loss.worst > limit:
             continue
@@ -114,12 +115,24 @@ def ways_of(workload: TrainingWorkload, counts: Sequence[int]) -> Iterator[Way]:
                 for profile in workload.profiles:
                     job = workload.job(option, place, recipe, profile)
                     choices = choices_of(scenario.strategy, job)
+                    reserves = reserves_of(stated, job)
                     for start in range(0, len(counts), _CHUNK):
-                        try:
-                            found = search(job, counts[start : start + _CHUNK], choices, reserve)
-                        except InfeasiblePlanError:
+                        found = _first(job, counts[start : start + _CHUNK], choices, reserves)
+                        if found is None:
                             continue
                         number = found.evaluation.strategies.devices[found.order]
                         for first in np.unique(number, return_index=True)[1]:
                             row = int(found.order[first])
                             yield Way(study, option, place, job, made, found.evaluation, row)
+
+
+def _first(
+    job: Job, counts: Sequence[int], choices: Choices, reserves: Sequence[float]
+) -> Search | None:
+    """Return what fits with the first reserve that anything fits with; None where nothing does."""
+    for reserve in reserves:
+        try:
+            return search(job, counts, choices, reserve)
+        except InfeasiblePlanError:
+            continue
+    return None

@@ -18,13 +18,12 @@ from costsim.documents import Document
 from costsim.errors import InfeasiblePlanError, Problem, SpecError
 from costsim.hardware import System
 from costsim.hardware.kernels import load_kernel_model
-from costsim.planning.intervals import usual_reserve
 from costsim.planning.lookup import Lookup
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.scenario import Scenario
-from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, search
+from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, reserves_of, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing
@@ -275,14 +274,13 @@ class TrainingWorkload:
 
     def _search(self, job: Job, costing: Costing) -> Search:
         """Return what fits; where no reserve is stated, what fits surely, or else at all."""
-        reserve = self.scenario.hardware.memory_reserve
-        if reserve is not None:
-            return self._searched(job, costing, reserve)
+        first, *others = reserves_of(self.scenario.hardware.memory_reserve, job)
         try:
-            surely = usual_reserve(stacked=job.stack is not None)
-            return self._searched(job, costing, surely)
+            return self._searched(job, costing, first)
         except InfeasiblePlanError:
-            return self._searched(job, costing, 0.0)
+            if not others:
+                raise
+            return self._searched(job, costing, others[0])
 
     def _searched(self, job: Job, costing: Costing, reserve: float) -> Search:
         choices = choices_of(self.scenario.strategy, job)

@@ -1,0 +1,75 @@
+"""What notes say of a stack: it counts where the column is empty, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from costsim.validation.configuration import Configuration, configuration_of
+from costsim.validation.runs import read_runs
+from validation.runs_sample import ROW, written
+
+MIXTURE = {
+    "family": "moe",
+    "model": "qwen3-30b-a3b",
+    "params_B": "30.53",
+    "layers": "",
+    "hidden": "",
+    "ffn": "",
+    "heads": "",
+    "kv_heads": "",
+    "vocab": "",
+    "framework": "Megatron-Bridge/NeMo 26.04",
+    "tp": "1",
+    "pp": "1",
+    "cp": "1",
+    "ep": "8",
+    "dp": "",
+    "global_batch": "64",
+}
+
+
+def configured(tmp_path: Path, **changes: str) -> Configuration:
+    row = ROW | MIXTURE | changes
+    (run,) = read_runs(written(tmp_path, row, columns=tuple(row))).runs
+    found = configuration_of(run)
+    assert isinstance(found, Configuration), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("notes", "trait", "value"),
+    [
+        ("no CUDA graph; DeepEP", "graphs", "none"),
+        ("CUDA graph transformer_engine; HybridEP", "graphs", "layer"),
+        ("full-iteration CUDA graph", "graphs", "step"),
+        ("HybridEP", "dispatcher", "hybrid_ep"),
+        ("token dispatcher all-to-all, padded", "dispatcher", "all_to_all"),
+        ("DeepEP, natural (dropless) routing", "routing", "natural"),
+        ("natural routing", "routing", "natural"),
+        ("balanced routing forced", "routing", "balanced"),
+        ("DeepEP, forced balance", "routing", "balanced"),
+        ("verification (not tuned)", "routing", "natural"),
+        ("deeper; subgraphs", "dispatcher", "deep_ep"),  # the stack's own
+    ],
+)
+def test_notes_are_read(tmp_path: Path, notes: str, trait: str, value: str) -> None:
+    assert getattr(configured(tmp_path, notes=notes).job.software, trait) == value
+
+
+def test_a_column_counts_before_notes(tmp_path: Path) -> None:
+    found = configured(tmp_path, notes="no CUDA graph; HybridEP", graphs="full_iteration")
+    assert found.job.software.graphs == "step"
+
+
+def test_packed_sequences_are_micro_batches_of_their_own(tmp_path: Path) -> None:
+    assert configured(tmp_path, micro_batch="", notes="packed").axes.micro_batch == 1
+    assert configured(tmp_path, micro_batch="", sequence_packing="yes").axes.micro_batch == 1
+    assert configured(tmp_path, micro_batch="", sequence_packing="no").axes.micro_batch is None
+    assert configured(tmp_path, micro_batch="2", notes="packed").axes.micro_batch == 2
+
+
+def test_expert_parallelism_counts_for_models_of_the_catalogue(tmp_path: Path) -> None:
+    assert configured(tmp_path).axes.ep == 8
+    assert configured(tmp_path, overlap="fused_grouped_mlp").job.software.fuses_experts
