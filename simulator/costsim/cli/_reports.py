@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def write_report(
-    report: Report, format_name: str, output: Path | None, *, width: int = 80, widest: int = 100
+    report: Report,
+    format_name: str,
+    output: Path | None,
+    *,
+    width: int = 80,
+    widest: int = 160,
+    brief: bool = False,
 ) -> None:
     """Write `report` in a format of the registry; without a terminal it is `width` columns wide.
 
@@ -33,6 +39,7 @@ def write_report(
         width=min(shutil.get_terminal_size().columns, widest) if on_terminal else width,
         color=to_stdout and current_settings().colored(sys.stdout),
         encoding=sys.stdout.encoding or "utf-8",
+        brief=brief,
     )
     if output is None or to_stdout:
         write_result(render(report, format_name, options), output)

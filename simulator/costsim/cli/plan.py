@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     "deepspeed, fsdp; of services vllm, sglang, tensorrt-llm; or all. Default: as the scenario "
     "runs. Repeatable.",
 )
+@click.option("--full", is_flag=True, help="Print the whole report; so does `--format table`.")
 def command(
     scenario: Path,
     settings: tuple[str, ...],
@@ -50,6 +51,7 @@ def command(
     format_name: str | None,
     output: str | None,
     launched: tuple[str, ...],
+    full: bool,
 ) -> int:
     """Find the best way to run SCENARIO, a YAML file or the name of a packaged one, and its cost.
 
@@ -74,7 +76,8 @@ def command(
         write_bytes(budget_workbook(found), path)
         note(f"wrote {path}")
     else:
-        write_report(plan_report(found), chosen, path)
+        brief = not full and format_name is None and path is None
+        write_report(plan_report(found), chosen, path, brief=brief)
     found.check_limits()
     return 0
 

@@ -55,6 +55,9 @@ class _Markdown:
         parts += [self._figures(answer.figures)]
         parts += [_escape(answer.ranges)]
         parts += ["\n".join(f"{n}. {_escape(r)}" for n, r in enumerate(answer.reasons, 1))]
+        if answer.risks:
+            parts += ["What may go wrong:"]
+            parts += ["\n".join(f"{n}. {_escape(r)}" for n, r in enumerate(answer.risks, 1))]
         for section in report.sections:
             parts += [f"## {_escape(section.title)}", _escape(section.intro)]
             parts += [part for block in section.blocks for part in self._block(block)]

@@ -98,6 +98,7 @@ class Answer:
     figures: tuple[KeyFigure, ...] = ()
     reasons: tuple[str, ...] = ()
     ranges: str = ""  # what the intervals of the figures mean
+    risks: tuple[str, ...] = ()  # what may go wrong, the dearest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Protocol, cast
 
@@ -23,6 +23,7 @@ class RenderOptions:
     width: int = 80  # columns of a terminal
     color: bool = False  # ANSI colours in a terminal
     encoding: str = "utf-8"  # of a terminal
+    brief: bool = False  # the answer alone, in a terminal
     asset_stem: str = ""  # charts may be written as files beside the report, named from this
 
 
@@ -79,7 +80,7 @@ def render_files(
         UnknownNameError: if there is no such format.
     """
     given = options or RenderOptions()
-    with_stem = RenderOptions(given.width, given.color, given.encoding, path.stem)
+    with_stem = replace(given, asset_stem=path.stem)
     rendered = _renderer(format).render(report, with_stem)
     return {path.name: rendered.text, **rendered.assets}
 

@@ -6,6 +6,7 @@ Written without rich: uppercase headers, no boxes, and a handful of ANSI codes w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from costsim.reporting.formats import (
     NOTE_TITLES,
@@ -44,13 +45,15 @@ from costsim.reporting.text import (
     wrap,
 )
 
+BRIEF_LINES = 25  # of an answer alone
 ROW_LIMIT = 20  # of a table; JSON and CSV have all rows
 _BOLD, _DIM, _ACCENT = "1", "2", "36"
 
 
 def render(report: Report, options: RenderOptions) -> Rendered:
     """Return the report as lines of at most `options.width` columns."""
-    lines = _Terminal(report, options).lines()
+    terminal = _Terminal(report, options)
+    lines = terminal.brief_lines() if options.brief else terminal.lines()
     text = "\n".join(line.rstrip() for line in lines) + "\n"
     return Rendered(encodable(text, options.encoding))
 
@@ -103,7 +106,7 @@ class _Terminal:
             value = format_value(figure.value, figure.kind, figure.unit)
             rows.append((figure.label, value, " ".join(notes) + self._cites(figure.cites)))
         label_width = min(max((display_width(r[0]) for r in rows), default=0), self.width // 3)
-        value_width = min(max((display_width(r[1]) for r in rows), default=0), self.width // 3)
+        value_width = min(max((display_width(r[1]) for r in rows), default=0), self.width // 2)
         lines: list[str] = []
         for label, value, note in rows:
             start = "  " + pad(self._cut(label, label_width), label_width) + "  "
@@ -283,9 +286,33 @@ class _Terminal:
         lines += [self._style(line, _BOLD) for line in self._wrap(answer.text)]
         lines += self._figures(answer.figures)
         lines += wrap(format_value(answer.ranges), self.width, "  ", "  ") if answer.ranges else []
-        for number, reason in enumerate(answer.reasons, 1):
-            lines += wrap(format_value(reason), self.width, "     ", f"  {number}. ")
+        if answer.risks:
+            lines += ["  What may go wrong:", *self._numbered(answer.risks)]
+            lines += ["  Because:"] if answer.reasons else []
+        return lines + self._numbered(answer.reasons)
+
+    def _numbered(self, texts: Iterable[str]) -> list[str]:
+        lines: list[str] = []
+        for number, text in enumerate(texts, 1):
+            lines += wrap(format_value(text), self.width, "     ", f"  {number}. ")
         return lines
+
+    def brief_lines(self) -> list[str]:
+        """Return the answer alone in at most `BRIEF_LINES` lines, what it rests on as room is."""
+        report, answer = self.report, self.report.answer
+        lines = [self._style(line, _BOLD) for line in self._wrap(report.title)]
+        lines += [*self._wrap(report.subtitle), "", self._heading("Answer")]
+        lines += [self._style(line, _BOLD) for line in self._wrap(answer.text)]
+        lines += self._figures(replace(one, explanation="", cites=()) for one in answer.figures)
+        rest = ([answer.ranges] if answer.ranges else [], answer.reasons, answer.risks)
+        heads = ("", "Because:", "What may go wrong:")
+        for head, texts in zip(heads, rest, strict=True):
+            block = [f"  {head}"] if head else []
+            block += self._numbered(texts) if head else wrap("".join(texts), self.width, "  ", "  ")
+            if texts and len(lines) + len(block) < BRIEF_LINES:
+                lines += block
+        more = "`--full` prints the whole report; `-o plan.html` writes it."
+        return [*lines, *(self._style(line, _DIM) for line in self._wrap(more))]
 
     def _notes(self) -> list[str]:
         lines: list[str] = []

@@ -12,6 +12,7 @@ from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
 from costsim.planning.workloads.serving.mix import Mix
 from costsim.reporting.model import Answer, KeyFigure, Kind
 from costsim.reporting.plans.charts import TIME_NAMES
+from costsim.reporting.plans.decision import risks, verdict
 from costsim.units import format_duration, format_usd
 
 _DAY_S = 86_400
@@ -32,7 +33,13 @@ def answer(plan: Plan[Any, Any]) -> Answer:
     """Return the sentence that the report is for, its figures and reasons."""
     serves = isinstance(plan.details, ServiceDetails)
     found = _service_answer(plan) if serves else _training_answer(plan)
-    found = replace(found, ranges=_ranges(plan.best))
+    stated = verdict(plan)
+    found = replace(
+        found,
+        text=f"{found.text} {stated}".rstrip(),
+        ranges=_ranges(plan.best),
+        risks=risks(plan),
+    )
     compared = plan.comparison
     if compared is None:
         return found
@@ -53,6 +60,7 @@ def answer(plan: Plan[Any, Any]) -> Answer:
         (total, *found.figures),
         (*compared.reasons, *found.reasons),
         found.ranges,
+        found.risks,
     )
 
 
