@@ -100,6 +100,20 @@ class TestWithTransformers:
         model = load_model({"model_type": "falcon_h1", "num_hidden_layers": 1})
         assert any("operation by operation: " in note for note in model.notes)
 
+    def test_a_model_that_sees_computes_as_its_text_and_holds_the_rest(self):
+        import torch
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        text = {"model_type": "qwen2", **DENSE}
+        values = {"model_type": "got_ocr2", "text_config": text}
+        model = load_model(values)
+        assert any("ONLY ITS TEXT MODEL COMPUTES" in note for note in model.notes)
+        with torch.device("meta"):
+            config = AutoConfig.for_model("got_ocr2", text_config=text)
+            module = AutoModelForImageTextToText.from_config(config)
+        assert model.parameters == sum(weight.numel() for weight in module.parameters())
+        assert model.cache_bytes(1, 50) == load_model(text).cache_bytes(1, 50)
+
     def test_values_that_make_no_model_are_a_clear_error(self, monkeypatch):
         monkeypatch.delitem(READERS, "mistral")
         with pytest.raises(SpecError, match="transformers cannot build `mistral`"):

@@ -8,6 +8,7 @@ sees or hears, which cannot be composed, the text model alone computes; the rest
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, cast
@@ -16,6 +17,7 @@ from costsim.architectures.architecture import Architecture, Description
 from costsim.architectures.blueprint import keep, kept
 from costsim.architectures.huggingface.quantization import read_quantization
 from costsim.architectures.multimodal import Chain, Multimodal, Tensors
+from costsim.architectures.transformer import Transformer
 from costsim.errors import Location, SpecError
 
 EXTRA = 'pip install "costsim[transformers]"'
@@ -88,6 +90,16 @@ def traced_reference(
         found = reference(values, name=name, source=source)
     except Exception as error:  # whatever the library makes of a wrong value
         told = str(error).strip().partition("\n")[0] or type(error).__name__
+        part = None if text is None else _part_alone(values, text)
+        if part is not None:
+            key, description = part
+            note = (
+                f"{said}: ONLY `{key}` IS READ; weights and FLOPs of all other parts are not "
+                f"counted, since {made_with} cannot build the whole ({told[:200]})"
+            )
+            return Architecture(
+                name, description, source=source, notes=(note,), quantization=quantization
+            )
         message = f"transformers cannot build `{values['model_type']}` from this: {told[:300]}"
         raise SpecError(message, location=location) from error
     notes = (*([reason] if reason else []), *found.notes, f"traced operation by operation: {why}")
@@ -107,6 +119,17 @@ def _composed(values: Mapping[str, Any]) -> tuple[Any, str]:
         return None, told[:300]
 
 
+def _part_alone(values: Mapping[str, Any], read: TextReader) -> tuple[str, Description] | None:
+    """Return the part that generates of a model that cannot be built as a whole, with its key."""
+    for key in _TEXT:
+        if isinstance(values.get(key), dict):
+            try:
+                return key, read(cast("Mapping[str, Any]", values[key]), key)
+            except SpecError:
+                return None
+    return None
+
+
 def _text_alone(values: Mapping[str, Any], read: TextReader) -> Multimodal | None:
     """Return the text model of one that sees or hears, with all other weights beside it."""
     from costsim.architectures.tracing.semantic import beside_text
@@ -115,9 +138,12 @@ def _text_alone(values: Mapping[str, Any], read: TextReader) -> Multimodal | Non
     if key is None:
         return None
     try:
-        shapes = beside_text(values)
+        shapes, parameters, tied = beside_text(values)
         text = read(cast("Mapping[str, Any]", values[key]), key)
     except Exception:  # what has no text model apart is traced as a whole, or is an error there
         return None
+    if isinstance(text, Transformer):
+        text = replace(text, tied=tied)  # as the whole says, whatever the part says of itself
     rest = Chain(name="beside_text", positions=1, steps=(Tensors(shapes=shapes),))
-    return Multimodal(text=text, parts=(rest,))
+    found = Multimodal(text=text, parts=(rest,))
+    return found if Architecture("", found).parameters == parameters else None

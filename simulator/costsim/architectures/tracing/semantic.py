@@ -101,8 +101,8 @@ def composed(values: Mapping[str, Any]) -> Transformer:
     return decoder
 
 
-def beside_text(values: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of all weights of a model but those of its language model.
+def beside_text(values: Mapping[str, Any]) -> tuple[tuple[tuple[int, ...], ...], int, bool]:
+    """Return shapes of all weights but the language model's, their whole number, and if it is tied.
 
     Raises:
         NotUnderstoodError: where it has no language model apart from its towers.
@@ -119,4 +119,7 @@ def beside_text(values: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
     held = {id(one) for one in decoder.parameters()}
     head = module.get_output_embeddings()
     held |= {id(one) for one in head.parameters()} if head is not None else set()
-    return tuple(tuple(one.shape) for one in module.parameters() if id(one) not in held)
+    weights = list(module.parameters())
+    shapes = tuple(tuple(one.shape) for one in weights if id(one) not in held)
+    tied = head is not None and head.weight is module.get_input_embeddings().weight
+    return shapes, sum(one.numel() for one in weights), tied
