@@ -323,8 +323,11 @@ def _service_figures(plan: ServicePlan) -> tuple[KeyFigure, ...]:
 
 def _service_reasons(plan: ServicePlan) -> tuple[str, ...]:
     best = plan.best
+    paid = best.value("usd_per_hour") / best.price.usd_per_device_hour
+    unused = paid > best.run.mean_devices * 1.005
+    whole = f" and {paid:.1f} are paid, as instances are rented whole" if unused else ""
     found = [
-        f"{best.run.mean_devices:.1f} devices run on the mean of a day, at "
+        f"{best.run.mean_devices:.1f} devices run on the mean of a day{whole}, at "
         f"${best.price.usd_per_device_hour:.2f} an hour each.",
         f"A replica has room for {best.run.replica.slots:,.0f} requests and is at work "
         f"{best.run.measured.busy_ratio:.0%} of the busiest time.",
