@@ -168,6 +168,6 @@ def test_unknown_objectives_are_refused_at_their_place(tmp_path: Any) -> None:
         costsim.plan(file)
     (problem,) = caught.value.problems
     assert problem.location is not None
-    assert (problem.location.line, problem.hint) == (5, "did you mean `time`?")
+    assert (problem.location.line, problem.hint) == (5, "did you mean `time` or `time_p90`?")
     with pytest.raises(SpecError, match="`tpot` is no objective of a workload of kind `training`"):
         goal_of(["cost", "tpot"], "training")
