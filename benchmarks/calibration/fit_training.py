@@ -379,7 +379,7 @@ def by_groups(found: list[tuple[Run, float, float]]) -> np.ndarray:
 
 
 def worths(model: Model, x: np.ndarray) -> Iterator[str]:
-    """Yield the errors of all groups with each constant back at its prior, those worth most first."""
+    """Yield errors of all groups with each constant back at its prior, the worthiest first."""
     whole = summary(by_groups(model.predicted(x)))
     found: list[tuple[float, str]] = []
     for index, constant in enumerate(model.known):
