@@ -96,3 +96,19 @@ def test_the_network_column_counts_where_words_name_no_ports(
     assert found.job.system.tiers[-1].bandwidth_bytes_per_s == pytest.approx(gbps * 1e9 / 8)
     said = [d for d in run.account.doubts.values() if d.column == "network_gbps_per_device"]
     assert bool(said) == contradicts
+
+
+@pytest.mark.parametrize(
+    ("framework", "dispatcher"),
+    [
+        ("NeMo 24.12", "all_to_all"),
+        ("NVIDIA NeMo Framework Release 24.04", "all_to_all"),
+        ("NeMo 25.04.rc2", "all_to_all"),
+        ("Megatron-Bridge/NeMo 25.09", "deep_ep"),
+        ("Megatron-Bridge/NeMo (Aug 2026)", "deep_ep"),
+    ],
+)
+def test_a_release_has_what_there_was(tmp_path: Path, framework: str, dispatcher: str) -> None:
+    assert configured(tmp_path, framework=framework).job.software.dispatcher == dispatcher
+    noted = configured(tmp_path, framework=framework, notes="HybridEP").job.software
+    assert noted.dispatcher == "hybrid_ep"

@@ -156,7 +156,7 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         assumed.append(f"precision {recipe}")
     if framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor):
         kind = replace(kind, attention="unfused")
-    kind = stated_software(run, kind, system)
+    kind = stated_software(run, replace(kind, **framework.traits), system)
     job = Job(
         model=model,
         system=system,
