@@ -79,6 +79,19 @@ def test_more_traffic_needs_no_fewer_devices() -> None:
     assert devices[0] < devices[-1]
 
 
+def test_leaving_out_what_is_dearer_changes_no_answer() -> None:
+    found = plan(SMALL)
+    # Where devices are counted all layouts are sized, as a mix may need any of them.
+    every = plan(changed(hardware__available={"h100": 9999, "a100-sxm4-80gb": 9999}))
+    assert found.feasible < every.feasible
+    assert found.best.label == every.best.label
+
+    def cheapest(one: Any) -> list[tuple[str, int, float]]:
+        return [(c.label, c.run.replicas, c.value("usd_per_hour")) for c in one.candidates]
+
+    assert cheapest(found) == cheapest(every)
+
+
 def test_capacity_is_the_fewest_replicas_that_keep_the_objective() -> None:
     one = deployment()
     traffic = random_traffic(60.0, 4000, 800, 150, seed=3)

@@ -16,7 +16,7 @@ from costsim.inference.engines import Engine
 from costsim.inference.formats import runnable
 from costsim.inference.layout import Layout, Layouts, Quantization
 from costsim.inference.memory import cache_budget, cache_bytes
-from costsim.inference.metrics import Measured, Objective, measured
+from costsim.inference.metrics import Measured, Objective, measured, within
 from costsim.inference.passes import ServedModel
 from costsim.inference.simulation import Limits, Served, simulate_replica
 from costsim.inference.step_times import StepTimes
@@ -116,6 +116,7 @@ class Deployment:
             cache_tokens=self.cache_tokens,
             block_tokens=self.engine.block_tokens,
             reserved=self.engine.reserved_ratio == 1.0,
+            prompts_first=self.engine.scheduler == "prefill_first",
         )
 
 
@@ -132,6 +133,31 @@ def simulate(
     parts = [part for part in traffic.dealt(replicas) if len(part)]
     limits, times = deployment.limits, deployment.times
     return measured([(part, _serve(times, limits, part)) for part in parts], objective)
+
+
+def simulate_if_kept(
+    deployment: Deployed, replicas: int, traffic: Traffic, objective: Objective
+) -> Measured | None:
+    """Serve `traffic` on `replicas`; None as soon as too many requests miss `objective`.
+
+    Raises:
+        SpecError: if a request is more than a replica holds.
+    """
+    limits, times = deployment.limits, deployment.times
+    missed, parts = 0, list[tuple[Traffic, Served]]()
+    for part in traffic.dealt(replicas):
+        if not len(part):
+            continue
+        served = _serve(times, limits, part)
+        parts.append((part, served))
+        missed += int((~within(part, served, objective)).sum())
+        if _too_many(missed, traffic, objective):
+            return None
+    return measured(parts, objective)
+
+
+def _too_many(missed: int, traffic: Traffic, objective: Objective) -> bool:
+    return (len(traffic) - missed) / len(traffic) < objective.percentile / 100.0
 
 
 def simulate_mixed(
@@ -185,14 +211,44 @@ def simulate_disaggregated(
     Raises:
         SpecError: if a pool is empty, or a request is more than a replica holds.
     """
+    parts = _apart(prefill, prefill_replicas, decode, decode_replicas, traffic, None)
+    assert parts is not None  # without an objective nothing ends it
+    return measured(parts, objective)
+
+
+def disaggregated_if_kept(
+    prefill: Deployment,
+    prefill_replicas: int,
+    decode: Deployment,
+    decode_replicas: int,
+    traffic: Traffic,
+    objective: Objective,
+) -> Measured | None:
+    """Serve `traffic` in two pools; None as soon as too many requests miss `objective`."""
+    parts = _apart(prefill, prefill_replicas, decode, decode_replicas, traffic, objective)
+    return None if parts is None else measured(parts, objective)
+
+
+def _apart(
+    prefill: Deployment,
+    prefill_replicas: int,
+    decode: Deployment,
+    decode_replicas: int,
+    traffic: Traffic,
+    kept: Objective | None,
+) -> list[tuple[Traffic, Served]] | None:
+    """Return what becomes of requests in two pools; None once too many are not `kept`."""
     if min(prefill_replicas, decode_replicas) < 1:
         raise SpecError("both pools need at least one replica")
     first = np.zeros(len(traffic))
-    busy: list[tuple[Traffic, Served]] = []
+    late = missed = 0
     for index, part in enumerate(traffic.dealt(prefill_replicas)):
         served = _serve(prefill.times, prefill.limits, part, generates=False)
         first[index::prefill_replicas] = served.first_s
-        busy.append((part, served))
+        if kept is not None:
+            late += int((~within(part, served, Objective(ttft_s=kept.ttft_s))).sum())
+            if _too_many(late, traffic, kept):
+                return None
     sent = traffic.input_tokens * prefill.token_bytes / network_bytes_per_s(prefill.system)
     moved = replace(traffic, arrival_s=first + sent)
     order = np.argsort(moved.arrival_s, kind="stable")
@@ -204,7 +260,11 @@ def simulate_disaggregated(
         part = moved.part(rows)
         served = _serve(decode.times, decode.limits, part, prompts=False)
         parts.append((traffic.part(rows), replace(served, first_s=first[rows])))
-    return measured(parts, objective)
+        if kept is not None:
+            missed += int((~within(*parts[-1], kept)).sum())
+            if _too_many(missed, traffic, kept):
+                return None
+    return parts
 
 
 def _serve(

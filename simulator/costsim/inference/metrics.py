@@ -193,6 +193,13 @@ def measured(
     )
 
 
+def within(traffic: Traffic, served: Served, objective: Objective) -> np.ndarray[Any, Any]:
+    """Return which requests of a replica keep within `objective`."""
+    ttft, e2e = served.first_s - traffic.arrival_s, served.end_s - traffic.arrival_s
+    lasted = served.end_s - served.first_s
+    return _within(ttft, lasted, traffic.output_tokens, e2e, objective)
+
+
 def _growth(arrival: Array, wait: Array) -> float:
     late = arrival >= np.median(arrival)
     spread = arrival[late] - arrival[late].mean()

@@ -247,6 +247,7 @@ def engine_columns(engines: Sequence[Engine]) -> Engine:
         value = getattr(first, field.name)
         if isinstance(value, bool | int | float):
             columns[field.name] = np.array([getattr(one, field.name) for one in engines])
+    columns["scheduler"] = np.array([one.scheduler for one in engines])
     return replace(first, **columns)
 
 

@@ -35,9 +35,9 @@ class Pool:
     workers: Array
     engine: Engine
 
-    def server(self, requests: Requests) -> Server:
-        """Return its replicas under `requests`."""
-        return Server(self.tables, self.engine, self.rows, requests)
+    def server(self, requests: Requests, *, generates: bool) -> Server:
+        """Return its replicas under `requests`, which they generate tokens of, or prompts only."""
+        return Server(self.tables, self.engine, self.rows, requests, generates=generates)
 
 
 def disaggregated_loop(
@@ -62,7 +62,8 @@ def disaggregated_loop(
         slots: requests that a generating replica holds.
     """
     output = requests.output_tokens
-    prompts, steps = prefill.server(requests), decode.server(requests)
+    prompts = prefill.server(requests, generates=False)
+    steps = decode.server(requests, generates=True)
     idle = np.zeros_like(output)
     sharing = np.ones_like(output)
     turns: Turns = prompts.turns(idle, sharing)
@@ -75,11 +76,10 @@ def disaggregated_loop(
         tpot_s = step_s / decode.engine.speculation.accepted
         # 1. A prompt replica is a station whose work is shared by those that come meanwhile.
         each = found / prefill.workers
-        every_s = turns.added_s + turns.pieces * prompts.engine.host_step_s
         many = np.full_like(output, np.inf) if users is None else users / prefill.workers
-        sharing = 0.5 * (sharing + prompts.sharing(many, each, every_s))
+        sharing = 0.5 * (sharing + prompts.sharing(many, each, turns.added_s))
         turns = prompts.turns(idle, sharing)
-        busy_s = turns.busy_s + turns.pieces * prompts.engine.host_step_s / sharing
+        busy_s = turns.busy_s
         load = 0.5 * (load + np.minimum(each * busy_s, _FULL))
         wait_s = prompts.engine.queue_ratio * load * busy_s / (1.0 - load)
         service_s = prompts.engine.prompt_s + turns.late_s + turns.added_s

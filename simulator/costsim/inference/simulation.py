@@ -346,6 +346,8 @@ class _Replica:
                 )
                 self.held += self.gain * beside
                 self.step += 1
+            else:
+                length_s += self.times.host_s
             self.clock += length_s
             self.busy += length_s
             segment = (self.clock, length_s, 1.0, beside)

@@ -1,12 +1,13 @@
-"""The steady state of a server in closed form: latency and throughput at a concurrency or a rate.
+"""A server in closed form: latency and throughput at a number of users or a rate.
 
 A step generates one token for each request that is past its prompt, and takes on pieces of prompts
-up to the engine's limit of tokens. In the steady state a request needs, of the engine's time, what
-its prompt adds to the steps that it is in; so with X requests a second a share u = X·P of the time
-goes to prompts, and steps of D seconds come every D/(1 - u). Prompts that come while a step runs
-share the next one; attention ranks wait for each other. How many wait follows from the mean-value
-analysis of a closed network of one station (prompts) and one delay (generation), after Schweitzer,
-or of an open queue where requests arrive at a rate.
+up to the engine's limit of tokens; where the scheduler runs prompts first, those have steps of
+their own, and generation goes on when none waits. In the steady state a request needs, of the
+engine's time, what its prompt adds to the steps that it is in; so with X requests a second a share
+u = X·P of the time goes to prompts, and steps of D seconds come every D/(1 - u). Prompts that come
+while a step runs share the next one; attention ranks wait for each other. How many wait follows
+from the mean-value analysis of a closed network of one station (prompts) and one delay
+(generation), after Schweitzer, or of an open queue where requests arrive at a rate.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Turns:
         busy_s: time of the engine that a prompt takes, stages working on several at once.
         turn_s: the same with the steps that go on meanwhile.
         most: share of the time that prompts can take, when every step is as full as it may be.
+        apart: whether prompts have steps of their own.
         accepted: tokens that a step yields for a request.
     """
 
@@ -93,6 +95,7 @@ class Turns:
     turn_s: Array
     most: Array
     accepted: float
+    apart: Array
 
     def every_s(self, share: Array) -> Array:
         """Return the time between steps when prompts take `share` of it."""
@@ -105,14 +108,23 @@ class Turns:
     def alone_s(self, engine: Engine, share: Array) -> Array:
         """Return the time to the first token of a prompt that waits for no other."""
         # It waits for the rest of the step under way, and shares its own with generation.
-        steps_s = self.pieces * self.step_s + engine.residual_ratio * self.every_s(share)
+        shared_s = np.where(self.apart, 0.0, self.pieces * self.step_s)
+        steps_s = shared_s + engine.residual_ratio * self.every_s(share)
         return engine.prompt_s + self.late_s + self.added_s + steps_s
 
 
 class Server:
     """Replicas under a traffic, one a row: everything of a step but how many requests are in it."""
 
-    def __init__(self, tables: Tables, engine: Engine, rows: Rows, requests: Requests) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        engine: Engine,
+        rows: Rows,
+        requests: Requests,
+        *,
+        generates: bool = True,
+    ) -> None:
         """Look up what does not depend on the load.
 
         Args:
@@ -120,6 +132,7 @@ class Server:
             engine: profile.
             rows: layouts, as long as the columns of `requests`.
             requests: lengths.
+            generates: whether tokens are generated beside prompts, where the engine mixes them.
         """
         layouts = tables.layouts
         self.engine, self.rows, self.requests = engine, rows, requests
@@ -130,6 +143,7 @@ class Server:
         self.tokens_s, self.skewed_s = tables.tokens(1.0), tables.skewed_s
         self.skew = np.any(np.asarray(engine.experts_ratio) != 1.0)
         self.heads_s = tables.heads_s
+        self.apart = (np.asarray(engine.scheduler) == "prefill_first") | (not generates)
         past = np.zeros(len(rows)) + requests.cached_tokens
         total = past + requests.input_tokens
         self.contexts_s = tables.contexts(rows, total + requests.output_tokens / 2)
@@ -193,18 +207,20 @@ class Server:
             sharing: prompts in those steps, on all attention ranks.
         """
         engine, tokens = self.engine, self.requests.input_tokens
-        beside = share * (engine.speculation.tokens + 1.0)
+        # In steps of their own, prompts read the weights again and wait for the host again.
+        beside = np.where(self.apart, 0.0, share * (engine.speculation.tokens + 1.0))
         room = np.maximum(engine.max_batched_tokens - beside, engine.block_tokens)
         pieces = np.ceil(tokens / room)
         # Ranks that attend apart run their steps together, and wait for the one with most to do.
         even = sharing / self.ranks
         each = even + engine.lockstep_ratio * (np.maximum(even, 1.0) - even)
         added = each * tokens / (pieces * self.divided)
-        alone_s = self._tokens_s(beside)
+        alone_s = np.where(self.apart, 0.0, self._tokens_s(np.maximum(beside, 1.0)))
         together_s = self._tokens_s(beside + added)
         products_s = pieces * (together_s - alone_s) + (pieces - 1.0) * self.launch_s
         kernels_s = engine.prompt_ratio * (products_s + each * self.attention_s)
-        return kernels_s * self.uneven, pieces
+        host_s = np.where(self.apart, pieces * engine.host_step_s, 0.0)
+        return (kernels_s + host_s) * self.uneven, pieces
 
     def turns(self, decoding: Array, sharing: Array | float = 1.0) -> Turns:
         """Return the turns of replicas that generate for `decoding` requests each.
@@ -232,10 +248,10 @@ class Server:
         tokens = self.requests.input_tokens
         beneath_s = step_s * np.minimum(tokens / room, pieces)
         full_s = busy_s * room / tokens
-        most = full_s / (full_s + step_s)
-        turn_s = busy_s + beneath_s / sharing
+        most = np.where(self.apart, _FULL, full_s / (full_s + step_s))
+        turn_s = busy_s + np.where(self.apart, 0.0, beneath_s / sharing)
         accepted = engine.speculation.accepted
-        return Turns(step_s, first_s, late_s, pieces, busy_s, turn_s, most, accepted)
+        return Turns(step_s, first_s, late_s, pieces, busy_s, turn_s, most, accepted, self.apart)
 
 
 def closed_loop(

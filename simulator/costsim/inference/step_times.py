@@ -19,7 +19,8 @@ class StepTimes:
     """What a step of one replica takes.
 
     A step that generates for b requests with S positions in all takes base_s[b] + slope_s[b] · S.
-    Prompts of n tokens in all add tokens_s[b + n] - tokens_s[b], their attention, and launch_s.
+    Prompts of n tokens in all add tokens_s[b + n] - tokens_s[b], their attention, and launch_s;
+    alone in a step they take tokens_s[n], the same beside it, and host_s.
 
     Attributes:
         base_s: by number of requests, from 0.
@@ -31,6 +32,7 @@ class StepTimes:
         attention_s: of a prompt of each of `lengths`.
         prompt_ratio: time of a prompt's kernels over that of kernels timed alone.
         accepted: mean tokens that a step yields for a request, more than 1 with speculation.
+        host_s: of a step that only prompts are in: what the host keeps the device waiting.
     """
 
     base_s: list[float]
@@ -42,6 +44,7 @@ class StepTimes:
     attention_s: Array
     prompt_ratio: float
     accepted: float = 1.0
+    host_s: float = 0.0
 
     @classmethod
     def build(cls, tables: Tables, engine: Engine, row: int) -> StepTimes:
@@ -88,6 +91,7 @@ class StepTimes:
             attention_s,
             engine.prompt_ratio,
             drafts.accepted,
+            float(engine.host_step_s) * uneven,
         )
 
     def prompts_s(self, tokens: NDArray[np.float64], past: Array | float = 0.0) -> Array:

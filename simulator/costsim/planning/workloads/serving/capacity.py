@@ -11,8 +11,9 @@ import numpy as np
 from costsim.inference.deployment import (
     Deployed,
     Deployment,
+    disaggregated_if_kept,
     simulate,
-    simulate_disaggregated,
+    simulate_if_kept,
 )
 from costsim.inference.metrics import Measured, Objective
 from costsim.inference.traffic import DAY_S, Traffic, day_rate
@@ -52,13 +53,13 @@ def replicas_for(
         start: replicas by the closed form.
         most: replicas to try at most.
     """
-    seen: dict[int, Measured] = {}
+    seen: dict[int, Measured | None] = {}
 
     def fine(replicas: int) -> bool:
         if replicas not in seen:
-            seen[replicas] = simulate(deployment, replicas, traffic, objective)
+            seen[replicas] = simulate_if_kept(deployment, replicas, traffic, objective)
         one = seen[replicas]
-        return keeps(one, objective)
+        return one is not None and keeps(one, objective)
 
     low, high = 0, max(1, min(start, most))
     while not fine(high):
@@ -72,7 +73,9 @@ def replicas_for(
             high -= step
         low = max(0, high - step)
     high = _least(fine, low, high)
-    return Sized(high, seen[high], len(seen))
+    found = seen[high]
+    assert found is not None  # it was fine
+    return Sized(high, found, len(seen))
 
 
 def _least(fine: Callable[[int], bool], low: int, high: int) -> int:
@@ -112,22 +115,26 @@ def pools_for(
         middle = round(total * prompt_share)
         tried = {min(max(1, middle + shift), total - 1) for shift in (0, -1, 1)}
         for prompts in sorted(tried, key=lambda one: (abs(one - total * prompt_share), one)):
-            found = simulate_disaggregated(
+            found = disaggregated_if_kept(
                 deployment, prompts, deployment, total - prompts, traffic, objective
             )
-            if keeps(found, objective):
+            if found is not None and keeps(found, objective):
                 return Pools(prompts, total - prompts, found)
     return None
 
 
 def sensitivity(
-    deployment: Deployed, replicas: int, traffic: Traffic, objective: Objective
+    deployment: Deployed, replicas: int, traffic: Traffic, objective: Objective, known: Measured
 ) -> tuple[tuple[float, Measured], ...]:
-    """Return what the same replicas measure at other loads, as shares of the traffic's rate."""
+    """Return what the same replicas measure at other loads, as shares of the traffic's rate.
+
+    What they measure at the rate itself is `known`.
+    """
+    others = {one: traffic.quicker(one) for one in _LOADS if one != 1.0}
     return tuple(
         (
             load,
-            simulate(deployment, replicas, traffic.quicker(load), objective),
+            simulate(deployment, replicas, others[load], objective) if load in others else known,
         )
         for load in _LOADS
     )

@@ -81,6 +81,10 @@ class FleetCosting:
         lines: tuple[Line, ...] = (group("Compute", held_lines),)
         return budget("Serving", (*lines, self.making) if self.making else lines)
 
+    def usd_per_hour(self, fleet: Fleet) -> float:
+        """Return dollars an hour, the mean of a day."""
+        return self._billed_devices(fleet) * self.place.price.price.usd_per_device_hour
+
     def _billed_devices(self, fleet: Fleet) -> float:
         """Return devices that are paid for, the mean of a day: instances are rented whole."""
         each = fleet.replica.layout.devices

@@ -135,7 +135,8 @@ def search_replicas(
     kept = np.flatnonzero(longest >= columns.attention_dp)
     if not len(kept):
         return []
-    tables = Tables.build(ServedModel(model, machine, formats), columns.take(kept))
+    served = ServedModel(model, machine, formats, engine.grouped_attention, engine.fused_attention)
+    tables = Tables.build(served, columns.take(kept))
     rows = np.arange(len(kept))
     rates = _rates(tables, engine, rows, slots[kept], lengths, objective)
     curves = _curves(tables, engine, rows, slots[kept], lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from costsim.inference.engines import Engine, Speculation, load_engine
 from costsim.inference.formats import format_named
 from costsim.inference.layout import Layouts, Quantization
 from costsim.inference.memory import KvCache, kv_cache
+from costsim.inference.metrics import Measured
 from costsim.inference.traffic import Traffic
 from costsim.planning.launch import checkpoint_of, launch, longest_request
 from costsim.planning.lookup import Lookup
@@ -161,7 +163,12 @@ class ServingWorkload:
     def _sized(
         self, option: Option, place: Place, kinds: Sequence[Replica]
     ) -> list[Candidate[Fleet]]:
-        """Return the layouts of each format that promise most, sized by simulation."""
+        """Return the layouts of each format that promise most, sized by simulation.
+
+        Where nothing but the cheapest of each format is asked for, one that would be dearer than
+        the cheapest so far is left out as soon as that is known.
+        """
+        cheapest_only = self.study.scenario.objective is None and not self.hardware.available
         service, rate = self.service(option), self.work.requests_per_s
         made = self.maker.runs(option)
         costing = FleetCosting(
@@ -175,32 +182,51 @@ class ServingWorkload:
         result: list[Candidate[Fleet]] = []
         for members in groups.values():
             members.sort(key=lambda one: (one[0] * one[1].layout.devices, one[1].layout.devices))
+            cheapest: Fleet | None = None
             for start, kind in members[:_TRIED]:
+                most = _MOST_REPLICAS
+                if cheapest is not None and cheapest_only:
+                    most = self._most_worth_it(costing, cheapest, kind)
+                    if not most:
+                        continue
                 deployment = service.deployment(kind)
-                sized = replicas_for(
-                    deployment, self.traffic, service.objective, start, _MOST_REPLICAS
-                )
+                sized = replicas_for(deployment, self.traffic, service.objective, start, most)
                 if sized is None:
                     continue
-                fleet = Fleet(
-                    replica=kind,
-                    replicas=sized.replicas,
-                    spare=self.hardware.spare,
-                    measured=sized.measured,
-                    day=day_of(
-                        sized.replicas,
-                        rate,
-                        self.work.mean_ratio,
-                        self.hardware.spare,
-                        autoscale=self.hardware.autoscale,
-                    ),
-                    mean_requests_per_s=rate * self.work.mean_ratio,
+                fleet = replace(
+                    self._fleet(kind, sized.replicas, sized.measured),
                     prompt_share=service.prompt_share(kind, sized.replicas),
                     launch=self._launch(option, kind),
                     cache=self._cache(option, kind),
                 )
                 result.append(costing.candidate(fleet))
+                hourly = costing.usd_per_hour
+                if cheapest is None or hourly(fleet) < hourly(cheapest):
+                    cheapest = fleet
         return result
+
+    def _fleet(self, kind: Replica, replicas: int, measured: Measured) -> Fleet:
+        """Return so many replicas of a kind over a day."""
+        rate, ratio, spare = self.work.requests_per_s, self.work.mean_ratio, self.hardware.spare
+        return Fleet(
+            replica=kind,
+            replicas=replicas,
+            spare=spare,
+            measured=measured,
+            day=day_of(replicas, rate, ratio, spare, autoscale=self.hardware.autoscale),
+            mean_requests_per_s=rate * ratio,
+            prompt_share=0.0,
+        )
+
+    def _most_worth_it(self, costing: FleetCosting, cheapest: Fleet, kind: Replica) -> int:
+        """Return the most replicas of `kind` that cost no more than a fleet; 0 if one is dearer."""
+        limit = costing.usd_per_hour(cheapest)
+
+        def dearer(replicas: int) -> bool:
+            fleet = self._fleet(kind, replicas, cheapest.measured)
+            return costing.usd_per_hour(fleet) > limit
+
+        return bisect_left(range(1, _MOST_REPLICAS + 1), True, key=dearer)
 
     def _launch(self, option: Option, kind: Replica) -> Any:
         """Return how a replica is started, where an engine does it."""
@@ -260,7 +286,9 @@ class ServingWorkload:
             engine=self.engine,
             objective=service.objective,
             generates=self.generates,
-            sensitivity=sensitivity(deployment, fleet.replicas, self.traffic, service.objective),
+            sensitivity=sensitivity(
+                deployment, fleet.replicas, self.traffic, service.objective, fleet.measured
+            ),
             curve=fleet.replica.curve,
             pools=pools,
             mix=mix,
