@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
@@ -378,6 +378,21 @@ def by_groups(found: list[tuple[Run, float, float]]) -> np.ndarray:
     return np.array([np.median(values) for values in groups.values()])
 
 
+def worths(model: Model, x: np.ndarray) -> Iterator[str]:
+    """Yield errors of all groups with each constant back at its prior, the worthiest first."""
+    whole = summary(by_groups(model.predicted(x)))
+    found: list[tuple[float, str]] = []
+    for index, constant in enumerate(model.known):
+        without = x.copy()
+        without[index] = constant.start
+        _, median, p90, bias = summary(by_groups(model.predicted(without)))
+        where = f"{constant.table}.{constant.owner}.{constant.field}"
+        worth = median - whole[1] + p90 - whole[2]
+        found.append((worth, f"{where:60} {median:6.2%} {p90:6.1%} {bias:+6.1%}"))
+    yield f"{'all as fitted':60} {whole[1]:6.2%} {whole[2]:6.1%} {whole[3]:+6.1%}"
+    yield from (line for _, line in sorted(found, reverse=True))
+
+
 def source(run: Run) -> str:
     return run.text.get("source_id", "")
 
@@ -444,6 +459,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--leave-out", action="store_true")
+    parser.add_argument(
+        "--worth", action="store_true", help="errors without each constant, unfitted"
+    )
     parser.add_argument("--residuals", type=Path, help="ratios left out, for accuracy.py")
     arguments = parser.parse_args()
     runs = [
@@ -451,6 +469,9 @@ def main() -> None:
     ]
     known = constants()
     model = Model(prepare(runs, predict(runs)), known)
+    if arguments.worth:
+        print(f"{len(known)} constants", *worths(model, current(known)), sep="\n")
+        return
     fitted = fit(model)
     x = fitted.x
     inside = table(model.predicted(x))

@@ -1,4 +1,4 @@
-"""What notes say of a stack: it counts where the column is empty, and nowhere else."""
+"""What notes and columns say of stack and network: each counts where the other is silent."""
 
 from __future__ import annotations
 
@@ -73,3 +73,42 @@ def test_packed_sequences_are_micro_batches_of_their_own(tmp_path: Path) -> None
 def test_expert_parallelism_counts_for_models_of_the_catalogue(tmp_path: Path) -> None:
     assert configured(tmp_path).axes.ep == 8
     assert configured(tmp_path, overlap="fused_grouped_mlp").job.software.fuses_experts
+
+
+@pytest.mark.parametrize(
+    ("words", "column", "gbps", "contradicts"),
+    [
+        ("8x200Gb/s IB", "", 200, False),
+        ("8x200Gb/s IB", "200", 200, False),
+        ("4x100Gb/s Omni-Path per node", "12.5", 50, True),
+        ("NVLink and Ethernet", "25", 25, False),
+        ("", "25", 25, False),
+    ],
+)
+def test_the_network_column_counts_where_words_name_no_ports(
+    tmp_path: Path, words: str, column: str, gbps: float, contradicts: bool
+) -> None:
+    row = ROW | {"interconnect": words, "network_gbps_per_device": column}
+    row |= {"n_devices": "16", "global_batch": "8", "dp": "2"}
+    (run,) = read_runs(written(tmp_path, row, columns=tuple(row))).runs
+    found = configuration_of(run)
+    assert isinstance(found, Configuration), found
+    assert found.job.system.tiers[-1].bandwidth_bytes_per_s == pytest.approx(gbps * 1e9 / 8)
+    said = [d for d in run.account.doubts.values() if d.column == "network_gbps_per_device"]
+    assert bool(said) == contradicts
+
+
+@pytest.mark.parametrize(
+    ("framework", "dispatcher"),
+    [
+        ("NeMo 24.12", "all_to_all"),
+        ("NVIDIA NeMo Framework Release 24.04", "all_to_all"),
+        ("NeMo 25.04.rc2", "all_to_all"),
+        ("Megatron-Bridge/NeMo 25.09", "deep_ep"),
+        ("Megatron-Bridge/NeMo (Aug 2026)", "deep_ep"),
+    ],
+)
+def test_a_release_has_what_there_was(tmp_path: Path, framework: str, dispatcher: str) -> None:
+    assert configured(tmp_path, framework=framework).job.software.dispatcher == dispatcher
+    noted = configured(tmp_path, framework=framework, notes="HybridEP").job.software
+    assert noted.dispatcher == "hybrid_ep"

@@ -91,6 +91,15 @@ class Figure:
         width = abs(math.log(end / self.value)) / edge
         return NormalDist().cdf(math.log(limit / self.value) / width)
 
+    def quantile(self, probability: float) -> float:
+        """Return what the figure is at most with a probability; its value without an interval."""
+        normal = NormalDist()
+        z = normal.inv_cdf(probability) / normal.inv_cdf((1 + self.level) / 2)
+        end = self.high if z > 0 else self.low
+        if not end or self.value <= 0:
+            return self.value
+        return self.value * (end / self.value) ** abs(z)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain values."""
         return {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from costsim.errors import CostsimError, InfeasiblePlanError, Problem
 from costsim.planning.accounts import accounts_of
 from costsim.planning.compare import Comparison, compare
+from costsim.planning.objectives import Goal, Stated, goal_of
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.study import Place, Source, Study, kind_of, read, study_of
@@ -80,7 +82,11 @@ def plan(
         if len(study.options) > 1:
             raise InfeasiblePlanError([Problem(f"{label}: {why}") for label, why in refused])
         raise workload.refusal(next(iter(study.options)), errors)
-    found.sort(key=lambda one: _preference(one, study, workload))
+    goal = study.scenario.objective
+    if goal is None:
+        found.sort(key=lambda one: _preference(one, study, workload))
+    else:
+        found = _by_goal(found, study, goal_of(goal, kind))
     limit = study.scenario.limits.quality_loss
     allowed = [one for one in found if limit is None or one.option.loss.worst <= limit]
     if not allowed:
@@ -91,9 +97,10 @@ def plan(
     everything = [
         way for one in found if one.option is chosen.option for way in one.candidates.ways
     ]
+    front = () if goal is None else _front(everything, goal_of(goal, kind))
     details, beside, notes = workload.conclude(chosen.best, chosen.candidates, everything)
     others = [one.best for one in found if one is not chosen]
-    shown = {one.label: one for one in (chosen.best, *beside, *others)}
+    shown = {one.label: one for one in (chosen.best, *beside, *front, *others)}
     rejected: dict[str, int] = {}
     for one in found:
         for reason, count in one.candidates.rejected.items():
@@ -111,11 +118,12 @@ def plan(
         rejected=rejected,
         refused=tuple(refused),
         comparison=_comparison(study, workload, found, chosen) if len(study.options) > 1 else None,
-        notes=tuple(dict.fromkeys((*notes, *_notes(study, chosen)))),
+        notes=tuple(dict.fromkeys((*_chosen_for(kind, goal), *notes, *_notes(study, chosen)))),
         sources=_sources(study, workload, chosen.best),
         accounts=accounts_of(
             study.scenario, chosen.best.budget, chosen.best.value("days"), chosen.best.devices
         ),
+        front=tuple(one.label for one in front),
     )
 
 
@@ -140,6 +148,8 @@ def studied(
     if change is not None and not lookup.problems:
         study = change(study)
     workload = chosen(study, lookup)
+    if (stated := study.scenario.objective) is not None:
+        lookup.attempt(("objective",), partial(goal_of, stated, kind))
     lookup.finish()
     return kind, study, workload
 
@@ -159,11 +169,51 @@ def _preference(
 ) -> tuple[bool, bool, float, float, tuple[float, ...], str]:
     """What is better comes first: within limits, cheaper, surer of its quality, then faster."""
     best, short = found.best, found.candidates.short
-    deadline = study.scenario.limits.deadline
-    late = deadline is not None and best.value("days") * 86_400 > deadline
     loss = best.option.loss.worst
     faster = (best.devices, *workload.latencies(best))
-    return short, late, best.value("cost_usd"), loss, faster, best.label
+    return short, _late(best, study), best.value("cost_usd"), loss, faster, best.label
+
+
+def _late(way: Candidate[Any], study: Study) -> bool:
+    limits = study.scenario.limits
+    taken_s = way.figures["days"].quantile(limits.probability) * 86_400
+    return limits.deadline is not None and taken_s > limits.deadline
+
+
+def _by_goal(found: Sequence[_Found], study: Study, goal: Goal) -> list[_Found]:
+    """Return options at places with their ways, the best of all by `goal` first.
+
+    What exceeds a limit, or the devices there are, comes after what does not.
+    """
+    limits = study.scenario.limits
+
+    def exceeded(one: _Found, way: Candidate[Any]) -> tuple[bool, bool, bool]:
+        cost = way.figures["cost_usd"].quantile(limits.probability)
+        over = limits.cost is not None and cost > limits.cost
+        return one.candidates.short, _late(way, study), over
+
+    every = [(one, way) for one in found for way in one.candidates.ways]
+    place = {index: rank for rank, index in enumerate(goal.ranked([way for _, way in every]))}
+    order = sorted(range(len(every)), key=lambda index: (exceeded(*every[index]), place[index]))
+    kept = [index for index in order if exceeded(*every[index]) == exceeded(*every[order[0]])]
+    best = kept[goal.ranked([every[index][1] for index in kept])[0]]
+    order = [best, *(index for index in order if index != best)]
+    ways: dict[int, list[Candidate[Any]]] = {}
+    for index in order:
+        ways.setdefault(id(every[index][0]), []).append(every[index][1])
+    again = {id(one): one for one in found}
+    return [
+        replace(again[key], candidates=replace(again[key].candidates, ways=tuple(mine)))
+        for key, mine in ways.items()
+    ]
+
+
+def _chosen_for(kind: str, goal: Stated | None) -> tuple[str, ...]:
+    return () if goal is None else (f"chosen for the least {goal_of(goal, kind).says()}",)
+
+
+def _front(ways: Sequence[Candidate[Any]], goal: Goal) -> tuple[Candidate[Any], ...]:
+    return tuple(ways[index] for index in goal.front(ways))
 
 
 def _comparison(

@@ -134,6 +134,7 @@ class Plan(Generic[R, D]):
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     accounts: Accounts = field(default_factory=Accounts)
+    front: tuple[str, ...] = ()  # candidates that none beats in all objectives, by label
 
     def __repr__(self) -> str:
         return f"<Plan {self.name!r}: {len(self.candidates)} candidates, best {self.best!r}>"
@@ -190,14 +191,18 @@ class Plan(Generic[R, D]):
         """
         problems: list[Problem] = []
         limits = self.scenario.get("limits", {})
-        cost = self.best.value("cost_usd")
+        sure = limits.get("probability", 0.5)
+        likely = "" if sure <= 0.5 else f" with a probability of {sure:.0%}"
+        cost = self.best.figures["cost_usd"].quantile(sure)
         if "cost" in limits and cost > limits["cost"]:
             over = f"over {format_usd(limits['cost'])}"
-            problems.append(Problem(f"the best plan costs {format_usd(cost)}, {over}"))
+            problems.append(Problem(f"the best plan costs {format_usd(cost)}{likely}, {over}"))
         days = self.best.figures.get("days")
-        if "deadline" in limits and days and days.value * _DAY_S > limits["deadline"]:
+        taken_s = days.quantile(sure) * _DAY_S if days else 0.0
+        if "deadline" in limits and taken_s > limits["deadline"]:
             over = f"over the deadline of {format_duration(limits['deadline'])}"
-            problems.append(Problem(f"the best plan takes {days}, {over}"))
+            taken = f"the best plan takes {format_duration(taken_s)}{likely}"
+            problems.append(Problem(f"{taken}, {over}"))
         if problems:
             raise OverBudgetError(problems)
 
@@ -217,6 +222,7 @@ class Plan(Generic[R, D]):
             "feasible": self.feasible,
             "rejected": dict(self.rejected),
             "refused": [{"option": option, "reason": why} for option, why in self.refused],
+            "front": list(self.front),
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
             **self.details.to_dict(),
             "notes": list(self.notes),

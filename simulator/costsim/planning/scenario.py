@@ -103,6 +103,9 @@ class Limits(Spec):
     """Budget of the run, or of the months of a service, such as `5 M$`."""
     deadline: Seconds | None = None
     """Wall time of the run, failures included, such as `40 days`."""
+    probability: Annotated[Ratio, Field(ge=0.5, lt=1)] = 0.5
+    """With which budget and deadline are to be kept, such as `90 %`; left out, that of the central
+    figures."""
     quality_loss: Ratio | None = None
     """Largest published loss of quality by compression; options of which it is unknown are then not
     chosen."""
@@ -186,6 +189,12 @@ class Scenario(Spec):
     """Where the machine stands."""
     limits: Limits = Limits()
     """Budget, deadline and quality."""
+    objective: str | tuple[str, ...] | dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """What to have least of within the limits: one of cost, cost_p90, time, time_p90, energy,
+    carbon, devices, memory, tpot, ttft, latency; several in order, where a further one decides
+    between ways within 1 % of each other; or several with weights, such as `{cost: 2, time: 1}`:
+    the least product of the figures to those powers. Left out, cost, with the fastest strategy of
+    all numbers of devices."""
     start: date | None = None
     """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
     cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -27,6 +27,7 @@ from costsim.validation.stacked import Held, held_of, printed_meter
 from costsim.validation.stated import (
     Meter,
     accumulates_as_stated,
+    network_as_stated,
     nodes_as_stated,
     optimizer_of,
     packs_of,
@@ -144,7 +145,7 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
             assumed.append(f"{column} {value:,}")
     held = node_of(text.get("accelerator_id") or device.id, devices / number.get("nodes", inf))
     system, network = joined(held, devices)
-    system = laid_over(system, text.get("interconnect", ""))
+    system = laid_over(system, text.get("interconnect", ""), network_as_stated(run, system))
     if network:
         assumed.append(network)
     nodes_as_stated(run, system)
@@ -155,7 +156,7 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         assumed.append(f"precision {recipe}")
     if framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor):
         kind = replace(kind, attention="unfused")
-    kind = stated_software(run, kind, system)
+    kind = stated_software(run, replace(kind, **framework.traits), system)
     job = Job(
         model=model,
         system=system,

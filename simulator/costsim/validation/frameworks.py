@@ -27,6 +27,7 @@ class Framework:
         recompute: modes that it chooses of by itself, by precision recipe or for "all" others.
         attention: "unfused" where scores pass through memory, on devices of `vendors`.
         unless: words of the precision that say otherwise.
+        traits: of its profile, what this release had not yet, or had already.
     """
 
     profile: str = DEFAULT
@@ -35,6 +36,7 @@ class Framework:
     attention: str = ""
     vendors: tuple[str, ...] = ()
     unless: str = ""
+    traits: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def plain(self) -> bool:
@@ -89,4 +91,5 @@ def _framework(line: Mapping[str, Any]) -> Framework:
         attention=line.get("attention", ""),
         vendors=tuple(line.get("vendors", ())),
         unless=line.get("unless", ""),
+        traits=line.get("traits", {}),
     )

@@ -47,8 +47,11 @@ def scale_out_bytes_per_s(interconnect: str, devices_per_node: int) -> float | N
     return max(sets) * _BYTES_PER_GB / devices_per_node or None
 
 
-def laid_over(system: System, interconnect: str) -> System:
-    """Return `system` with the links between nodes, and the size of a slice, as described."""
+def laid_over(system: System, interconnect: str, stated_bytes_per_s: float = 0.0) -> System:
+    """Return `system` with the links between nodes, and the size of a slice, as described.
+
+    What a column of its own states of a device's share of them counts where the words say no rate.
+    """
     if not system.tiers:
         return system
     tiers = list(system.tiers)
@@ -57,7 +60,7 @@ def laid_over(system: System, interconnect: str) -> System:
     if number > 1 and first.kind == "torus" and system.count % number == 0:
         held = system.count // number
         tiers[0] = replace(first, devices=held, shape=_compact(first, held))
-    rate = scale_out_bytes_per_s(interconnect, system.devices_per_node)
+    rate = scale_out_bytes_per_s(interconnect, system.devices_per_node) or stated_bytes_per_s
     # Ports of accelerators that are networks themselves are not those of their nodes.
     if rate and len(tiers) > 1 and first.kind not in ("torus", "ethernet-mesh"):
         kind = "ethernet" if re.search(r"roce|ethernet|gbe", interconnect, re.I) else last.kind

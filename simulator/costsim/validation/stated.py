@@ -12,7 +12,7 @@ from costsim.hardware.systems import System
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.software import Graphs
-from costsim.validation.interconnect import slices
+from costsim.validation.interconnect import scale_out_bytes_per_s, slices
 from costsim.validation.runs import Run
 from costsim.validation.words import meaning, understood
 
@@ -103,6 +103,24 @@ def accumulates_as_stated(run: Run, ranks: int, micro_batch: int, batch: float) 
     if stated and abs(stated / max(1.0, follows) - 1) > _SAME_PARAMETERS:
         text = f"grad_accum {stated:g}, where batch and ranks leave {follows:g}"
         run.account.note("contradiction", text, column="grad_accum")
+
+
+def network_as_stated(run: Run, system: System) -> float:
+    """Return the stated bytes a second between nodes, per device and one way; 0 where none is.
+
+    Where the words of `interconnect` name other ports, those count, and the column is noted.
+    """
+    if system.count <= system.devices_per_node:
+        return 0.0  # nothing is sent between nodes
+    stated = run.number.get("network_gbps_per_device", 0.0) * 1e9 / 8
+    words = run.text.get("interconnect", "")
+    named = scale_out_bytes_per_s(words, system.devices_per_node) if words else None
+    if stated and named and abs(stated / named - 1) > _SAME_PARAMETERS:
+        text = (
+            f"network_gbps_per_device {stated * 8e-9:g}, where interconnect says {named * 8e-9:g}"
+        )
+        run.account.note("contradiction", text, column="network_gbps_per_device")
+    return stated
 
 
 def nodes_as_stated(run: Run, system: System) -> None:

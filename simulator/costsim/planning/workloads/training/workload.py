@@ -23,7 +23,7 @@ from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.scenario import Scenario
-from costsim.planning.strategies import WORTH_A_LOOK, Search, pareto, reserves_of, search
+from costsim.planning.strategies import WORTH_A_LOOK, Search, describe, pareto, reserves_of, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing
@@ -193,28 +193,57 @@ class TrainingWorkload:
             for profile in self.profiles:
                 job = self.job(option, place, recipe, profile)
                 costing = Costing(self.study, option, place, job, made)
+                label = self._label(option, place, recipe, profile)
                 try:
-                    found = self._search(job, costing)
+                    ways += self._ways(label, job, costing)
                 except InfeasiblePlanError as error:
                     errors.append(error)
-                    continue
-                label = self._label(option, place, recipe, profile)
-                best = costing.candidate(label, job, found.evaluation, int(found.order[0]))
-                ways.append((best, found, costing))
         if not ways:
             raise errors[0]
         ways.sort(key=lambda way: (way[0].value("cost_usd"), way[0].value("step_time_s")))
         rejected: dict[str, int] = {}
-        for _, found, _ in ways:
+        searches = list({id(found): found for _, found, _ in ways}.values())
+        for found in searches:
             for reason, count in found.rejected.items():
                 rejected[reason] = rejected.get(reason, 0) + count
         return Candidates(
             ways=tuple(best for best, *_ in ways),
-            searched=sum(found.searched for _, found, _ in ways),
-            feasible=sum(len(found.order) for _, found, _ in ways),
+            searched=sum(found.searched for found in searches),
+            feasible=sum(len(found.order) for found in searches),
             rejected=rejected,
-            space=ways[0][1:],
+            space={way[0].label: way[1:] for way in ways},
         )
+
+    def _ways(
+        self, label: str, job: Job, costing: Costing
+    ) -> list[tuple[Candidate[TrainingRun], Search, Costing]]:
+        """Return the fastest strategy, or what may have least of what the scenario asks for.
+
+        At each number of devices the fastest strategy also has least cost, energy and emissions;
+        others may hold less memory.
+        """
+        devices = self.scenario.hardware.devices
+        if self.scenario.objective is None or not isinstance(devices, tuple):
+            found = self._search(job, costing)
+            best = costing.candidate(label, job, found.evaluation, int(found.order[0]))
+            return [(best, found, costing)]
+        ways: list[tuple[Candidate[TrainingRun], Search, Costing]] = []
+        errors: list[InfeasiblePlanError] = []
+        for count in devices:
+            try:
+                found = self._search(job, costing, (count,))
+            except InfeasiblePlanError as error:
+                errors.append(error)
+                continue
+            first = int(found.order[0])
+            many = f"{label}, {count:,} devices" if len(devices) > 1 else label
+            for row in (first, *_alternatives(found, first)):
+                strategy = describe(found.evaluation.strategies.row(row))
+                named = many if row == first else f"{many}, {strategy}"
+                ways.append((costing.candidate(named, job, found.evaluation, row), found, costing))
+        if not ways:
+            raise errors[0]
+        return ways
 
     def _label(self, option: Option, place: Place, recipe: Precision, profile: Software) -> str:
         """Return "best" where there is nothing else, or what tells it from the others."""
@@ -236,7 +265,8 @@ class TrainingWorkload:
         self, best: Candidate[Any], found: Candidates, all_ways: Sequence[Candidate[Any]]
     ) -> tuple[Space, tuple[Candidate[Any], ...], tuple[str, ...]]:
         """Return the space, what the scenario compares and the alternatives, and notes."""
-        search_, costing = cast("tuple[Search, Costing]", found.space)
+        space = cast("dict[str, tuple[Search, Costing]]", found.space)
+        search_, costing = space[best.label]
         job, row = best.run.job, int(search_.order[0])
         beside = [self._compared(one, job, costing, search_) for one in self.scenario.compare]
         beside += [
@@ -272,20 +302,25 @@ class TrainingWorkload:
         """Return the time of a step."""
         return (candidate.value("step_time_s"),)
 
-    def _search(self, job: Job, costing: Costing) -> Search:
-        """Return what fits; where no reserve is stated, what fits surely, or else at all."""
+    def _search(self, job: Job, costing: Costing, devices: tuple[int, ...] = ()) -> Search:
+        """Return what fits; where no reserve is stated, what fits surely, or else at all.
+
+        On `devices`, or on what the scenario says where none are given.
+        """
         first, *others = reserves_of(self.scenario.hardware.memory_reserve, job)
         try:
-            return self._searched(job, costing, first)
+            return self._searched(job, costing, first, devices)
         except InfeasiblePlanError:
             if not others:
                 raise
-            return self._searched(job, costing, others[0])
+            return self._searched(job, costing, others[0], devices)
 
-    def _searched(self, job: Job, costing: Costing, reserve: float) -> Search:
+    def _searched(
+        self, job: Job, costing: Costing, reserve: float, counts: tuple[int, ...]
+    ) -> Search:
         choices = choices_of(self.scenario.strategy, job)
         hardware = self.scenario.hardware
-        devices = hardware.devices
+        devices = counts or hardware.devices
         if isinstance(devices, tuple):
             return search(job, devices, choices, reserve)
         deadline = self.scenario.limits.deadline or math.inf
