@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from costsim.answers.guard import check_self_contained
 from costsim.errors import SpecError
 from costsim.planning import plan
+from costsim.reporting.styles import script
 from costsim.web.app import make_app
 from costsim.web.worker import TimeLimitError, Worker
 
