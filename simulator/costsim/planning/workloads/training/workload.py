@@ -175,6 +175,7 @@ class TrainingWorkload:
             frozen=frozen or (tokens is not None and tokens.adapter is not None),
             documents=_documents(work),
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
+            attention_flops=(tokens.mfu if tokens else None) or "full",
             counts=work.counts,
             input=None if isinstance(work, Training) else input_of(model, work, profile.name),
         )
