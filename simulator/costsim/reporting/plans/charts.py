@@ -163,7 +163,7 @@ def space(plan: TrainingPlan) -> Scatter:
         Axis("Time of useful steps", "seconds"),
         axis,
         tuple(points),
-        "Each point is a strategy that fits; none beats those on the stairs in both measures. "
+        "Each point is a strategy that fits; none beats those on the frontier in both measures. "
         "Strategies that take over three times the best are left out.",
     )
 
