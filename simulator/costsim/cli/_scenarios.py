@@ -29,7 +29,7 @@ OUTSIDE = click.option(
 )
 
 
-def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def scenario_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
     """Add the argument SCENARIO and the options that change it."""
-    argument = click.argument("scenario", type=click.Path(path_type=Path))
+    argument = click.argument("scenario", type=click.Path(path_type=Path), required=required)
     return argument(SETTINGS(CALIBRATION(OUTSIDE(command))))
