@@ -52,6 +52,7 @@ class Job:
     input: InputPipeline | None = None
     stack: Stack | None = None  # what is held, where it is said; else as the profile has it
     beside_bytes: float = 0.0  # on each device: models that are not trained, an engine's share
+    reference_bytes: float = 0.0  # of a model that only scores, sharded as the weights are
 
     @property
     def lost(self) -> Losses:

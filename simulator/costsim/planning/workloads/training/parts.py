@@ -17,6 +17,8 @@ TIME_MEANINGS = {
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
     "stragglers": "waiting for the slowest of many nodes",
+    "generate": "answers to prompts, until the last is there (inference/simulation.py)",
+    "score": "the reference, forward over all answers",
     "input": "waiting for samples to be read and decoded",
 }
 MEMORY_MEANINGS = {
