@@ -48,8 +48,9 @@ class UsageError(click.UsageError):
 
 
 def current_settings() -> Settings:
-    """Return the settings of the running command."""
-    return click.get_current_context().find_object(Settings) or Settings()
+    """Return the settings of the run, the defaults outside one."""
+    context = click.get_current_context(silent=True)
+    return (context and context.find_object(Settings)) or Settings()
 
 
 def note(message: str) -> None:
