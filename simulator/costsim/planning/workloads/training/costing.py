@@ -139,7 +139,7 @@ class Costing:
         job, devices, steps, kept = run.job, run.strategy.devices, run.steps, run.goodput.ratio
         model_flops = float(evaluation.model_flops)
         executed_flops = model_flops + float(evaluation.recompute_flops[row])
-        peak = self.peak_flops_per_s
+        peak, mask = self.peak_flops_per_s, job.attention_flops
         counted = float(self.scenario.workload.counted_per_step)
         bounds = (step_s, *self._step_interval(run, step_s))
 
@@ -184,7 +184,7 @@ class Costing:
             "mfu_ratio": figure(
                 "ratio",
                 [model_flops / s / (peak * devices) for s in bounds],
-                meaning="model FLOPs (full mask, no recomputation) over what the peak could do",
+                meaning=f"model FLOPs ({mask} mask, no recomputation) over what the peak could do",
                 formula="step_flops / (step_time_s x devices x peak_flops_per_s)",
                 terms=(Term("step_flops", model_flops, "FLOP"), *each),
                 sources=("model", "hardware"),
