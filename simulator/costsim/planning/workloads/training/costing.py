@@ -21,7 +21,7 @@ from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
-from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
 from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
 from costsim.planning.workloads.training.run import TrainingRun
 from costsim.planning.workloads.training.spec import Training, TrainingScenario
@@ -148,7 +148,7 @@ class Costing:
             return Figure(values[0], unit, low, high, **more)  # pyright: ignore[reportArgumentType]
 
         parts = tuple(
-            Term(name, seconds, "s", TIME_MEANINGS[name])
+            Term(name, seconds, "s", (PHASE_MEANINGS | TIME_MEANINGS)[name])
             for name, seconds in run.time_parts_s.items()
             if seconds
         )
