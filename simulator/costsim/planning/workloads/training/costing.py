@@ -21,7 +21,7 @@ from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
-from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
 from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
 from costsim.planning.workloads.training.run import TrainingRun
 from costsim.planning.workloads.training.spec import Training, TrainingScenario
@@ -139,7 +139,7 @@ class Costing:
         job, devices, steps, kept = run.job, run.strategy.devices, run.steps, run.goodput.ratio
         model_flops = float(evaluation.model_flops)
         executed_flops = model_flops + float(evaluation.recompute_flops[row])
-        peak = self.peak_flops_per_s
+        peak, mask = self.peak_flops_per_s, job.attention_flops
         counted = float(self.scenario.workload.counted_per_step)
         bounds = (step_s, *self._step_interval(run, step_s))
 
@@ -148,7 +148,7 @@ class Costing:
             return Figure(values[0], unit, low, high, **more)  # pyright: ignore[reportArgumentType]
 
         parts = tuple(
-            Term(name, seconds, "s", TIME_MEANINGS[name])
+            Term(name, seconds, "s", (PHASE_MEANINGS | TIME_MEANINGS)[name])
             for name, seconds in run.time_parts_s.items()
             if seconds
         )
@@ -184,7 +184,7 @@ class Costing:
             "mfu_ratio": figure(
                 "ratio",
                 [model_flops / s / (peak * devices) for s in bounds],
-                meaning="model FLOPs (full mask, no recomputation) over what the peak could do",
+                meaning=f"model FLOPs ({mask} mask, no recomputation) over what the peak could do",
                 formula="step_flops / (step_time_s x devices x peak_flops_per_s)",
                 terms=(Term("step_flops", model_flops, "FLOP"), *each),
                 sources=("model", "hardware"),

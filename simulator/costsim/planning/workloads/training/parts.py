@@ -17,10 +17,13 @@ TIME_MEANINGS = {
     "optimizer": "one pass over gradients, states and weights",
     "host": "launches that the device waits for, and work once a step",
     "stragglers": "waiting for the slowest of many nodes",
-    "generate": "answers to prompts, until the last is there (inference/simulation.py)",
-    "score": "the reference, forward over all answers",
     "input": "waiting for samples to be read and decoded",
 }
+PHASE_MEANINGS = {
+    "generate": "answers to prompts, until the last is there (inference/simulation.py)",
+    "score": "the reference, forward over all answers",
+}
+"""Of what a step does before it trains."""
 MEMORY_MEANINGS = {
     "weights": "parameters of the stage / TP x bytes each (/ DP under ZeRO-3)",
     "gradients": "as accumulated (/ DP from ZeRO-2)",

@@ -112,6 +112,9 @@ class Training(Spec):
     """How far the software is tuned: stack (its profile's own habits), tuned (as vendors' benchmark
     recipes: captured steps, the fastest dispatcher of experts and its exchanges overlapped), plain
     (none of these, experts chosen as it comes) or out_of_the_box (nor tensor exchanges hidden)."""
+    mfu: Literal["full", "causal"] | None = None
+    """Attention that MFU and HFU count: full (every pair within a layer's window; left out) or
+    causal (only pairs that the mask leaves)."""
     graphs: Graphs | None = None
     """What CUDA graphs capture: none, layer (all but experts) or step; left out, as the effort."""
     dispatcher: Dispatcher | None = None

@@ -185,6 +185,7 @@ class TrainingWorkload:
             beside_bytes=awake_bytes(tokens, place.system) if tokens else 0.0,
             reference_bytes=reference_bytes(tokens, model) if tokens else 0.0,
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
+            attention_flops=(tokens.mfu if tokens else None) or "full",
             counts=work.counts,
             input=None if isinstance(work, Training) else input_of(model, work, profile.name),
         )
