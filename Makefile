@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: plan test lint format golden budgets trace clean
+.PHONY: plan test lint format golden budgets trace docs clean
 
 plan: $(STAMPS)/core  ## plan the packaged GPT-3 scenario
 	$(BIN)/costsim plan scenarios/gpt3.yaml
@@ -31,6 +31,10 @@ trace: $(STAMPS)/trace  ## compare readers with the installed transformers, type
 budgets: $(STAMPS)/test  ## plan the published runs anew and write docs/budgets.md
 	$(BIN)/python -m pytest --update-golden tests/planning/test_published_budgets.py
 
+docs: $(STAMPS)/docs  ## write the reference, and build the site into build/site
+	$(BIN)/python .ci/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 clean:  ## remove what make made
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
@@ -43,7 +47,12 @@ $(STAMPS)/core: pyproject.toml | $(STAMPS)
 	touch $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)
+	@echo "installing the extra [test] into .venv: PyTorch is most of the download, all else is small" >&2
 	$(PIP) --editable '.[test]'
+	touch $@ $(STAMPS)/core
+
+$(STAMPS)/docs: pyproject.toml | $(STAMPS)
+	$(PIP) --editable '.[docs]'
 	touch $@ $(STAMPS)/core
 
 $(STAMPS)/trace: pyproject.toml | $(STAMPS)

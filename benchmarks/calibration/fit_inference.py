@@ -367,7 +367,12 @@ def intervals(data: Data, left: Sequence[Array]) -> dict[str, Any]:
             )
             if groups_there < FEWEST and kind not in ("dense", "routed"):
                 continue
-            low, high = np.exp(_quantiles(flat[kept], weight[kept], (0.1, 0.9)))
+            low, high = _quantiles(flat[kept], weight[kept], (0.1, 0.9))
+            # Runs like those that were fitted must lie in it as well.
+            own = np.log(measured / written)[mask]
+            seen = np.isfinite(own)
+            own_low, own_high = _quantiles(own[seen], data.weight[mask][seen], (0.1, 0.9))
+            low, high = np.exp([min(low, own_low), max(high, own_high)])
             result[name][kind] = {
                 "low_ratio": round(min(float(low), 0.97), 3),
                 "high_ratio": round(max(float(high), 1.03), 3),

@@ -229,4 +229,6 @@ def format_usd(value_usd: float) -> str:
         return "n/a"
     size = abs(value_usd)
     text = f"{size:,.0f}" if size >= 999.995 else f"{size:.2f}" if size >= 0.1 else f"{size:.3g}"
+    if "e" in text:  # in full: money is not read in powers of ten
+        text = f"{size:.{2 - math.floor(math.log10(size))}f}".rstrip("0")
     return f"{'-' if value_usd < 0 else ''}${text}"

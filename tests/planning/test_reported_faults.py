@@ -184,4 +184,5 @@ def test_tables_of_reports_keep_words_whole() -> None:
     assert "overflow-wrap: anywhere" not in style
     assert "overflow-wrap: break-word" in style
     columns = re.findall(r"grid-template-columns:([^;]*)", style)
-    assert not any("1fr" in one.replace("minmax(0, 1fr)", "") for one in columns)
+    # A track that its content may widen squeezes the others; one with a least width wraps.
+    assert not any("1fr" in re.sub(r"minmax\((0|\d+px), 1fr\)", "", one) for one in columns)

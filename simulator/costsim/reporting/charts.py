@@ -54,7 +54,13 @@ def _stacked_bars(chart: StackedBars) -> svg.Drawing:
     if len(chart.bars) == 1:  # the legend can carry the values, rounded to add up as in the table
         cells = [row[1] for row in print_table(chart_table(chart)).rows]
         names = [f"{name} · {cell}" for name, cell in zip(names, cells, strict=True)]
-    key, key_height = svg.legend(names, classes, WIDTH, 1, 0)
+    used = [
+        i
+        for i in range(len(names))
+        if any(bar.parts[i] is None or bar.parts[i] for bar in chart.bars)
+    ]  # a part that no bar has needs no name; its colour stays its own
+    shown = [names[i] for i in used], [classes[i] for i in used]
+    key, key_height = svg.legend(*shown, WIDTH, 1, 0)
     parts = [key]
     top = key_height + 12
     if chart.limit is not None and is_known(chart.limit):

@@ -52,6 +52,7 @@ def render(report: Report, options: RenderOptions) -> Rendered:
         printed_tree=print_tree,
         svg_of=_svg,
         length_of=_length,
+        unbroken=_unbroken,
         cell_class=_cell_class,
         glossary=glossary_of(report),
         script=script("what_if.js") if report.what_if else None,
@@ -102,9 +103,22 @@ def _rich(text: str) -> str:
     )
 
 
-def _length(number: str) -> str:
+def _length(number: str, unit: str = "") -> str:
     """Return the class that sets a long number smaller, so that it stays on one line."""
-    return " longer" if len(number) > 14 else " long" if len(number) > 9 else ""
+    if len(number) > 14:
+        return " longer"
+    return " long" if len(number) > 9 or len(number) + len(unit) > 16 else ""
+
+
+def _unbroken(text: str) -> object:
+    """Let a text break between its words alone, never at the hyphen of a `device-hour`."""
+    from markupsafe import Markup, escape
+
+    words = (
+        Markup('<span class="whole">{}</span>').format(w) if "-" in w else escape(w)
+        for w in clean(text).split(" ")
+    )
+    return Markup(" ").join(words)
 
 
 def _cell_class(table: PrintedTable, column: int) -> object:

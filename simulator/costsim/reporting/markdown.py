@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from costsim.reporting.formats import NOTE_TITLES, format_range, format_value, provenance_parts
+from costsim.reporting.formats import (
+    NOTE_TITLES,
+    clean,
+    format_range,
+    format_value,
+    provenance_parts,
+)
 from costsim.reporting.model import (
     Block,
     Chart,
@@ -73,6 +79,8 @@ class _Markdown:
 
     def _block(self, block: Block) -> list[str]:
         match block:
+            case Text(code=True):
+                return [f"```sh\n{clean(block.text)}\n```"]
             case Text():
                 return [_escape(block.text) + self._cites(block.cites)]
             case KeyFigures():

@@ -103,10 +103,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Paragraphs, separated by an empty line."""
+    """Paragraphs, separated by an empty line; or, as `code`, what is typed as it stands."""
 
     text: str
     cites: tuple[str, ...] = ()
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

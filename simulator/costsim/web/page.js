@@ -63,6 +63,7 @@ function short(value, unit) {
   if (unit === "usd") {
     return "$" + value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });
   }
+  if (unit === "days" && value < 2) { value *= 24; unit = "h"; }
   const digits = Math.abs(value) >= 1000 ? 0 : 3;
   return value.toLocaleString("en-US", digits ? { maximumSignificantDigits: 4 }
     : { maximumFractionDigits: 0 }) + (unit ? " " + unit : "");
@@ -74,10 +75,26 @@ const SHOWN = [["cost_usd", "cost", "usd"], ["days", "time", "days"],
   ["tokens_per_s", "throughput", "tokens/s"], ["mfu_ratio", "MFU", ""],
   ["energy_kwh", "energy", "kWh"], ["co2e_t", "emissions", "t CO2e"]];
 
+function deviceName(id) {
+  const option = [...$("system").options].find((one) => one.value === id);
+  return option ? option.textContent : id;
+}
+
+function strategyText(one) {
+  if (one.layout) return one.label;
+  const at = one.strategy || {};
+  const axes = ["tp", "pp", "vp", "cp", "ep", "dp"].filter((axis) => at[axis] > 1)
+    .map((axis) => axis.toUpperCase() + at[axis]);
+  if (at.zero) axes.push("ZeRO-" + at.zero);
+  if (at.micro_batch) axes.push("micro-batch " + at.micro_batch);
+  return axes.join(", ");
+}
+
 function showPlan(answer) {
   const into = $("answer"); into.replaceChildren();
   const best = answer.plan.best;
-  element("h2", `${best.devices} × ${best.accelerator}: ${best.label}`, into);
+  element("h2", `${best.devices} × ${deviceName(best.accelerator)}`, into);
+  if (strategyText(best)) element("p", strategyText(best), into);
   for (const text of answer.over_limits) element("p", text, into, "problem");
   const list = element("dl", undefined, into);
   for (const [key, label, unit] of SHOWN) {
@@ -94,12 +111,14 @@ function showPlan(answer) {
     const head = element("tr", undefined, element("thead", undefined, table));
     const columns = SHOWN.filter(([key]) => answer.plan.candidates.some(
       (one) => typeof one[key] === "number")).slice(0, 5);
-    element("th", "candidate", head);
-    for (const [, label] of columns) element("th", label, head);
+    for (const label of ["plan", "device"]) element("th", label, head).scope = "col";
+    for (const [, label] of columns) element("th", label, head).scope = "col";
     const body = element("tbody", undefined, table);
     for (const one of answer.plan.candidates) {
       const row = element("tr", undefined, body);
-      element("td", one.label, row);
+      const name = element("th", one.label, row);
+      name.scope = "row"; name.title = strategyText(one);
+      element("td", deviceName(one.accelerator), row);
       for (const [key, , unit] of columns) {
         element("td", typeof one[key] === "number" ? short(one[key], unit) : "–", row);
       }

@@ -46,7 +46,7 @@ def risks(plan: Plan[Any, Any]) -> tuple[str, ...]:
         most = f"{said(cost.high, 'usd')}{' a month' if monthly else ''}"
         found.append(f"It may cost up to {most}, {cost.high / cost.value - 1:.0%} more{why}.")
     memory = figures.get("memory_bytes_per_device")
-    capacity = plan.system.accelerator.memory_bytes
+    capacity = plan.system.accelerator.memory_usable_bytes
     if memory is not None and memory.high is not None and memory.high > capacity:
         found.append(
             f"It may not fit: the fullest device is estimated at {format_bytes(memory.value)} and "

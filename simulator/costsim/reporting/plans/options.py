@@ -12,6 +12,7 @@ from costsim.reporting.model import (
     Cell,
     Column,
     Point,
+    Quantity,
     Scatter,
     Section,
     StackedBars,
@@ -84,7 +85,7 @@ def break_even(plan: Plan[Any, Any]) -> Section | None:
     by_label = {one.label: one for one in found.ways}
 
     def row(entry: BreakEven) -> tuple[Cell, ...]:
-        units = "never" if entry.units is None else format_si(entry.units)
+        units = "never" if entry.units is None else Quantity(entry.units, "count")
         seconds = None if entry.days is None else entry.days * _DAY_S
         option = _short(by_label[entry.option])
         return option, entry.making_usd, entry.saved_usd_per_mtok, units, seconds
@@ -100,7 +101,7 @@ def break_even(plan: Plan[Any, Any]) -> Section | None:
             Column("Option"),
             Column("Making", "usd"),
             Column("Saved per million", "usd"),
-            Column(f"{plan.unit}s".capitalize()),
+            Column(f"{plan.unit}s".capitalize(), "count"),
             Column("Time", "seconds"),
         ),
         tuple(row(entry) for entry in shown),

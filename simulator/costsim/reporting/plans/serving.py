@@ -8,7 +8,7 @@ from costsim.inference.memory import KvCache
 from costsim.inference.metrics import Measured
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
-from costsim.reporting.model import Axis, Column, Lines, Section, Series, Table, Text
+from costsim.reporting.model import Axis, Column, Lines, Quantity, Section, Series, Table, Text
 
 ServicePlan = Plan[Fleet, ServiceDetails]
 
@@ -138,7 +138,7 @@ def deployment(plan: Plan[Any, Any]) -> Section | None:
     intro = "One replica; put a load balancer before all of them."
     cache = plan.best.run.cache
     logged = () if cache is None else (*(Text(line) for line in cache.logged), _cache(plan, cache))
-    return Section("Deployment", intro, (Text(launch.command), *logged))
+    return Section("Deployment", intro, (Text(launch.command, code=True), *logged))
 
 
 def _cache(plan: ServicePlan, cache: KvCache) -> Table:
@@ -243,7 +243,10 @@ def _percentiles(plan: ServicePlan) -> Table:
         Column("p99", "seconds"),
     )
     rows = tuple(
-        (label, d.mean_s, d.median_s, d.p90_s, d.p95_s, d.p99_s)
+        (
+            label,
+            *(Quantity(s, "seconds") for s in (d.mean_s, d.median_s, d.p90_s, d.p95_s, d.p99_s)),
+        )
         for label, d in (
             ("Time to first token", one.ttft),
             ("Time per output token", one.tpot),
@@ -270,10 +273,11 @@ def _curve(plan: ServicePlan) -> Lines:
 
 
 def _day_intro(best: Candidate[Fleet]) -> str:
-    return (
-        f"Between {min(best.run.day.replicas)} and {max(best.run.day.replicas)} replicas run, "
-        f"spare ones included: {best.run.day.replica_hours:,.0f} replica-hours a day."
-    )
+    fewest, most = min(best.run.day.replicas), max(best.run.day.replicas)
+    hours = f"spare ones included: {best.run.day.replica_hours:,.0f} replica-hours a day."
+    if fewest == most:
+        return f"{'1 replica runs' if most == 1 else f'{most} replicas run'} at every hour, {hours}"
+    return f"Between {fewest} and {most} replicas run, {hours}"
 
 
 def _day(best: Candidate[Fleet]) -> Lines:
