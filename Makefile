@@ -47,6 +47,7 @@ $(STAMPS)/core: pyproject.toml | $(STAMPS)
 	touch $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)
+	@echo "installing the extra [test] into .venv: PyTorch is most of the download, all else is small" >&2
 	$(PIP) --editable '.[test]'
 	touch $@ $(STAMPS)/core
 

@@ -6,7 +6,6 @@ printed belongs to the command line; what it says belongs here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -92,6 +91,8 @@ class OverBudgetError(CostsimError):
 def suggestion(name: str, known: Iterable[str], listing: str | None = None) -> str:
     """Return the hint for an unknown `name`: the nearest known, else where they are listed."""
     pool = sorted(set(known))
+    import difflib  # on the way of an error alone
+
     lowered = {candidate.lower(): candidate for candidate in pool}
     near = [
         lowered[match]

@@ -43,6 +43,39 @@ class TestWithoutTransformers:
         assert load_model({"model_type": "llama", **DENSE}).parameters > 0
 
 
+class TestDeclaredUnsupported:
+    """A reader that says what it does not do hands over to the library, here a stand-in."""
+
+    @pytest.fixture
+    def declares(self, monkeypatch):
+        from costsim.architectures import huggingface
+
+        reader = huggingface.READERS["llama"]
+
+        def declaring(config):
+            config.unsupported("num_layers_twice", "is not counted")
+            return reader(config)
+
+        monkeypatch.setitem(huggingface.READERS, "llama", declaring)
+        return huggingface
+
+    def test_the_library_is_asked_with_the_reason(self, declares, monkeypatch):
+        stand_in, asked = load_model("gpt2"), []
+
+        def traced(values, location, **rest):
+            asked.append(rest["reason"])
+            return stand_in
+
+        monkeypatch.setattr(declares, "traced_reference", traced)
+        assert load_model({"model_type": "llama", **DENSE}).parameters == stand_in.parameters
+        assert asked == ["`num_layers_twice` is not counted"]
+
+    def test_without_the_library_the_reason_is_the_error(self, declares, monkeypatch):
+        monkeypatch.setattr(fallback, "installed", lambda: False)
+        with pytest.raises(SpecError, match="`num_layers_twice` is not counted"):
+            load_model({"model_type": "llama", **DENSE})
+
+
 class TestWithTransformers:
     @pytest.fixture(autouse=True)
     def _library(self, monkeypatch, tmp_path):

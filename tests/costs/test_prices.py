@@ -88,6 +88,7 @@ def test_without_region_a_provider_is_priced_in_the_united_states():
         ((A100, "azur"), "unknown provider", "did you mean `azure`"),
         ((A100, "nebius"), "nebius lists no price", "sold by `aws`"),
         ((A100, "gcp", "us-centrl1"), "region `us-centrl1`", "did you mean `us-central1`"),
+        ((A100, None, "us-esst-1"), "unknown region", "did you mean `us-east-1`"),
         ((A100, "oci", None, "spot"), "no spot price", "listed: `on_demand`"),
     ],
 )

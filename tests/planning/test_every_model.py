@@ -1,4 +1,4 @@
-"""Every model of the catalogue is planned, or refused with one clear error.
+"""Every model of the catalogue is planned and reported in every format, or refused clearly.
 
 One in a hundred in the fast suite; `pytest -m slow` plans the rest, in chunks.
 """
@@ -13,6 +13,8 @@ import pytest
 from costsim import estimate_inference, load_hardware, plan
 from costsim.architectures import Architecture, load_model, model_names
 from costsim.errors import CostsimError
+from costsim.reporting.plans import plan_report
+from costsim.reporting.registry import FORMATS, render
 
 _CHUNKS = 50
 _SAMPLED = 25  # a chunk of the fast suite
@@ -61,6 +63,8 @@ def _problems(scenario: dict[str, Any]) -> Sequence[Any]:
     except CostsimError as error:
         return error.problems or ["an error without a problem"]
     assert made.to_dict()["best"]
+    report = plan_report(made)
+    assert all(render(report, form) for form in FORMATS)
     return ()
 
 

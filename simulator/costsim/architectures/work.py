@@ -132,6 +132,19 @@ class ScaledDotProduct:
         return self.flops * minimum(self.kv_tokens, self.window) / self.kv_tokens
 
     @property
+    def unmasked_flops(self) -> float:
+        """FLOPs of the pairs that mask and window leave; tokens are the last of the context."""
+        if not self.causal:
+            return float(self.seen_flops)
+        queries, keys = float(self.query_tokens), float(self.kv_tokens)
+        reach = min(keys, float(self.window)) if self.window is not None else keys
+        # The first query sees keys - queries + 1 positions, each further one more, up to the reach.
+        growing = min(max(reach - (keys - queries), 0.0), queries)
+        first = keys - queries + 1
+        pairs = growing * (first + (growing - 1) / 2) + (queries - growing) * reach
+        return float(self.flops) * pairs / (queries * keys)
+
+    @property
     def elements(self) -> Number:
         queries = self.batch * self.query_heads * self.query_tokens
         keys = self.batch * self.kv_heads * self.kv_tokens

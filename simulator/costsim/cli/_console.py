@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +47,9 @@ class UsageError(click.UsageError):
 
 
 def current_settings() -> Settings:
-    """Return the settings of the running command."""
-    return click.get_current_context().find_object(Settings) or Settings()
+    """Return the settings of the run, the defaults outside one."""
+    context = click.get_current_context(silent=True)
+    return (context and context.find_object(Settings)) or Settings()
 
 
 def note(message: str) -> None:
@@ -102,6 +102,8 @@ def print_usage(error: click.UsageError, settings: Settings) -> None:
 def print_unexpected(error: Exception, settings: Settings) -> None:
     """Print an error that is costsim's own fault."""
     if settings.debug:
+        import traceback  # on the way of an error alone
+
         _print("".join(traceback.format_exception(error)), settings, end="")
     name = type(error).__name__
     message = " ".join(str(error).split())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from costsim.cli._console import UsageError
+from costsim.cli._console import UsageError, note
 from costsim.errors import suggestion
 from costsim.paths import exists, is_file, is_folder
 
@@ -85,6 +85,8 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
     }
     contents[output] = text
     _write_whole(contents, output)
+    charts = f" and {len(beside)} charts beside it: {', '.join(beside)}" if beside else ""
+    note(f"wrote {output}{charts}")
 
 
 def write_bytes(content: bytes, output: Path | None) -> None:
@@ -98,6 +100,7 @@ def write_bytes(content: bytes, output: Path | None) -> None:
     if is_folder(output):
         raise UsageError(f"`{output}` is a folder, not a file")
     _write_whole({output: content}, output)
+    note(f"wrote {output}")
 
 
 def names_folder(output: str | None) -> bool:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costsim.cli._console import UsageError, current_settings, note
+from costsim.cli._console import UsageError, current_settings
 from costsim.cli._output import write_bytes, write_result
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ def write_report(
     files = render_files(report, format_name, output, options)
     text = files.pop(output.name)
     write_result(text, output, files)
-    beside = f" and {len(files)} charts beside it: {', '.join(files)}" if files else ""
-    note(f"wrote {output}{beside}")
 
 
 def _write_pdf(report: Report, output: Path | None) -> None:
@@ -59,4 +57,3 @@ def _write_pdf(report: Report, output: Path | None) -> None:
     if output is None or output == Path("-"):
         raise UsageError("a PDF is no text", "name its file, as in `-o budget.pdf`")
     write_bytes(print_pdf(render(report, "html")), output)
-    note(f"wrote {output}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from costsim.cli import _complete
+
 SETTINGS = click.option(
     "--set",
     "settings",
@@ -31,5 +33,10 @@ OUTSIDE = click.option(
 
 def scenario_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
     """Add the argument SCENARIO and the options that change it."""
-    argument = click.argument("scenario", type=click.Path(path_type=Path), required=required)
+    argument = click.argument(
+        "scenario",
+        type=click.Path(path_type=Path),
+        required=required,
+        shell_complete=_complete.scenarios,
+    )
     return argument(SETTINGS(CALIBRATION(OUTSIDE(command))))

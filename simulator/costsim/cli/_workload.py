@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._console import UsageError
 
 # Flag -> where it stands in a scenario, what it is, its help.
@@ -42,8 +43,13 @@ def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags that a scenario can be stated by."""
     flags = {**_COMMON, **_KINDS["training"], **_KINDS["inference"]}
     for name, (_, kind, text) in reversed(flags.items()):
-        several = name == "hardware"
-        command = click.option(f"--{name}", type=kind, help=text, multiple=several)(command)
+        command = click.option(
+            f"--{name}",
+            type=kind,
+            help=text,
+            multiple=name == "hardware",
+            shell_complete={"model": _complete.models, "hardware": _complete.hardware}.get(name),
+        )(command)
     return command
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._console import UsageError
 from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
@@ -42,7 +43,7 @@ _LISTED = ("name", "description", "source")
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=_complete.models)
 @click.option(
     "--recipe",
     "recipes",
@@ -50,7 +51,12 @@ _LISTED = ("name", "description", "source")
     metavar="NAME[,NAME...]",
     help="Recipes, formats (int4-g64), patterns (2:4) or files, in order; repeatable.",
 )
-@click.option("--hardware", metavar="ID", help="Accelerator or system: what runs how fast there.")
+@click.option(
+    "--hardware",
+    metavar="ID",
+    help="Accelerator or system: what runs how fast there.",
+    shell_complete=_complete.hardware,
+)
 @click.option("--dtype", default="bf16", show_default=True, help="Of what stays as it is.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(

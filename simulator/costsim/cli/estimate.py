@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
@@ -30,8 +31,14 @@ def _batches(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.argument("model")
-@click.option("--hardware", required=True, metavar="ID", help="Accelerator or system.")
+@click.argument("model", shell_complete=_complete.models)
+@click.option(
+    "--hardware",
+    required=True,
+    metavar="ID",
+    help="Accelerator or system.",
+    shell_complete=_complete.hardware,
+)
 @click.option("--phase", type=click.Choice(_PHASES), default="forward", show_default=True)
 @click.option(
     "--batch",

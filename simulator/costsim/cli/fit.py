@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_json
 
@@ -45,8 +46,14 @@ def _pairs(
 
 
 @click.command()
-@click.argument("model")
-@click.option("--hardware", required=True, metavar="ID", help="Accelerator or system.")
+@click.argument("model", shell_complete=_complete.models)
+@click.option(
+    "--hardware",
+    required=True,
+    metavar="ID",
+    help="Accelerator or system.",
+    shell_complete=_complete.hardware,
+)
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Devices.")
 @click.option("--software", default="hf-trainer", show_default=True, help="A training stack.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
 
@@ -32,7 +33,7 @@ _COLUMNS = {
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[ID]")
+@click.argument("name", required=False, metavar="[ID]", shell_complete=_complete.hardware)
 @click.option("--systems", is_flag=True, help="List systems instead of accelerators.")
 @click.option(
     "--sort",

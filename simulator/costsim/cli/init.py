@@ -29,7 +29,7 @@ def command(path: Path, launch: Path | None) -> None:
     else:
         _from_launch(launch, path)
     if path != Path("-"):
-        note(f"wrote {path}; `costsim plan {path}` plans it")
+        note(f"`costsim plan {path}` plans it")
 
 
 def _from_launch(launch: Path, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from costsim.cli import _complete
 from costsim.cli._notes import say_notes
 from costsim.cli._output import choose_format, write_result
 from costsim.cli._tables import aligned, to_csv, to_json
@@ -33,7 +34,7 @@ _COLUMNS = {
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[MODEL]")
+@click.argument("name", required=False, metavar="[MODEL]", shell_complete=_complete.models)
 @click.option("--releases", is_flag=True, help="List published releases known by owner/name.")
 @click.option("--format", "asked", type=click.Choice(_FORMATS), help="Default: table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")

@@ -83,7 +83,6 @@ def command(
         from costsim.reporting.workbook import budget_workbook
 
         write_bytes(budget_workbook(found), path)
-        note(f"wrote {path}")
     else:
         brief = not full and format_name is None and path is None
         write_report(plan_report(found), chosen, path, brief=brief)

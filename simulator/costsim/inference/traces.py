@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,9 @@ _ARRIVAL = ("arrival_s", "arrived_at", "timestamp")
 _INPUT = ("input_tokens", "num_prefill_tokens", "contexttokens", "prompt_tokens")
 _OUTPUT = ("output_tokens", "num_decode_tokens", "generatedtokens", "completion_tokens")
 _CACHED = ("cached_tokens",)
+_BENCH = ("input_lens", "output_lens", "start_times", "request_rate")
 _MOST_PROBLEMS = 10
+_LONGEST_NAME = 200  # of a column or key, in characters
 _LARGEST = 1e12  # of a time in seconds or a length in tokens
 
 
@@ -42,7 +45,7 @@ def read_trace(path: str | Path) -> Traffic:
             f"cannot read: {error.strerror or error}", location=Location(str(path))
         ) from None
     except UnicodeDecodeError:
-        raise SpecError("not a text file in UTF-8", location=Location(str(path))) from None
+        raise SpecError("not a text file in UTF-8", location=Location(str(path), 1)) from None
     if file.suffix == ".json":
         return _from_bench(text, str(path))
     return _from_csv(text, str(path))
@@ -58,7 +61,7 @@ def _from_csv(text: str, file: str) -> Traffic:
 def _from_rows(reader: Any, file: str) -> Traffic:
     header = next(reader, None)
     if not header:
-        raise SpecError("the file is empty", location=Location(file))
+        raise SpecError("the file is empty", location=Location(file, 1))
     names = [name.strip().lower() for name in header]
     places = [_column(names, options) for options in (_ARRIVAL, _INPUT, _OUTPUT)]
     wanted = ("arrival_s", "input_tokens", "output_tokens")
@@ -71,6 +74,7 @@ def _from_rows(reader: Any, file: str) -> Traffic:
                 if place is None
             ]
         )
+    _know_columns(names, file)
     cached = _column(names, _CACHED)
     columns = [*cast("list[int]", places), *([] if cached is None else [cached])]
     rows: list[list[float]] = []
@@ -102,6 +106,36 @@ def _from_rows(reader: Any, file: str) -> Traffic:
     return _traffic(table[0], table[1], table[2], table[3] if cached is not None else None)
 
 
+def _know_columns(names: Sequence[str], file: str) -> None:
+    """Refuse columns given twice and those whose name is nearly that of a missing one."""
+    groups = (_ARRIVAL, _INPUT, _OUTPUT, _CACHED)
+    known = [name for group in groups for name in group]
+    absent = [group[0] for group in groups if _column(names, group) is None]
+    place = Location(file, 1)
+    problems = [
+        Problem(f"column `{name}` stands twice", place, "leave one of them out")
+        for name in known
+        if names.count(name) > 1
+    ]
+    problems += _misspelt(names, known, absent, place)
+    if problems:
+        raise SpecError(problems)
+
+
+def _misspelt(
+    names: Sequence[str], known: Sequence[str], absent: Sequence[str], place: Location
+) -> list[Problem]:
+    problems: list[Problem] = []
+    for name in names:
+        if name in known:
+            continue
+        if len(name) > _LONGEST_NAME:
+            problems.append(Problem(f"unknown name `{name[:40]}…`", place, "no name is so long"))
+        elif near := get_close_matches(name, absent, n=1, cutoff=0.85):
+            problems.append(Problem(f"unknown name `{name}`", place, f"did you mean `{near[0]}`?"))
+    return problems
+
+
 def _column(names: Sequence[str], options: Sequence[str]) -> int | None:
     return next((names.index(name) for name in options if name in names), None)
 
@@ -126,8 +160,15 @@ def _number(cells: Sequence[str], place: int, name: str) -> tuple[float, str]:
 
 
 def _from_bench(text: str, file: str) -> Traffic:
+    twice: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice.extend(name for name in _BENCH if names.count(name) > 1)
+        return dict(pairs)
+
     try:
-        loaded: Any = json.loads(text)
+        loaded: Any = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         where = Location(file, error.lineno, error.colno)
         raise SpecError(f"not JSON: {error.msg}", location=where) from None
@@ -136,12 +177,18 @@ def _from_bench(text: str, file: str) -> Traffic:
             "not JSON: nested too deep or a number too long", location=Location(file)
         ) from None
     found = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    absent = [name for name in _BENCH if name not in found]
+    place = Location(file, 1, 1)
+    faults = [Problem(f"duplicate key `{name}`", place) for name in twice]
+    faults += _misspelt(list(found), _BENCH, absent, place)
+    if faults:
+        raise SpecError(faults)
     missing = [name for name in ("input_lens", "output_lens") if name not in found]
     if missing:
         listed = " and ".join(f"`{name}`" for name in missing)
         raise SpecError(
             f"no {listed} in it",
-            location=Location(file),
+            location=place,
             hint="run `vllm bench serve` with --save-result --save-detailed",
         )
     problems: list[str] = []
@@ -156,10 +203,10 @@ def _from_bench(text: str, file: str) -> Traffic:
         else:
             problems.append(f"`request_rate` must be above 0 and in range, not {rate:g}")
     if problems:
-        raise SpecError([Problem(problem, Location(file)) for problem in problems])
+        raise SpecError([Problem(problem, place) for problem in problems])
     if not len(inputs) or len(inputs) != len(outputs) or len(inputs) != len(arrival):
         lengths = f"{len(inputs)}, {len(outputs)} and {len(arrival)}"
-        raise SpecError(f"lists of unequal length, or empty: {lengths}", location=Location(file))
+        raise SpecError(f"lists of unequal length, or empty: {lengths}", location=place)
     order = np.argsort(arrival, kind="stable")
     return _traffic(arrival[order], inputs[order], outputs[order], None)
 

@@ -14,14 +14,14 @@ from costsim.planning.scenario import Spec
 from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
 from costsim.training.software import software_names
 
-_Table = dict[str, dict[str, Annotated[float, Field(gt=0)]]]
+_Table = dict[str, dict[str, Annotated[float, Field(gt=0, le=1e6, strict=True)]]]
 
 
 class Within(Spec):
     """Multipliers of an estimate between which 8 of 10 measured steps fall."""
 
-    low_ratio: Annotated[float, Field(gt=0, le=1)]
-    high_ratio: Annotated[float, Field(ge=1)]
+    low_ratio: Annotated[float, Field(ge=0.001, le=1, strict=True)]
+    high_ratio: Annotated[float, Field(ge=1, le=1000, strict=True)]
 
 
 class OverlayFile(Spec):

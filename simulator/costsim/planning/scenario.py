@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from costsim.quantities import (
     Bytes,
@@ -43,10 +51,34 @@ Switch = Annotated[tuple[StrictBool, ...], *one_or_more({"type": "boolean"})]
 Names = Annotated[tuple[str, ...], *one_or_more({"type": "string"})]
 
 
+def _leaves(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of."""
+    parts = get_args(annotation)
+    return {leaf for part in parts for leaf in _leaves(part)} if parts else {annotation}
+
+
 class Spec(BaseModel):
     """Base of everything a user writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any) -> Any:
+        """Write `true` out as text where a number belongs; pydantic would take it for 1."""
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[Any, Any]", value)
+        wrong = {
+            key: str(given[key]).lower()
+            for name, one in cls.model_fields.items()
+            if isinstance(given.get(key := one.alias or name), bool)
+            and (leaves := _leaves(one.annotation)) & {int, float}
+            and not leaves & {bool, str, Any}
+        }
+        return {**given, **wrong}
 
 
 class ListPrice(Spec):

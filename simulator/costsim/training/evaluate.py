@@ -196,7 +196,9 @@ def _sent(
 
 def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
     """Return a step's FLOPs without recomputation, and what that adds to each strategy."""
-    model, *samples = _sample_flops(job.model, job.sequence, job.execution, modes_of(strategies))
+    model, *samples = _sample_flops(
+        job.model, job.sequence, job.execution, modes_of(strategies), job.attention_flops
+    )
     added = np.zeros(len(RECOMPUTE))
     added[[RECOMPUTE.index(mode) for mode in modes_of(strategies)]] = samples
     again = added[strategies.recompute.astype(np.intp)]
@@ -205,18 +207,24 @@ def _flops(job: Job, strategies: Strategies) -> tuple[float, Column]:
 
 @lru_cache(maxsize=64)
 def _sample_flops(
-    model: Architecture, sequence: int, execution: Execution, modes: tuple[Recompute, ...]
+    model: Architecture,
+    sequence: int,
+    execution: Execution,
+    modes: tuple[Recompute, ...],
+    counted: str = "full",
 ) -> tuple[float, ...]:
     """Return FLOPs of one sample's step, and those that each of `modes` repeats.
 
     Attention counts the full square, masked or not (the convention of Narayanan et al. 2021), but
-    of layers with a window only what the window leaves.
+    of layers with a window only what the window leaves; `counted` causal, only pairs that no mask
+    hides.
     """
     blocks = model.blocks(Workload(1, sequence))
-    whole = sum(_seen(block, way, FUSED) for block in blocks for way in ("forward", "backward"))
+    ways: tuple[Direction, ...] = ("forward", "backward")
+    whole = sum(_seen(block, way, FUSED, counted) for block in blocks for way in ways)
     repeated = (
         sum(
-            _seen(again, "forward", execution)
+            _seen(again, "forward", execution, counted)
             for again in (
                 remade(block, block.saved(execution), mode, execution).again(block)
                 for block in blocks
@@ -227,10 +235,13 @@ def _sample_flops(
     return float(whole), *map(float, repeated)
 
 
-def _seen(block: Block, direction: Direction, execution: Execution) -> Number:
+def _seen(block: Block, direction: Direction, execution: Execution, counted: str) -> Number:
     work = (piece for operator in block.operators for piece in operator.work(direction, execution))
     return block.count * sum(
-        piece.seen_flops if isinstance(piece, ScaledDotProduct) else piece.flops for piece in work
+        (piece.unmasked_flops if counted == "causal" else piece.seen_flops)
+        if isinstance(piece, ScaledDotProduct)
+        else piece.flops
+        for piece in work
     )
 
 

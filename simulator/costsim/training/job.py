@@ -51,7 +51,9 @@ class Job:
     counts: Literal["tokens", "samples"] = "tokens"
     input: InputPipeline | None = None
     stack: Stack | None = None  # what is held, where it is said; else as the profile has it
+    attention_flops: Literal["full", "causal"] = "full"  # that MFU counts, masked pairs or not
     beside_bytes: float = 0.0  # on each device: models that are not trained, an engine's share
+    reference_bytes: float = 0.0  # of a model that only scores, sharded as the weights are
 
     @property
     def lost(self) -> Losses:

@@ -160,6 +160,9 @@ def memory(
         found.setdefault(part, np.zeros_like(shards * counts[..., 0]))
     if job.beside_bytes:
         found["beside"] = found["beside"] + job.beside_bytes
+    if job.reference_bytes:
+        sharded = np.where(held.zero == 3, shards, 1.0) * (strategies.tp * strategies.pp)[:, None]
+        found["beside"] = found["beside"] + job.reference_bytes / sharded
     found["framework"] = _framework(job, found, moments)
     present = stages.many > 0
     return Memory(

@@ -247,7 +247,7 @@ def _llama4(config: Config) -> Seen:
     config.require(
         isinstance(ratio, float) and 0 < ratio <= 1, "pixel_shuffle_ratio", "is no ratio"
     )
-    merge = round(1 / ratio) if isinstance(ratio, float) and ratio > 0 else 1
+    merge = max(round(1 / ratio), 1) if isinstance(ratio, float) and ratio > 0 else 1
     width = config.size("projector_input_dim")
     output = config.size("projector_output_dim")
     stem = PatchStem(

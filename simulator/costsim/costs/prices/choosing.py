@@ -20,6 +20,7 @@ from costsim.costs.prices.observations import (
     newest_day,
     offers_of,
     providers,
+    regions,
 )
 from costsim.costs.tables import latest_day
 from costsim.errors import SpecError, UnknownNameError, suggestion
@@ -202,12 +203,17 @@ def _listed(
                 hint=f"sold by {_names(sellers)}; {state}",
             )
     if region is not None:
-        regions = {offer.region for offer in offers if offer.region}
+        # Of one provider that has one price for all regions, not every region is in the catalogue.
+        if provider is None and region not in regions():
+            raise UnknownNameError(
+                f"unknown region `{region}`", hint=suggestion(region, sorted(regions()))
+            )
+        own = {offer.region for offer in offers if offer.region}
         offers = [offer for offer in offers if offer.region in (region, "all")]
         if not offers:
             raise UnknownNameError(
                 f"no price of `{accelerator_id}` in region `{region}`",
-                hint=f"{suggestion(region, regions)} {state}".strip(),
+                hint=f"{suggestion(region, own)} {state}".strip(),
             )
     terms = {offer.term for offer in offers}
     offers = [offer for offer in offers if offer.term == term]

@@ -109,6 +109,16 @@ def providers() -> tuple[str, ...]:
     return tuple(sorted({path.name.removesuffix(".csv") for path in _provider_files()}))
 
 
+def regions() -> frozenset[str]:
+    """Return the codes of all regions that some offer names."""
+    return frozenset(
+        offer.region
+        for accelerator_id in priced_accelerators()
+        for offer in offers_of(accelerator_id)
+        if offer.region and offer.region != "all"
+    )
+
+
 def is_stale(price: Price) -> bool:
     """Say whether a price may be more than `STALE_DAYS` behind the newest of the catalogue."""
     return bool(price.as_of) and (newest_day() - earliest_day(price.as_of)).days > STALE_DAYS

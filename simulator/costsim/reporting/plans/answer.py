@@ -141,13 +141,14 @@ def _training_figures(best: Candidate[Any]) -> tuple[KeyFigure, ...]:
     rate = "tokens_per_s" if tokens else "samples_per_s"
     whole: Kind = "count" if best.value(rate) >= _WHOLE_FROM else "number"
     small = tonnes < 1 and not tokens
+    mask = best.run.job.attention_flops
     return (
         key_figure(
             best, "Cost", "cost_usd", "usd", cites=("price",), why="all lines of the budget"
         ),
         key_figure(best, "Wall time", "days", "seconds", scale=_DAY_S, why="lost time included"),
         key_figure(best, "Device time", "device_hours", "count", "device-hours"),
-        key_figure(best, "MFU", "mfu_ratio", "ratio", why="model FLOPs, without recomputation"),
+        key_figure(best, "MFU", "mfu_ratio", "ratio", why=f"{mask} mask, without recomputation"),
         key_figure(best, "HFU", "hfu_ratio", "ratio", why="with recomputation"),
         key_figure(best, "Throughput", rate, "si", "token/s")
         if tokens

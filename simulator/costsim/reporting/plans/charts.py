@@ -53,11 +53,14 @@ def shown(plan: TrainingPlan) -> list[Candidate[TrainingRun]]:
 def time_bars(plan: TrainingPlan) -> StackedBars:
     """Return a step of the best and of the compared strategies, by part."""
     bars = shown(plan)
-    names = [n for n in TIME_PARTS if any(c.run.time_parts_s[n] > 0 for c in bars)]
+    every = ("generate", "score", *TIME_PARTS)
+    names = [n for n in every if any(c.run.time_parts_s.get(n, 0.0) > 0 for c in bars)]
     return StackedBars(
         "Step time, by part",
         tuple(TIME_NAMES.get(name, name) for name in names),
-        tuple(Bar(c.label, tuple(c.run.time_parts_s[name] for name in names)) for c in bars),
+        tuple(
+            Bar(c.label, tuple(c.run.time_parts_s.get(name, 0.0) for name in names)) for c in bars
+        ),
         "seconds",
     )
 

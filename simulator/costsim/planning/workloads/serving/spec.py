@@ -77,19 +77,19 @@ class Serving(Launched):
     """Requests to answer."""
 
     kind: Literal["inference"]
-    requests_per_s: Annotated[float, Field(gt=0)]
+    requests_per_s: Annotated[float, Field(ge=1e-9, le=1e12)]
     """Requests a second, at the busiest time."""
-    input_tokens: PositiveInt | None = None
+    input_tokens: Annotated[PositiveInt, Field(le=10**9)] | None = None
     """Mean tokens of a prompt; not with a trace."""
-    output_tokens: PositiveInt | None = None
+    output_tokens: Annotated[PositiveInt, Field(le=10**9)] | None = None
     """Mean tokens generated; not with a trace."""
     trace: str | None = None
     """Recorded requests (Azure CSV, vLLM bench JSON, or one's own), stretched to the rate."""
     spread: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Lengths are uniform within this share of the mean on both sides."""
-    cached: Ratio = 0.0
+    cached: Annotated[Ratio, Field(le=1)] = 0.0
     """Share of each prompt that a prefix cache has, such as `80 %`."""
-    burstiness: Annotated[float, Field(gt=0)] = 1.0
+    burstiness: Annotated[float, Field(ge=0.001, le=1e6)] = 1.0
     """Shape of the gamma distribution of the time between requests; 1 is Poisson."""
     mean_ratio: Annotated[float, Field(ge=0.5, le=1)] = 1.0
     """Mean rate of a day over that of its busiest time."""
@@ -114,7 +114,7 @@ class Passing(Spec):
     """Samples to pass forward: texts to encode, images to classify or to make."""
 
     kind: Literal["forward"]
-    requests_per_s: Annotated[float, Field(gt=0)]
+    requests_per_s: Annotated[float, Field(ge=1e-9, le=1e12)]
     """Requests a second, at the busiest time."""
     sequence: PositiveInt = 512
     """Tokens of a text; of no effect on images."""
@@ -124,7 +124,7 @@ class Passing(Spec):
     """Samples of a request in each pass: 2 with classifier-free guidance."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
     """Requests in a pass at most."""
-    burstiness: Annotated[float, Field(gt=0)] = 1.0
+    burstiness: Annotated[float, Field(ge=0.001, le=1e6)] = 1.0
     """Shape of the gamma distribution of the time between requests; 1 is Poisson."""
     mean_ratio: Annotated[float, Field(ge=0.5, le=1)] = 1.0
     """Mean rate of a day over that of its busiest time."""

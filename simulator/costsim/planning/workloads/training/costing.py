@@ -21,9 +21,10 @@ from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
-from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
 from costsim.planning.workloads.training.run import TrainingRun
-from costsim.planning.workloads.training.spec import TrainingScenario
+from costsim.planning.workloads.training.spec import Training, TrainingScenario
 from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
@@ -40,10 +41,21 @@ class Costing:
     ) -> None:
         self.study, self.option, self.place, self.made = study, option, place, made
         self.scenario = cast("TrainingScenario", study.scenario)
+        self._phases: dict[int, dict[str, float]] = {}
         self.making = making_line(made, study.maker.price)
         self._checkpoint_bytes = checkpoint_bytes(job)
         self._weights_bytes = float(job.model.parameters) * job.precision.weight_bytes
         self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
+
+    def phases(self, devices: int) -> dict[str, float]:
+        """Return seconds of a step before it trains, by part; none where it only trains."""
+        work = self.scenario.workload
+        if not isinstance(work, Training) or work.rollouts is None:
+            return {}
+        if devices not in self._phases:
+            found = phases(work, self.option.model, self.place.system, devices)
+            self._phases[devices] = {"generate": found.generate_s, "score": found.score_s}
+        return self._phases[devices]
 
     def steps(self) -> int:
         """Return optimizer steps of the run; the last one may be part full."""
@@ -63,7 +75,8 @@ class Costing:
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
-        useful = float(evaluation.step_time_s[row]) * self.steps()
+        before_s = sum(self.phases(int(evaluation.strategies.devices[row])).values())
+        useful = (float(evaluation.step_time_s[row]) + before_s) * self.steps()
         return useful / self.goodput(evaluation, row).ratio
 
     def candidate(
@@ -71,13 +84,15 @@ class Costing:
     ) -> Candidate[TrainingRun]:
         """Return everything that one strategy of `job` costs."""
         strategy = evaluation.strategies.row(row)
-        kept, step_s = self.goodput(evaluation, row), float(evaluation.step_time_s[row])
+        before = self.phases(strategy.devices)
+        kept = self.goodput(evaluation, row)
+        step_s = float(evaluation.step_time_s[row]) + sum(before.values())
         run = TrainingRun(
             job=job,
             strategy=strategy,
             steps=self.steps(),
             useful_days=step_s * self.steps() / _DAY_S,
-            time_parts_s={n: float(c[row]) for n, c in evaluation.time_parts_s.items()},
+            time_parts_s=before | {n: float(c[row]) for n, c in evaluation.time_parts_s.items()},
             memory_parts_bytes=_stage_memory(evaluation, row, strategy.pp),
             sent_bytes={n: float(c[row]) for n, c in evaluation.sent_bytes.items()},
             goodput=kept,
@@ -87,7 +102,10 @@ class Costing:
         spent = self._budget(paid_hours, kept, strategy.devices)
         figures |= self._money(spent, figures["device_hours"], kept, strategy.devices)
         figures |= self._energy(figures["device_hours"])
-        figures["memory_bytes_per_device"] = _memory(run, float(evaluation.memory_bytes[row]))
+        held = float(evaluation.memory_bytes[row])
+        engine = asleep_bytes(self.scenario.workload, job.system)
+        states = float(states_bytes(evaluation)[row]) if engine else 0.0
+        figures["memory_bytes_per_device"] = _memory(run, held, states, engine)
         return Candidate(
             label=label,
             option=self.option,
@@ -121,7 +139,7 @@ class Costing:
         job, devices, steps, kept = run.job, run.strategy.devices, run.steps, run.goodput.ratio
         model_flops = float(evaluation.model_flops)
         executed_flops = model_flops + float(evaluation.recompute_flops[row])
-        peak = self.peak_flops_per_s
+        peak, mask = self.peak_flops_per_s, job.attention_flops
         counted = float(self.scenario.workload.counted_per_step)
         bounds = (step_s, *self._step_interval(run, step_s))
 
@@ -130,7 +148,7 @@ class Costing:
             return Figure(values[0], unit, low, high, **more)  # pyright: ignore[reportArgumentType]
 
         parts = tuple(
-            Term(name, seconds, "s", TIME_MEANINGS[name])
+            Term(name, seconds, "s", (PHASE_MEANINGS | TIME_MEANINGS)[name])
             for name, seconds in run.time_parts_s.items()
             if seconds
         )
@@ -166,7 +184,7 @@ class Costing:
             "mfu_ratio": figure(
                 "ratio",
                 [model_flops / s / (peak * devices) for s in bounds],
-                meaning="model FLOPs (full mask, no recomputation) over what the peak could do",
+                meaning=f"model FLOPs ({mask} mask, no recomputation) over what the peak could do",
                 formula="step_flops / (step_time_s x devices x peak_flops_per_s)",
                 terms=(Term("step_flops", model_flops, "FLOP"), *each),
                 sources=("model", "hardware"),
@@ -315,8 +333,31 @@ class Costing:
         return budget("Training", (*lines, contingency(spec.contingency, lines)))
 
 
-def _memory(run: TrainingRun, memory_bytes: float) -> Figure:
-    """Return the memory of the fullest device, with what it holds."""
+def states_bytes(evaluation: Evaluation) -> np.ndarray:
+    """Return bytes of the fullest stage that stay while answers are generated, by strategy."""
+    parts = evaluation.memory.parts
+    kept = parts["weights"] + parts["optimizer"] + parts["beside"]
+    return kept.max(axis=1)
+
+
+def _memory(run: TrainingRun, memory_bytes: float, states: float, engine: float) -> Figure:
+    """Return the memory of the fullest device, with what it holds.
+
+    An engine that sleeps while models are trained wakes beside their states: the larger counts.
+    """
+    if states + engine > memory_bytes:
+        woken = states + engine
+        terms = (Term("states", states, "bytes"), Term("engine", engine, "bytes"))
+        return Figure(
+            woken,
+            "bytes",
+            *memory_interval(woken, stacked=run.job.stack is not None),
+            meaning="bytes of the fullest device while it generates, its worst moment",
+            formula="states + engine",
+            terms=terms,
+            parts=terms,
+            sources=("capacity", "software"),
+        )
     stage, held = max(run.memory_parts_bytes, key=lambda one: sum(one[1].values()))
     parts = tuple(
         Term(name, size, "bytes", MEMORY_MEANINGS[name]) for name, size in held.items() if size

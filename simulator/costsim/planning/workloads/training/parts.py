@@ -19,6 +19,11 @@ TIME_MEANINGS = {
     "stragglers": "waiting for the slowest of many nodes",
     "input": "waiting for samples to be read and decoded",
 }
+PHASE_MEANINGS = {
+    "generate": "answers to prompts, until the last is there (inference/simulation.py)",
+    "score": "the reference, forward over all answers",
+}
+"""Of what a step does before it trains."""
 MEMORY_MEANINGS = {
     "weights": "parameters of the stage / TP x bytes each (/ DP under ZeRO-3)",
     "gradients": "as accumulated (/ DP from ZeRO-2)",

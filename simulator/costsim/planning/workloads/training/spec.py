@@ -60,6 +60,31 @@ class Adapter(Spec):
     """Storage format of the frozen weights, such as nf4 (QLoRA); left out, the recipe's."""
 
 
+class Rollouts(Spec):
+    """Answers that a step generates and then trains on, on the devices that train."""
+
+    generations: Annotated[int, Field(ge=2, strict=True)]
+    """Answers to each prompt."""
+    input_tokens: PositiveInt
+    """Mean tokens of a prompt."""
+    output_tokens: PositiveInt
+    """Mean tokens of an answer."""
+    spread: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Lengths are uniform within this share of the mean on both sides."""
+    cached: Ratio = 0.0
+    """Share of each prompt that a prefix cache has, such as `80 %`."""
+    engine: str = "vllm"
+    """Engine of hardware_specs/engines, with its release behind a slash: `vllm/0.11`."""
+    replica_devices: PositiveInt = 1
+    """Devices of a replica of the engine, which divide each layer (TP)."""
+    engine_memory: Annotated[Ratio, Field(gt=0, le=1)]
+    """Share of a device's memory that the engine has, weights included, such as `40 %`."""
+    asleep: StrictBool = True
+    """Whether the engine frees its memory while models are trained (vLLM's sleep, level 2)."""
+    reference: Literal["none", "shared", "separate"] = "none"
+    """Whether a reference scores answers, and has weights of its own."""
+
+
 class Training(Spec):
     """Train a model on so many tokens."""
 
@@ -87,6 +112,9 @@ class Training(Spec):
     """How far the software is tuned: stack (its profile's own habits), tuned (as vendors' benchmark
     recipes: captured steps, the fastest dispatcher of experts and its exchanges overlapped), plain
     (none of these, experts chosen as it comes) or out_of_the_box (nor tensor exchanges hidden)."""
+    mfu: Literal["full", "causal"] | None = None
+    """Attention that MFU and HFU count: full (every pair within a layer's window; left out) or
+    causal (only pairs that the mask leaves)."""
     graphs: Graphs | None = None
     """What CUDA graphs capture: none, layer (all but experts) or step; left out, as the effort."""
     dispatcher: Dispatcher | None = None
@@ -95,6 +123,10 @@ class Training(Spec):
     """Whether experts are chosen evenly (balanced) or as it comes (natural)."""
     adapter: Adapter | None = None
     """Train low-rank adapters instead of the weights."""
+    method: Literal["sft", "grpo", "rloo"] | None = None
+    """What a step does: sft trains on given tokens; grpo and rloo generate them. Left out, sft."""
+    rollouts: Rollouts | None = None
+    """What a step generates and scores before it trains, of grpo and rloo."""
     padded_document: PositiveInt | None = None
     """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
     end to end and fill it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -26,9 +27,15 @@ from costsim.planning.scenario import Scenario
 from costsim.planning.strategies import WORTH_A_LOOK, Search, describe, pareto, reserves_of, search
 from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
-from costsim.planning.workloads.training.costing import Costing
+from costsim.planning.workloads.training.costing import Costing, states_bytes
 from costsim.planning.workloads.training.counting import check_counted, check_counted_once
 from costsim.planning.workloads.training.divisions import note_divisions
+from costsim.planning.workloads.training.rollouts import (
+    asleep_bytes,
+    awake_bytes,
+    note_rollouts,
+    reference_bytes,
+)
 from costsim.planning.workloads.training.run import Space, TrainingRun
 from costsim.planning.workloads.training.samples import (
     check_text,
@@ -88,6 +95,7 @@ class TrainingWorkload:
         self.scenario = cast("TrainingScenario", study.scenario)
         work = self.scenario.workload
         check_counted(work, lookup)
+        note_rollouts(work, lookup)
         self.recipes: list[Precision] = []
         for index, name in enumerate(work.precision):
             recipe = lookup.attempt(("workload", "precision", index), partial(precision, name))
@@ -174,7 +182,10 @@ class TrainingWorkload:
             stack=self.stack,
             frozen=frozen or (tokens is not None and tokens.adapter is not None),
             documents=_documents(work),
+            beside_bytes=awake_bytes(tokens, place.system) if tokens else 0.0,
+            reference_bytes=reference_bytes(tokens, model) if tokens else 0.0,
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
+            attention_flops=(tokens.mfu if tokens else None) or "full",
             counts=work.counts,
             input=None if isinstance(work, Training) else input_of(model, work, profile.name),
         )
@@ -322,18 +333,36 @@ class TrainingWorkload:
         hardware = self.scenario.hardware
         devices = counts or hardware.devices
         if isinstance(devices, tuple):
-            return search(job, devices, choices, reserve)
+            return self._woken(search(job, devices, choices, reserve), job)
         deadline = self.scenario.limits.deadline or math.inf
         best: Search | None = None
         for count in self._ladder(job, deadline):
             try:
-                found = search(job, [count], choices, reserve)
+                found = self._woken(search(job, [count], choices, reserve), job)
             except InfeasiblePlanError:
                 continue
             best = found
             if costing.wall_s(found.evaluation, int(found.order[0])) <= deadline:
                 return found
-        return best or search(job, [hardware.at_most], choices, reserve)
+        if best is not None:
+            return best
+        return self._woken(search(job, [hardware.at_most], choices, reserve), job)
+
+    def _woken(self, found: Search, job: Job) -> Search:
+        """Return strategies whose states leave room for the engine that wakes beside them."""
+        engine = asleep_bytes(self.scenario.workload, job.system)
+        if not engine:
+            return found
+        room = found.capacity_bytes - engine
+        order = found.order[states_bytes(found.evaluation)[found.order] <= room]
+        if not len(order):
+            raise InfeasiblePlanError(
+                f"states of {job.model.name} leave no room for the engine that wakes beside them: "
+                f"{format_bytes(max(room, 0.0))} are not taken by it",
+                hint="give the engine less (`engine_memory`), shard more (`zero: 3`), or use more "
+                "devices",
+            )
+        return replace(found, order=order)
 
     def _ladder(self, job: Job, deadline_s: float) -> list[int]:
         """Numbers of devices to try, ascending: parts of a node that divide it, then whole nodes.
