@@ -67,7 +67,8 @@ class Document:
         """Return what stands at `key` of a mapping as a document, its places those of the file."""
         node = self._root or _json_positions(self.text)
         child = node.children.get(key) if node else None
-        return Document(self.value[key], self.file, _root=child[2] if child else None)
+        own = {path[1:]: source for path, source in self._set_by.items() if path[:1] == (key,)}
+        return Document(self.value[key], self.file, _root=child[2] if child else None, _set_by=own)
 
     def with_value(self, path: Sequence[str], value: Any, source: str) -> Document:
         """Return the document with `value` at `path`; errors about it name `source` as its place.

@@ -191,3 +191,17 @@ def test_a_config_of_an_unsupported_type_is_told_in_its_own_file(tmp_path: Path)
 
 def test_the_scenario_of_this_file_is_right() -> None:
     assert SCENARIO.count("\n") == 11
+
+
+def test_a_key_of_a_model_in_the_scenario_has_its_own_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "name: t\nmodel:\n  layers: 16\n  tie: false\n"
+        "workload: {kind: training, tokens: 1 B, sequence: 512, global_batch: 64}\n"
+        "hardware: {system: dgx-h100, devices: 8}\n"
+    )
+    assert main(["plan", str(tmp_path / "s.yaml")]) == 1
+    assert "s.yaml:4:3: unknown key `tie`" in capsys.readouterr().err
+    assert main(["plan", str(tmp_path / "s.yaml"), "--set", "model.tied=1"]) == 1
+    assert "--set model.tied: " in capsys.readouterr().err

@@ -32,14 +32,15 @@ _GENERIC = ("config.json", "params.json", "modules.json", "model_index.json", "a
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 
-def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architecture:
+def load_model(model: str | Path | Mapping[str, Any] | Document | Architecture) -> Architecture:
     """Return a model's architecture.
 
     Args:
         model: a catalog name or alias ("gpt3-175b"; case does not matter), the name of a release
             (`owner/name`: as the local Hub cache has it, else as it ships here), the path of a YAML
             description, of a release's folder or of a file in it (config.json, params.json, GGUF,
-            …), or the content of a description as a mapping. An architecture is returned as it is.
+            …), or the content of a description as a mapping or a document. An architecture is
+            returned as it is.
 
     Raises:
         UnknownNameError: if no catalog model and no file has the name.
@@ -48,8 +49,11 @@ def load_model(model: str | Path | Mapping[str, Any] | Architecture) -> Architec
     if isinstance(model, Architecture):
         return model
     if isinstance(model, Mapping):
-        name = str(model.get("_name_or_path") or model.get("model_type") or "model")
-        return _from_document(Document(dict(model), "<mapping>"), name, "", trusted=False)
+        model = Document(dict(model), "<mapping>")
+    if isinstance(model, Document):
+        value: Mapping[str, Any] = model.value
+        name = str(value.get("_name_or_path") or value.get("model_type") or "model")
+        return _from_document(model, name, "", trusted=False)
     if isinstance(model, str):
         named = None if _is_path(model) else _named(model)
         if named is not None:

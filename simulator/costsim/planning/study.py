@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -165,7 +165,9 @@ def study_of(
     """
     scenario = parse_as(document, scenario_type)
     lookup = Lookup(document)
-    model = lookup.attempt(("model",), partial(load_scenario_model, scenario.model, folder))
+    model = lookup.attempt(
+        ("model",), partial(load_scenario_model, scenario.model, folder, document)
+    )
     if model is not None:
         model = prepare(scenario, model, lookup)
     count = scenario.most_devices
@@ -288,20 +290,16 @@ def _pue(stated: float | None) -> Pue | None:
     return Pue(stated, stated, stated, "stated in the scenario", "the scenario")
 
 
-def load_scenario_model(named: str | dict[str, Any], folder: Path) -> Architecture:
-    """Load a model; a path starts at the scenario's folder."""
+def load_scenario_model(
+    named: str | dict[str, Any], folder: Path, document: Document
+) -> Architecture:
+    """Load a model; a path starts at the scenario's folder, a description stands in `document`."""
     is_path = isinstance(named, str) and (
         "/" in named or named.endswith((".json", ".yaml", ".yml"))
     )
     if is_path:
         return load_model(folder / str(named))
-    try:
-        return load_model(named)
-    except CostsimError as error:
-        if isinstance(named, str):
-            raise
-        # Places in a description within a scenario are those of the scenario, not of the mapping.
-        raise SpecError([replace(problem, location=None) for problem in error.problems]) from None
+    return load_model(named if isinstance(named, str) else document.part("model"))
 
 
 def _set(document: Document, setting: str) -> Document:

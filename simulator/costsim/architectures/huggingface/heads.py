@@ -29,6 +29,7 @@ def labels(config: Config) -> int:
         return config.size("num_labels")
     named: Any = config.values.get("id2label")
     if named is None:
+        config.defaults["num_labels"] = _LABELS
         return _LABELS
     if not isinstance(named, dict) or not named:
         config.problem("id2label", "must be a mapping of labels")

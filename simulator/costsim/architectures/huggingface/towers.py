@@ -164,7 +164,9 @@ class _Sizes:
 def _sizes(config: Config, *, merge: int | None = None) -> _Sizes:
     """Read a tower's keys; with `merge`, an image of any size."""
     config.ignore(*_IDLE.split())
-    hidden = config.size("embed_dim", "width", "hidden_size")
+    # Where a tower has an `embed_dim`, its `hidden_size` is what it hands to the text model.
+    names = ("embed_dim",) if config.knows("embed_dim") else ("width", "hidden_size")
+    hidden = config.size(*names)
     heads = config.size("num_attention_heads", "num_heads", "heads")
     config.require(
         hidden % heads == 0 or config.knows("head_dim"),

@@ -43,12 +43,12 @@ def classes(config: Config) -> int:
         return 0
     if name and not name.endswith("ForImageClassification"):
         config.note(f"counted with an image classifier's head, though the config says {name}")
-    count = config.values.get("num_labels")
-    if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**9:
-        return count
+    if config.values.get("num_labels") is not None:
+        return config.count("num_labels")
     named = config.values.get("id2label")
     if isinstance(named, Mapping):
         return len(cast("Mapping[str, Any]", named))
+    config.defaults["num_labels"] = _DEFAULT_CLASSES
     return _DEFAULT_CLASSES
 
 
