@@ -6,7 +6,7 @@ replicas goes on with it. Neither disturbs the other's steps; the slower pool de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,9 @@ class Pool:
     workers: Array
     engine: Engine
 
-    def server(self, requests: Requests, *, generates: bool) -> Server:
-        """Return its replicas under `requests`, which they generate tokens of, or prompts only."""
-        return Server(self.tables, self.engine, self.rows, requests, generates=generates)
+    def server(self, requests: Requests) -> Server:
+        """Return its replicas under `requests`."""
+        return Server(self.tables, self.engine, self.rows, requests)
 
 
 def disaggregated_loop(
@@ -62,8 +62,9 @@ def disaggregated_loop(
         slots: requests that a generating replica holds.
     """
     output = requests.output_tokens
-    prompts = prefill.server(requests, generates=False)
-    steps = decode.server(requests, generates=True)
+    # Nothing is generated beside prompts: what their steps take besides is counted below.
+    apart = replace(prefill, engine=replace(prefill.engine, scheduler="mixed"))
+    prompts, steps = apart.server(requests), decode.server(requests)
     idle = np.zeros_like(output)
     sharing = np.ones_like(output)
     turns: Turns = prompts.turns(idle, sharing)
@@ -76,10 +77,11 @@ def disaggregated_loop(
         tpot_s = step_s / decode.engine.speculation.accepted
         # 1. A prompt replica is a station whose work is shared by those that come meanwhile.
         each = found / prefill.workers
+        every_s = turns.added_s + turns.pieces * prompts.engine.host_step_s
         many = np.full_like(output, np.inf) if users is None else users / prefill.workers
-        sharing = 0.5 * (sharing + prompts.sharing(many, each, turns.added_s))
+        sharing = 0.5 * (sharing + prompts.sharing(many, each, every_s))
         turns = prompts.turns(idle, sharing)
-        busy_s = turns.busy_s
+        busy_s = turns.busy_s + turns.pieces * prompts.engine.host_step_s / sharing
         load = 0.5 * (load + np.minimum(each * busy_s, _FULL))
         wait_s = prompts.engine.queue_ratio * load * busy_s / (1.0 - load)
         service_s = prompts.engine.prompt_s + turns.late_s + turns.added_s
