@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 import costsim
 from costsim.cli import COMMANDS, app, main
-from costsim.cli._console import Settings, detail, note
+from costsim.cli._console import Settings, note
 from costsim.documents import load_document, parse_as
 from costsim.errors import InfeasiblePlanError, OverBudgetError, Problem, SpecError
 from costsim.quantities import Bytes
@@ -220,12 +222,15 @@ def test_notes_go_to_stderr_and_obey_quiet_and_verbose(
 ) -> None:
     def talk() -> None:
         note("a note")
-        detail("a detail")
+        logging.getLogger("costsim.planning").info("a detail")
 
     register(talk)
     assert run("probe") == (0, "", "a note\n")
-    assert run("-v", "probe") == (0, "", "a note\na detail\n")
+    code, out, said = run("-v", "probe", "-v")
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"a note\n +0\.\d\d s  a detail\n", said)
     assert run("probe", "--quiet") == (0, "", "")
+    assert run("probe") == (0, "", "a note\n")
 
 
 def test_problems_without_a_place_are_errors_too(

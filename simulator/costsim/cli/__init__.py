@@ -12,7 +12,14 @@ from typing import Any
 
 import click
 
-from costsim.cli._console import Settings, UsageError, print_problems, print_unexpected, print_usage
+from costsim.cli._console import (
+    Settings,
+    UsageError,
+    follow,
+    print_problems,
+    print_unexpected,
+    print_usage,
+)
 from costsim.errors import CostsimError, suggestion
 
 # name -> what it does; the module `costsim.cli.<name>` holds the click command `command`.
@@ -59,7 +66,10 @@ def _settings_options() -> list[click.Parameter]:
     def record(context: click.Context, option: click.Parameter, value: Any) -> None:
         settings = context.find_object(Settings)
         if settings and value not in (None, False):
+            heard = settings.verbose
             setattr(settings, str(option.name), value)
+            if option.name == "verbose" and not heard:
+                follow(context, settings)
 
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, **attributes, expose_value=False, is_eager=True, callback=record)

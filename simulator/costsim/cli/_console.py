@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,25 @@ def note(message: str) -> None:
         _print(message, settings)
 
 
-def detail(message: str) -> None:
-    """Tell the user something about how, if --verbose."""
-    settings = current_settings()
-    if settings.verbose:
-        _print(message, settings)
+def follow(context: click.Context, settings: Settings) -> None:
+    """Print what the package logs of its work, with the seconds passed, until the command ends."""
+    import logging  # only where asked for
+
+    class Printed(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            passed_s = time.perf_counter() - started_s
+            _print(f"{passed_s:6.2f} s  {_printable(record.getMessage())}", settings)
+
+    log, printed, started_s = logging.getLogger("costsim"), Printed(), time.perf_counter()
+    before = log.level
+    log.addHandler(printed)
+    log.setLevel(logging.INFO)
+
+    def stop() -> None:
+        log.removeHandler(printed)
+        log.setLevel(before)
+
+    context.call_on_close(stop)
 
 
 def print_problems(problems: Sequence[Problem], settings: Settings) -> None:
