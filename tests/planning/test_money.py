@@ -113,7 +113,11 @@ def test_every_line_is_there_and_the_total_is_their_sum():
 def test_the_spread_holds_the_value_and_names_what_moves_it():
     figure = planned().best.figures["cost_usd"]
     assert figure.low <= figure.value <= figure.high
-    assert {term.name for term in figure.movers} == {"time", "price"}
+    assert {one.name for one in figure.movers} == {"time", "price"}
+    for one in figure.movers:
+        assert one.low <= figure.value * (1 + 1e-12)
+        assert one.high >= figure.value * (1 - 1e-12)
+        assert one.swing <= figure.high - figure.low
     assert figure.probability_at_most(figure.value) == pytest.approx(0.5)
     assert figure.probability_at_most(figure.high) == pytest.approx(0.9)
     assert figure.probability_at_most(figure.low) == pytest.approx(0.1)
@@ -151,7 +155,8 @@ def test_services_rent_whole_instances_and_name_what_moves_their_cost():
     assert [line.name for line in lines] == ["Replicas", "Devices not used"]
     figure = best.figures["cost_usd"]
     assert figure.low <= figure.value <= figure.high
-    assert {term.name for term in figure.movers} <= {"throughput", "price"} != set()
+    assert {one.name for one in figure.movers} <= {"throughput", "price"} != set()
+    assert all(min(one.low, one.high) <= figure.value * 1.000001 for one in figure.movers)
     assert best.value("usd_per_mtok") == pytest.approx(
         best.value("usd_per_hour") / sum(best.run.tokens_per_hour) * 1e6
     )

@@ -41,7 +41,7 @@ def risks(plan: Plan[Any, Any]) -> tuple[str, ...]:
     monthly = "usd_per_month" in figures
     cost = figures["usd_per_month" if monthly else "cost_usd"]
     if cost.high is not None and cost.high > cost.value:
-        dearest = max(cost.movers, key=lambda one: abs(float(one.value)), default=None)
+        dearest = max(cost.movers, key=lambda one: one.swing, default=None)
         why = f", moved most by {dearest.name}" if dearest else ""
         most = f"{said(cost.high, 'usd')}{' a month' if monthly else ''}"
         found.append(f"It may cost up to {most}, {cost.high / cost.value - 1:.0%} more{why}.")

@@ -11,7 +11,7 @@ from costsim.costs.budget import Budget, budget, compute_line, leaves
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.project import Project, Saved, contingency, project_lines
 from costsim.costs.uncertainty import Distribution, Factor, propagate
-from costsim.planning.figures import Figure, Term
+from costsim.planning.figures import Figure, Mover, Term
 from costsim.planning.intervals import (
     memory_interval,
     sample_step_time_interval,
@@ -230,9 +230,7 @@ class Costing:
                 terms=terms,
                 parts=tuple(Term(line.name, line.usd, "usd", line.note) for line in spent.lines),
                 movers=tuple(
-                    Term(one.name, one.swing, "usd", "from low to high, all else as it is")
-                    for one in spread.contributors
-                    if one.swing
+                    Mover(one.name, one.low, one.high) for one in spread.contributors if one.swing
                 ),
                 sources=(price.rule, "price"),
             ),
