@@ -255,6 +255,11 @@ def _comparison(
 def _notes(study: Study, chosen: _Found) -> tuple[str, ...]:
     best = chosen.best
     found = [f"{run.what}: {run.note}" for run in best.made]
+    if study.scenario.solve_for is not None:
+        found.append(
+            f"`solve_for: {study.scenario.solve_for}` is answered by `costsim solve`; this plans "
+            "what is stated"
+        )
     if best.made:
         found.append(
             "teachers and calibration run forward with their layers divided over devices without "

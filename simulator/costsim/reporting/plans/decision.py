@@ -38,7 +38,7 @@ def verdict(plan: Plan[Any, Any]) -> str:
 def risks(plan: Plan[Any, Any]) -> tuple[str, ...]:
     """Return at most three things that may go wrong, the dearest first."""
     figures, found = plan.best.figures, list[str]()
-    monthly = "usd_per_month" in figures
+    monthly = "usd_per_month" in figures and plan.kind != "job"
     cost = figures["usd_per_month" if monthly else "cost_usd"]
     if cost.high is not None and cost.high > cost.value:
         dearest = max(cost.movers, key=lambda one: one.swing, default=None)
