@@ -66,9 +66,8 @@ def _settings_options() -> list[click.Parameter]:
     def record(context: click.Context, option: click.Parameter, value: Any) -> None:
         settings = context.find_object(Settings)
         if settings and value not in (None, False):
-            heard = settings.verbose
             setattr(settings, str(option.name), value)
-            if option.name == "verbose" and not heard:
+            if option.name == "verbose" and not settings.followed:
                 follow(context, settings)
 
     def option(*names: str, **attributes: Any) -> click.Option:
@@ -98,6 +97,12 @@ class _LazyGroup(click.Group):
         cmd.context_settings.setdefault("help_option_names", ["-h", "--help"])
         cmd.params.extend(_settings_options())  # `costsim plan x -q` is `costsim -q plan x`
         super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        settings = ctx.find_object(Settings)
+        if settings and not settings.followed and sys.stderr.isatty():
+            follow(ctx, settings)
+        return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
