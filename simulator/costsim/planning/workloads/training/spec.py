@@ -276,6 +276,9 @@ class Failures(Spec):
 
     device_mtbf: Seconds | None = None
     """Mean time between interruptions of one device, such as `50000 h`."""
+    preemption: Annotated[Seconds, Field(gt=0)] | None = None
+    """Mean time until the provider takes back a spot instance, such as `100 h`; left out, a
+    published rate where the price is of spot devices."""
     restart: Seconds | None = None
     """From an interruption to the first new step, such as `10 min`."""
     checkpoint: Seconds | None = None
