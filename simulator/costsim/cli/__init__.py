@@ -152,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character the terminal lacks is no failure
     settings = Settings()
+    if arguments is not None and any("\0" in argument for argument in arguments):
+        print_usage(UsageError("an argument holds a NUL character"), settings)
+        return _UNEXPECTED
     try:
         result = app.main(arguments, prog_name="costsim", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else 0
