@@ -355,7 +355,7 @@ class Config:
             found.append(f"not in the config, so the library's default: {listed}")
         if self.class_read and not self.values.get("architectures"):
             found.append(
-                "no `architectures` says which head it has: read as its type's plain model"
+                "no `architectures` says which head it has: the usual one of its type is taken"
             )
         unknown = self._all_unknown("")
         if unknown:
