@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import Problem, SpecError
+from costsim.json_places import json_nodes
+from costsim.nodes import Node, compose
 from costsim.quantities import Bytes, Ratio, Tokens, invalid
 from strategies import json_values
 
@@ -261,13 +263,32 @@ def test_too_many_brackets_are_one_clear_error() -> None:
         ('{"name": "x",\n "training": {"tokens": 1, "memory": 5}}',
          "f:2:38: `training.memory`: `5` has no unit"),
         ('{"a": 1,\n "a": 2}', "f:2:2: duplicate key `a`"),
-        ('{"a": "\\ud83d\\ude00", "a": 2}', "f: duplicate key `a`"),
-        ('{"a":' * 100_000, "f: not valid JSON: nested too deep or a number too long"),
-        ('{"a": ' + "9" * 10_000 + "}", "f: not valid JSON: nested too deep or a number too long"),
+        ('{"a": "\\ud83d\\ude00", "a": 2}', "f:1:23: duplicate key `a`"),
+        ('{"a":' * 100_000, "f:1:321: is nested more than 64 levels deep"),
+        ('{"a": ' + "9" * 10_000 + "}", "f:1:7: a number has more than 300 characters"),
     ],
 )  # fmt: skip
 def test_bad_json_is_one_clear_error(text: str, message: str) -> None:
     assert only(text, json_syntax=True)[0] == message
+
+
+def places(node: Node) -> Any:
+    """Return the places of a node and of all below it."""
+    below = {step: (*at, places(child)) for step, (*at, child) in node.children.items()}
+    return node.line, node.column, below
+
+
+@given(json_values, st.sampled_from([None, 1, 3]))
+def test_places_of_json_are_those_that_yaml_gives(value: Any, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    assert places(json_nodes(text)[0]) == places(compose(text, "f"))
+
+
+def test_json_that_yaml_cannot_read_has_places() -> None:
+    text = '{"a": "\\ud800",\n "deep": ' + "[" * 90 + "1" + "]" * 90 + ',\n\t"b": [0, "wrong"]}'
+    document = read_document(text, "f", json_syntax=True)
+    assert str(document.locate(("b", 1))) == "f:3:11"
+    assert str(document.locate(("deep", *([0] * 90)))) == "f:2:100"
 
 
 def test_duplicates_are_reported_together() -> None:

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from costsim.errors import Location, SpecError
-from costsim.nodes import DuplicateKeyError, Node, compose
+from costsim.json_places import excesses, json_nodes
+from costsim.nodes import Node, compose
 from costsim.paths import is_folder
 
 if TYPE_CHECKING:
@@ -180,13 +182,12 @@ def parse_as(document: Document, model: type[Model]) -> Model:
 
 
 def _read_json(text: str, file: str) -> Any:
-    repeated: list[str] = []
+    repeated = False
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
         mapping = dict(pairs)
-        if len(mapping) < len(pairs):
-            names = [name for name, _ in pairs]
-            repeated.extend(name for name in mapping if names.count(name) > 1)
+        repeated = repeated or len(mapping) < len(pairs)
         return mapping
 
     try:
@@ -197,26 +198,13 @@ def _read_json(text: str, file: str) -> Any:
             f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}", location=location
         ) from None
     except (RecursionError, ValueError):  # nesting, or an integer of thousands of digits
-        raise SpecError(
-            "not valid JSON: nested too deep or a number too long", location=Location(file)
-        ) from None
+        raise SpecError(list(islice(excesses(text, file), 1))) from None
     if repeated:
-        try:
-            compose(text, file)  # YAML's reader knows the lines
-        except DuplicateKeyError:
-            raise
-        except SpecError:  # one of the rare JSON texts that YAML cannot read
-            pass
-        raise SpecError(f"duplicate key `{repeated[0]}`", location=Location(file))
+        raise SpecError(json_nodes(text, file)[1])
     return value
 
 
 @lru_cache(maxsize=1)
 def _json_positions(text: str) -> Node | None:
-    """Return the places in JSON text, which YAML can read with rare exceptions."""
-    if not text or len(text) > _MAX_PLACED:
-        return None
-    try:
-        return compose(text, "")
-    except SpecError:
-        return None
+    """Return the places in JSON text that is not too large for it."""
+    return json_nodes(text)[0] if text and len(text) <= _MAX_PLACED else None

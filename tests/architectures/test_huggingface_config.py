@@ -146,6 +146,8 @@ def test_notes_tell_what_was_taken_for_granted() -> None:
     assert load_model(sizes).notes == (
         "not in the config, so the library's default: attention_bias false, mlp_bias false, "
         "hidden_act `silu`, tie_word_embeddings false",
+        "not in the config, so taken from its type and sizes: head_dim, num_key_value_heads, "
+        "architectures",
     )
     model = load_model(
         {

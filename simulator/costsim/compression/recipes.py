@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from costsim.compression.formats import format_named
 from costsim.compression.steps import AnyStep, Spec, Step
 from costsim.documents import Document, load_document, parse_as, read_document
-from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.errors import Location, SpecError, UnknownNameError, suggestion
 from costsim.paths import is_file
 from costsim.quantities import invalid
 from costsim.resources import data_folder
@@ -71,6 +71,17 @@ class Recipe(Spec):
     """What is done, in this order."""
     quality: tuple[Measured, ...] = ()
     """What was measured of the model's quality; without an entry it is unknown."""
+    _places: tuple[Location, ...] = ()
+
+    def placed(self, document: Document) -> Recipe:
+        """Return the recipe with the places of its steps in the document that it was read from."""
+        own = self.model_copy()
+        own._places = tuple(document.locate(("steps", i)) for i in range(len(self.steps)))
+        return own
+
+    def place(self, step: int) -> Location | None:
+        """Return where a step stands in the file that it was read from, if from one."""
+        return self._places[step] if self._places else None
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +110,7 @@ def load_recipe(given: Given) -> Recipe:
     text = given.strip()
     if text.lower().endswith(_SUFFIXES):
         document = load_document(text)
-        return _named(parse_as(document, Recipe), Path(text).stem)
+        return _named(parse_as(document, Recipe), Path(text).stem).placed(document)
     if text == "2:4":
         return load_recipe("sparse-2-4").model_copy(update={"name": text})
     if _PATTERN.fullmatch(text):
@@ -120,10 +131,18 @@ def load_recipe(given: Given) -> Recipe:
 
 
 def load_recipes(given: str | Sequence[Given]) -> tuple[Recipe, ...]:
-    """Return the recipes of a list, or of a text that joins their names by commas or plus signs."""
+    """Return the recipes of a list, or of a text that joins their names by commas or plus signs.
+
+    Raises:
+        UnknownNameError: if there is none of a name.
+        SpecError: if one is malformed or a text names none.
+    """
     listed: list[Given] = []
     for item in (given,) if isinstance(given, str) else given:
-        listed += _split(item) if isinstance(item, str) else [item]
+        parts = _split(item) if isinstance(item, str) else [item]
+        if not parts:
+            raise SpecError("a recipe without a name", hint="`none` is what does nothing")
+        listed += parts
     return tuple(load_recipe(item) for item in listed if item != NONE)
 
 

@@ -11,7 +11,7 @@ from costsim.documents import load_document, parse_as
 from costsim.errors import Problem, SpecError, suggestion
 from costsim.hardware.calibration import class_names
 from costsim.planning.scenario import Spec
-from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
+from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay, most_of
 from costsim.training.software import software_names
 
 _Table = dict[str, dict[str, Annotated[float, Field(gt=0, le=1e6, strict=True)]]]
@@ -61,6 +61,16 @@ def read_overlay(path: str | Path) -> Overlay:
                 )
                 for place, name, known in wrong
             ]
+    problems += [
+        Problem(
+            f"`{field}` of {value:g} makes steps of {owner} faster than the hardware allows",
+            document.locate(("losses", owner, field)),
+            f"at most {most:.4g}",
+        )
+        for owner, constants in spec.losses.items()
+        for field, value in constants.items()
+        if owner in class_names() and value > 1.001 * (most := most_of(owner, field))
+    ]
     problems += [
         Problem(
             f"`within` knows no `{name}`",

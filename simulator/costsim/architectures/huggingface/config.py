@@ -255,6 +255,8 @@ class Config:
         """Return the class under `architectures`, which says what stands on the last layer."""
         self.class_read = True
         named = self.values.get("architectures")
+        if named is None:
+            self.defaults["architectures"] = None
         names = cast("list[object]", named) if isinstance(named, list) else []
         return str(names[0]) if names else ""
 
@@ -327,8 +329,16 @@ class Config:
         found: list[str] = []
         defaults = self._all_defaults("")
         if defaults:
-            listed = ", ".join(f"{key} {_shown(value)}" for key, value in defaults.items())
-            found.append(f"not in the config, so the library's default: {listed}")
+            stated = [
+                f"{key} {_shown(value)}" for key, value in defaults.items() if value is not None
+            ]
+            derived = [key for key, value in defaults.items() if value is None]
+            if stated:
+                listed = ", ".join(stated)
+                found.append(f"not in the config, so the library's default: {listed}")
+            if derived:
+                listed = ", ".join(derived)
+                found.append(f"not in the config, so taken from its type and sizes: {listed}")
         unknown = self._all_unknown("")
         if unknown:
             listed = ", ".join(unknown)
@@ -386,6 +396,8 @@ class Config:
             known = [key for key in keys if key in table]
             name = next((key for key in known if key not in other), (known or [name])[0])
             default = table.get(name)
+            if listed and default is None and name in SIZES & table.keys():
+                self.defaults[name] = None  # a size that follows from the others
         if listed and default is not None:
             self.defaults[name] = default
         return name, default

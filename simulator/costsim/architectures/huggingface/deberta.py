@@ -30,6 +30,8 @@ _IDLE = "legacy max_relative_positions conv_act cls_dropout z_steps"
 def _kinds(config: Config) -> tuple[bool, bool]:
     """Return whether contents are scored with distances, and distances with contents."""
     value: Any = config.value("pos_att_type")
+    if value is None:
+        config.defaults["pos_att_type"] = None
     kinds = str(value)  # text, or a list of texts
     return "c2p" in kinds, "p2c" in kinds
 
