@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from costsim.errors import Location, SpecError
-from costsim.json_places import excesses, json_nodes
+from costsim.json_nodes import compose_json, unreadable
 from costsim.nodes import Node, compose
 from costsim.paths import is_folder
 
@@ -182,12 +181,13 @@ def parse_as(document: Document, model: type[Model]) -> Model:
 
 
 def _read_json(text: str, file: str) -> Any:
-    repeated = False
+    repeated: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
         mapping = dict(pairs)
-        repeated = repeated or len(mapping) < len(pairs)
+        if len(mapping) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(name for name in mapping if names.count(name) > 1)
         return mapping
 
     try:
@@ -198,13 +198,13 @@ def _read_json(text: str, file: str) -> Any:
             f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}", location=location
         ) from None
     except (RecursionError, ValueError):  # nesting, or an integer of thousands of digits
-        raise SpecError(list(islice(excesses(text, file), 1))) from None
+        raise unreadable(text, file) from None
     if repeated:
-        raise SpecError(json_nodes(text, file)[1])
+        compose_json(text, file)  # knows the lines
     return value
 
 
 @lru_cache(maxsize=1)
 def _json_positions(text: str) -> Node | None:
-    """Return the places in JSON text that is not too large for it."""
-    return json_nodes(text)[0] if text and len(text) <= _MAX_PLACED else None
+    """Return the places in JSON text that is valid; None of text too long to look them up."""
+    return None if not text or len(text) > _MAX_PLACED else compose_json(text, "")

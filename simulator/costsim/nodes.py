@@ -48,6 +48,10 @@ class Node:
     height: int = 0
 
 
+class DuplicateKeyError(SpecError):
+    """A mapping has a key twice; the problems say where both stand."""
+
+
 def compose(text: str, file: str) -> Node:
     """Return the one document in `text`; `file` is how errors call it.
 
@@ -85,7 +89,7 @@ class _Composer:
         except yaml.YAMLError as error:
             raise self.syntax_error(error) from None
         if self.duplicates:
-            raise SpecError(self.duplicates)
+            raise DuplicateKeyError(self.duplicates)
         return root
 
     def node(self, event: Any, depth: int) -> Node:

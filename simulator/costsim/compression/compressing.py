@@ -86,31 +86,28 @@ def compress(
     current: Architecture = before
     for recipe in listed:
         makings: list[Making] = []
-        for index, step in enumerate(recipe.steps):
-            try:
+        done = 0
+        try:
+            for step in recipe.steps:
                 made: Architecture = cast("Step", step).apply(current, dtype)
                 made.blocks()  # what a pass cannot do shows when it is done
                 makings += making_of(step, before=current, after=made, original=before)
-            except CostsimError as error:
-                raise _of_recipe(error, recipe, index) from None
-            current = made
+                current, done = made, done + 1
+        except CostsimError as error:
+            raise SpecError(
+                [
+                    replace(
+                        problem,
+                        message=f"{recipe.name}: {problem.message}",
+                        location=problem.location or recipe.place(done),
+                    )
+                    for problem in error.problems
+                ]
+            ) from None
         name = f"{before.name} + {' + '.join([*(a.name for a in applied), recipe.name])}"
         current = replace(current, name=name)
         applied.append(Applied(recipe, current, tuple(makings)))
     return Compression(before, tuple(applied), dtype)
-
-
-def _of_recipe(error: CostsimError, recipe: Recipe, step: int) -> SpecError:
-    """Return an error of a step with its place in the recipe's file, or the recipe's name."""
-    place = recipe.place(step)
-    return SpecError(
-        [
-            replace(problem, location=place)
-            if place and problem.location is None
-            else replace(problem, message=f"{recipe.name}: {problem.message}")
-            for problem in error.problems
-        ]
-    )
 
 
 def check_order(recipes: Sequence[Recipe]) -> None:
@@ -122,7 +119,7 @@ def check_order(recipes: Sequence[Recipe]) -> None:
     problems: list[Problem] = []
     latest, by = 0, ""
     for recipe in recipes:
-        for index, step in enumerate(recipe.steps):
+        for number, step in enumerate(recipe.steps):
             stage = stage_of(step)
             if stage is None:
                 continue
@@ -133,8 +130,8 @@ def check_order(recipes: Sequence[Recipe]) -> None:
                     Problem(
                         f"`{recipe.name}` {_WHY[stage]}, which must come before `{by}`, "
                         f"which {then}",
-                        recipe.place(index),
-                        "the order is: " + ", ".join(STAGES),
+                        recipe.place(number),
+                        hint="the order is: " + ", ".join(STAGES),
                     )
                 )
             else:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PrivateAttr
 
 from costsim.compression.formats import format_named
 from costsim.compression.steps import AnyStep, Spec, Step
@@ -71,17 +71,16 @@ class Recipe(Spec):
     """What is done, in this order."""
     quality: tuple[Measured, ...] = ()
     """What was measured of the model's quality; without an entry it is unknown."""
-    _places: tuple[Location, ...] = ()
-
-    def placed(self, document: Document) -> Recipe:
-        """Return the recipe with the places of its steps in the document that it was read from."""
-        own = self.model_copy()
-        own._places = tuple(document.locate(("steps", i)) for i in range(len(self.steps)))
-        return own
+    _places: tuple[Location, ...] = PrivateAttr(())
 
     def place(self, step: int) -> Location | None:
-        """Return where a step stands in the file that it was read from, if from one."""
-        return self._places[step] if self._places else None
+        """Return where a step stands in the recipe's file; None where it comes from none."""
+        return self._places[step] if step < len(self._places) else None
+
+    def of_file(self, document: Document) -> Recipe:
+        """Return the recipe, knowing where in a document its steps stand."""
+        self._places = tuple(document.locate(("steps", i)) for i in range(len(self.steps)))
+        return self
 
 
 @lru_cache(maxsize=1)
@@ -110,7 +109,7 @@ def load_recipe(given: Given) -> Recipe:
     text = given.strip()
     if text.lower().endswith(_SUFFIXES):
         document = load_document(text)
-        return _named(parse_as(document, Recipe), Path(text).stem).placed(document)
+        return _named(parse_as(document, Recipe), Path(text).stem).of_file(document)
     if text == "2:4":
         return load_recipe("sparse-2-4").model_copy(update={"name": text})
     if _PATTERN.fullmatch(text):
@@ -131,18 +130,12 @@ def load_recipe(given: Given) -> Recipe:
 
 
 def load_recipes(given: str | Sequence[Given]) -> tuple[Recipe, ...]:
-    """Return the recipes of a list, or of a text that joins their names by commas or plus signs.
-
-    Raises:
-        UnknownNameError: if there is none of a name.
-        SpecError: if one is malformed or a text names none.
-    """
+    """Return the recipes of a list, or of a text that joins their names by commas or plus signs."""
     listed: list[Given] = []
     for item in (given,) if isinstance(given, str) else given:
-        parts = _split(item) if isinstance(item, str) else [item]
-        if not parts:
-            raise SpecError("a recipe without a name", hint="`none` is what does nothing")
-        listed += parts
+        if isinstance(item, str) and not item.strip(" ,+"):
+            raise SpecError("the name of a recipe is empty", hint="`none` is without compression")
+        listed += _split(item) if isinstance(item, str) else [item]
     return tuple(load_recipe(item) for item in listed if item != NONE)
 
 

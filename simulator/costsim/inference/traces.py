@@ -97,14 +97,14 @@ def _from_rows(reader: Any, file: str) -> Traffic:
         if not any(cells):
             continue
         row: list[float] = []
+        if len(cells) > len(names):
+            fault = f"{len(cells)} cells in a row of {len(names)} columns"
+            problems.append(Problem(fault, Location(file, reader.line_num)))
         for place in columns:
             value, fault = _number(cells, place, names[place])
             if fault:
                 problems.append(Problem(fault, Location(file, reader.line_num)))
             row.append(value)
-        if any(cell.strip() for cell in cells[len(names) :]):
-            fault = f"the row has {len(cells)} cells, the header {len(names)}"
-            problems.append(Problem(fault, Location(file, reader.line_num)))
         if rows and row[0] < before:
             fault = f"column `{names[columns[0]]}`: {row[0]:g} is before the {before:g} above it"
             problems.append(

@@ -102,10 +102,14 @@ def reliability(
     device_mtbf_s: float | None = None,
     restart_s: float | None = None,
     checkpoint_s: float | None = None,
+    spot_devices: int | None = None,
+    preemption_s: float | None = None,
 ) -> Reliability:
     """Return the stated figures, filled up with published ones.
 
-    A checkpoint stalls the devices for as long as each takes to write its share.
+    A checkpoint stalls the devices for as long as each takes to write its share. Instances of
+    `spot_devices` devices are also taken back by their provider, each after `preemption_s` seconds
+    on the mean: rates of what interrupts a job add.
     """
     known = published_reliability()
     stated = [x is not None for x in (device_mtbf_s, restart_s, checkpoint_s)]
@@ -113,8 +117,15 @@ def reliability(
         rate = float(known["checkpoint_bytes_per_s_per_device"]["value"])
         checkpoint_s = checkpoint_bytes_per_device / rate
     source = "stated in the scenario" if all(stated) else known["device_mtbf_s"]["source"]
+    if device_mtbf_s is None:
+        device_mtbf_s = float(known["device_mtbf_s"]["value"])
+    if spot_devices is not None:
+        if preemption_s is None:
+            preemption_s = float(known["preemption_s"]["value"])
+            source += f"; preemptions: {known['preemption_s']['source']}"
+        device_mtbf_s = 1 / (1 / device_mtbf_s + 1 / (preemption_s * spot_devices))
     return Reliability(
-        known["device_mtbf_s"]["value"] if device_mtbf_s is None else device_mtbf_s,
+        device_mtbf_s,
         known["restart_s"]["value"] if restart_s is None else restart_s,
         checkpoint_s,
         source,

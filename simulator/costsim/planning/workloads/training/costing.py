@@ -70,8 +70,17 @@ class Costing:
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
+            spot_devices=self._spot_devices(),
+            preemption_s=failures.preemption,
         )
         return goodput(devices, rates)
+
+    def _spot_devices(self) -> int | None:
+        """Return the devices of an instance that may be taken back; None where none is."""
+        listed = self.place.price.price
+        if self.scenario.failures.preemption is None and listed.term != "spot":
+            return None
+        return listed.devices if listed.instance_type else self.place.system.devices_per_node
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
