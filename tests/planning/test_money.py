@@ -165,3 +165,25 @@ def test_services_rent_whole_instances_and_name_what_moves_their_cost():
 def test_a_service_with_a_start_has_a_cash_flow():
     plan = costsim.plan({**SERVICE, "price": "2 $/h", "start": "2027-01-20"})
     assert sum(plan.to_dict()["cash_flow"]["total_usd"]) == pytest.approx(plan.budget.usd)
+
+
+SPOT = {"provider": "gcp", "term": "spot"}
+
+
+def test_what_restarts_of_spot_cost_is_a_line_and_a_word():
+    calm = planned(price=SPOT)
+    rough = planned(price={**SPOT, "preempted_after": "2 h", "replaced_after": "20 min"})
+    lost = next(x for x in rough.budget.lines[0].children if x.name == "Failures and restarts")
+    useful = rough.budget.lines[0].children[0]
+    hours = useful.quantity / 8
+    # One instance of eight, back after 10 + 20 minutes.
+    assert lost.quantity / 8 >= hours / 2 * 0.5
+    assert rough.best.value("cost_usd") > calm.best.value("cost_usd")
+    word = next(note for note in rough.notes if note.startswith("spot:") and "on demand" in note)
+    assert f"${lost.usd:,.2f}" in word
+    assert any("published for gcp" in note for note in calm.notes)  # and AWS's worst is taken
+
+
+def test_what_is_of_spot_is_refused_of_other_terms():
+    with pytest.raises(SpecError, match="is of spot instances"):
+        planned(price={"preempted_after": "2 h"})

@@ -20,6 +20,7 @@ from costsim.costs.prices.observations import (
     priced_accelerators,
     providers,
 )
+from costsim.costs.prices.spot import TakenBack, spot_rates, taken_back
 
 __all__ = [
     "COMPARABLE_DAYS",
@@ -29,6 +30,7 @@ __all__ = [
     "TERMS",
     "Price",
     "PriceChoice",
+    "TakenBack",
     "Term",
     "in_united_states",
     "is_stale",
@@ -38,4 +40,6 @@ __all__ = [
     "price_for",
     "priced_accelerators",
     "providers",
+    "spot_rates",
+    "taken_back",
 ]

@@ -134,13 +134,6 @@ def price_for(
                 f" newest in the catalogue ({newest_day()})"
             )
         )
-    if term == "spot":
-        warnings.append(
-            Caution(
-                "a spot device may be taken back at any time: interruptions are counted at the rate"
-                " of failing hardware alone, unless the scenario states another (`failures`)"
-            )
-        )
     # One provider is no market: then the spread is that of its own regions and instances.
     spread = prices if len(compared) > 1 else [offer.usd_per_device_hour for offer in offers]
     return PriceChoice(price, min(spread), max(spread), compared, rule, tuple(warnings))

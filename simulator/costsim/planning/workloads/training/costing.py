@@ -22,6 +22,7 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
 from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
+from costsim.planning.workloads.training.renting import preemption_of
 from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
 from costsim.planning.workloads.training.run import TrainingRun
 from costsim.planning.workloads.training.spec import Training, TrainingScenario
@@ -29,6 +30,7 @@ from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
+from costsim.training.preemption import with_preemption
 
 _DAY_S = 86_400
 
@@ -43,6 +45,7 @@ class Costing:
         self.scenario = cast("TrainingScenario", study.scenario)
         self._phases: dict[int, dict[str, float]] = {}
         self.making = making_line(made, study.maker.price)
+        self.preemption = preemption_of(place.price.price, self.scenario.price)
         self._checkpoint_bytes = checkpoint_bytes(job)
         self._weights_bytes = float(job.model.parameters) * job.precision.weight_bytes
         self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
@@ -71,6 +74,9 @@ class Costing:
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
         )
+        if self.preemption is not None:
+            replica = devices / float(evaluation.strategies.dp[row])
+            rates = with_preemption(rates, self.preemption, devices, replica)
         return goodput(devices, rates)
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
