@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import costsim
 from costsim.cli import main
+from costsim.compression.recipes import load_recipes
 from costsim.errors import SpecError
 from costsim.inference.traces import read_trace
 from costsim.planning.overlays import read_overlay
@@ -143,6 +145,13 @@ def test_no_column_of_a_trace_is_silent(tmp_path: Path, header: str, said: str) 
     assert said in str(caught.value)
 
 
+def test_no_cell_of_a_trace_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s,input_tokens,output_tokens\n0,5,5\n1,5,5,9\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"t\.csv:3: 4 cells in a row of 3 columns"):
+        read_trace(path)
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [("starttimes", "did you mean `start_times`?"), ("input_lens", "duplicate key `input_lens`")],
@@ -163,6 +172,8 @@ def test_no_key_of_a_bench_result_is_silent(tmp_path: Path, key: str, said: str)
         "losses: {hopper: {straggler_ratio: 1e99999}}",
         "losses: {hopper: {sustained_ratio: true}}",
         "software: {megatron-core: {launch_s: 1e308}}",
+        "losses: {hopper: {sustained_ratio: 0o17}}",
+        "software: {megatron-core: {launch_s: 3}}",
     ],
 )
 def test_a_constant_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
@@ -170,3 +181,88 @@ def test_a_constant_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=r"o\.yaml:1"):
         read_overlay(path)
+
+
+LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "num_key_value_heads 4"),
+        ({"architectures": None}, "no `architectures` says which head it has"),
+        ({"hidden_act": "{{7*7}}"}, "`hidden_act` `{{7*7}}` is no function that is known"),
+    ],
+)
+def test_what_a_config_leaves_out_or_names_oddly_is_told(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **changes}))
+    assert said in " ".join(costsim.load_model(tmp_path / "config.json").notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"model_type": "t5", "feed_forward_proj": "gated-{{7*7}}"},
+            "`feed_forward_proj` `gated-{{7*7}}` is no function that is known",
+        ),
+        (
+            {"model_type": "deberta-v2", "relative_attention": True, "pos_att_type": "p2c|模型"},
+            "`pos_att_type` is of `c2p`",
+        ),
+        (
+            {"model_type": "deepseek_v3", "n_group": float("nan")},
+            "`n_group` must be a whole number",
+        ),
+    ],
+)
+def test_words_and_numbers_of_a_config_that_mean_nothing_are_refused(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match=re.escape(said)):
+        costsim.load_model(tmp_path / "config.json").blocks()
+
+
+def test_a_recipe_that_does_not_go_with_a_model_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "steps:\n  - kind: merge-experts\n    keep: 4\n  - {kind: quantize, format: int8}\n"
+    )
+    assert main(["compress", "llama-3-8b", "--recipe", str(path)]) == 1
+    assert f"{path}:2:5: r: llama-3-8b has no mixture" in capsys.readouterr().err
+    path.write_text(
+        "steps:\n  - {kind: quantize, format: int8}\n  - kind: merge-experts\n    keep: 4\n"
+    )
+    assert main(["compress", "mixtral-8x7b", "--recipe", str(path)]) == 1
+    assert f"{path}:3:5: `r` changes shapes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", " , ", "+"])
+def test_an_empty_recipe_is_none_that_was_meant(name: str) -> None:
+    with pytest.raises(SpecError, match="the name of a recipe is empty"):
+        load_recipes(name)
+
+
+def test_a_stage_of_a_net_has_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("vision:\n  family: resnet\n  depths: [3, 0]\n  widths: [256, 512]\n")
+    with pytest.raises(SpecError, match="must be from 1 to"):
+        costsim.load_model(path)
+
+
+def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "a\0b"]) == 2
+    assert "NUL" in capsys.readouterr().err

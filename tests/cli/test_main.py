@@ -266,3 +266,24 @@ def test_text_that_the_terminal_lacks_is_replaced() -> None:
     )
     assert done.returncode == 2
     assert "unknown command `?`" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
+def test_a_terminal_is_told_what_takes_long_and_the_line_is_wiped(
+    register: Callable[..., None], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        logging.getLogger("costsim.planning").info("searching\x1b[2J")
+        note("done")
+        logging.getLogger("costsim.planning").info("more")
+
+    register(work)
+    monkeypatch.setattr("costsim.cli._console._QUIET_S", -1.0)
+    assert run("probe") == (0, "", "done\n")  # no terminal
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    wipe = "\r\x1b[K"
+    _, _, said = run("probe", "--color", "never")
+    assert (
+        said == f"{wipe}0 s  searching\N{REPLACEMENT CHARACTER}[2J{wipe}done\n{wipe}0 s  more{wipe}"
+    )
+    assert run("probe", "--quiet") == (0, "", "")

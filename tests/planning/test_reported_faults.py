@@ -166,6 +166,14 @@ def test_spot_devices_come_with_a_word_on_preemption() -> None:
     spot = plan(changed(scenario, price={"term": "spot"}))
     assert any("taken back" in note for note in spot.notes)
     assert not any("taken back" in note for note in on_demand.notes)
+    # ... and that its restarts cost: never less than its useful hours at its price.
+    lost = plan(changed(scenario, price={"term": "spot"}, failures={"preemption": "50 h"}))
+    assert 1 > on_demand.best.run.goodput.ratio > spot.best.run.goodput.ratio
+    assert spot.best.run.goodput.ratio > lost.best.run.goodput.ratio
+    for one in (spot, lost):
+        useful = one.best.run.useful_days * 24 * one.best.devices
+        assert one.best.value("cost_usd") > useful * one.price.usd_per_device_hour
+    assert lost.best.value("cost_usd") > spot.best.value("cost_usd")
 
 
 @pytest.mark.parametrize(

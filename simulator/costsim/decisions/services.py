@@ -6,6 +6,7 @@ but for what is rented whole, so that the answer is found by halving, to half a 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from costsim.decisions.asking import Asked, Solution
 from costsim.errors import InfeasiblePlanError, OverBudgetError, SpecError
 from costsim.planning import Plan
 
+_LOG = logging.getLogger(__name__)
 _CLOSE = 1.005  # ratio of the ends between which the answer lies
 _STRIDE = 1.05  # of the first step away from a guess; squared at each further one
 _FURTHEST = 1000.0  # times a first guess, beyond which nothing is looked for
@@ -147,6 +149,7 @@ def _bracket(
 
 def _tried(asked: Asked, setting: str) -> Plan[Any, Any] | str:
     """Return the plan with a setting, or why it is not within limits."""
+    _LOG.info("planning with %s", setting)
     try:
         planned = asked.plan(setting)
         planned.check_limits()

@@ -84,6 +84,9 @@ def _from_rows(reader: Any, file: str) -> Traffic:
         if not any(cells):
             continue
         row: list[float] = []
+        if len(cells) > len(names):
+            fault = f"{len(cells)} cells in a row of {len(names)} columns"
+            problems.append(Problem(fault, Location(file, reader.line_num)))
         for place in columns:
             value, fault = _number(cells, place, names[place])
             if fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,17 @@ from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
 from costsim.training.software import software_names
 
 _Table = dict[str, dict[str, Annotated[float, Field(gt=0, le=1e6, strict=True)]]]
+_MOST = {
+    "sustained_ratio": 1.25,
+    "sustained_narrow_ratio": 1.25,
+    "sustained_attention_ratio": 1.25,
+    "straggler_ratio": 10.0,
+    "contention_ratio": 10.0,
+    "launch_s": 0.1,
+    "step_s": 1000.0,
+}
+"""Beyond which a constant is a slip: no step sustains more than a kernel that is timed alone, but
+for what the timing itself errs."""
 
 
 class Within(Spec):
@@ -53,6 +65,14 @@ def read_overlay(path: str | Path) -> Overlay:
         for owner, constants in getattr(spec, table).items():
             wrong = [] if owner in owners else [((table, owner), owner, owners)]
             wrong += [((table, owner, f), f, fields) for f in constants if f not in fields]
+            problems += [
+                Problem(
+                    f"`{table}.{owner}.{name}` is at most {_MOST[name]:g}, is {value:g}",
+                    document.locate((table, owner, name)),
+                )
+                for name, value in constants.items()
+                if value > _MOST.get(name, math.inf)
+            ]
             problems += [
                 Problem(
                     f"`{table}` knows no `{name}`",

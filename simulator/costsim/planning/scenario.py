@@ -90,21 +90,6 @@ class ListPrice(Spec):
     """A region code of the provider."""
     term: Literal["on_demand", "spot", "reserved_1y", "reserved_3y"] = "on_demand"
     """How the devices are rented."""
-    preempted_after: Annotated[Seconds, Field(gt=0)] | None = None
-    """Mean time until one spot instance is taken back, such as `20 h`; left out, as published of
-    the instance, or of the worst that is published."""
-    replaced_after: Seconds | None = None
-    """Wait for an instance in its place, beyond a restart, such as `30 min`; left out, none."""
-    elastic: StrictBool | None = None
-    """Whether a run goes on with the instances that are left until then; left out, it waits."""
-
-    @model_validator(mode="after")
-    def _only_spot_is_taken_back(self) -> ListPrice:
-        keys = ("preempted_after", "replaced_after", "elastic")
-        given = [key for key in keys if getattr(self, key) is not None]
-        if given and self.term != "spot":
-            raise ValueError(f"`{given[0]}` is of spot instances; state `term: spot` beside it")
-        return self
 
 
 class Owned(Spec):

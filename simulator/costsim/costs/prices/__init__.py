@@ -20,7 +20,6 @@ from costsim.costs.prices.observations import (
     priced_accelerators,
     providers,
 )
-from costsim.costs.prices.spot import TakenBack, spot_rates, taken_back
 
 __all__ = [
     "COMPARABLE_DAYS",
@@ -30,7 +29,6 @@ __all__ = [
     "TERMS",
     "Price",
     "PriceChoice",
-    "TakenBack",
     "Term",
     "in_united_states",
     "is_stale",
@@ -40,6 +38,4 @@ __all__ = [
     "price_for",
     "priced_accelerators",
     "providers",
-    "spot_rates",
-    "taken_back",
 ]

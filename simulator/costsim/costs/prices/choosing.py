@@ -134,6 +134,14 @@ def price_for(
                 f" newest in the catalogue ({newest_day()})"
             )
         )
+    if term == "spot":
+        warnings.append(
+            Caution(
+                "a spot device may be taken back at any time: training is interrupted at a"
+                " published rate, unless the scenario states another (`failures: {preemption: 100"
+                " h}`); a service is planned as if none were"
+            )
+        )
     # One provider is no market: then the spread is that of its own regions and instances.
     spread = prices if len(compared) > 1 else [offer.usd_per_device_hour for offer in offers]
     return PriceChoice(price, min(spread), max(spread), compared, rule, tuple(warnings))

@@ -312,7 +312,7 @@ def _job_figures(best: Candidate[Fleet]) -> tuple[KeyFigure, ...]:
     return (
         key_figure(best, "Cost", "cost_usd", "usd", cites=("price",), why="of the whole job"),
         key_figure(best, "Held for", "days", "seconds", scale=_DAY_S),
-        key_figure(best, "Device time", "device_hours", "count", "device-hours"),
+        key_figure(best, "Device time", "running_device_hours", "count", "device-hours"),
         key_figure(best, "Price of a token", "usd_per_mtok", "usd", "a million, in and out"),
         key_figure(best, "Price of input", "usd_per_mtok_input", "usd", "a million, by its time"),
         key_figure(best, "Price of output", "usd_per_mtok_output", "usd", "a million, by its time"),

@@ -146,7 +146,7 @@ class FleetCosting:
             "usd_per_month": over(HOURS_PER_MONTH, "a month"),
             "usd_per_year": over(_HOURS_PER_YEAR, "a year"),
             "days": Figure(days, "days", meaning="how long the fleet is held"),
-            "device_hours": Figure(
+            "running_device_hours": Figure(
                 fleet.mean_devices * self.hours,
                 "device-hours",
                 meaning="accelerators times hours that they run",

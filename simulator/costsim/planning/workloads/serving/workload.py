@@ -38,16 +38,11 @@ from costsim.planning.workloads.serving.replicas import Replica
 from costsim.planning.workloads.serving.services import Served, Service, service_of
 from costsim.planning.workloads.serving.spec import Passing, ServedOn, ServiceScenario, Serving
 from costsim.planning.workloads.serving.traffic import pass_traffic, token_traffic
-from costsim.remarks import Caution
 from costsim.units import HOURS_PER_MONTH
 
 _TRIED = 3  # layouts of a device and format that are simulated, cheapest first
 _MOST_REPLICAS = 4096
 _CHEAPER = 0.999  # of a fleet of equal replicas, below which a mix is worth its trouble
-_TAKEN_BACK = Caution(
-    "spot: a service is planned as if no device were taken back; keep replicas to spare, or rent "
-    "what must answer on demand"
-)
 
 
 class ServingWorkload:
@@ -310,7 +305,6 @@ class ServingWorkload:
             f"price: {best.price.rule}",
             self.sources(best)["percentiles"],
             *([unused] if calibration and not best.made else []),
-            *([_TAKEN_BACK] if best.price.price.term == "spot" else []),
             *(started.remarks if started else ()),
         )
 

@@ -22,7 +22,6 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
 from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
-from costsim.planning.workloads.training.renting import preemption_of
 from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
 from costsim.planning.workloads.training.run import TrainingRun
 from costsim.planning.workloads.training.spec import Training, TrainingScenario
@@ -30,7 +29,7 @@ from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
-from costsim.training.preemption import with_preemption
+from costsim.training.preemption import Replacement, with_replacement
 
 _DAY_S = 86_400
 
@@ -45,7 +44,6 @@ class Costing:
         self.scenario = cast("TrainingScenario", study.scenario)
         self._phases: dict[int, dict[str, float]] = {}
         self.making = making_line(made, study.maker.price)
-        self.preemption = preemption_of(place.price.price, self.scenario.price)
         self._checkpoint_bytes = checkpoint_bytes(job)
         self._weights_bytes = float(job.model.parameters) * job.precision.weight_bytes
         self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
@@ -73,11 +71,21 @@ class Costing:
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
+            spot_devices=(each := self._spot_devices()),
+            preemption_s=failures.preemption,
         )
-        if self.preemption is not None:
+        if each is not None:
+            then = Replacement(each, failures.replacement or 0.0, bool(failures.elastic))
             replica = devices / float(evaluation.strategies.dp[row])
-            rates = with_preemption(rates, self.preemption, devices, replica)
+            rates = with_replacement(rates, then, devices, replica)
         return goodput(devices, rates)
+
+    def _spot_devices(self) -> int | None:
+        """Return the devices of an instance that may be taken back; None where none is."""
+        listed = self.place.price.price
+        if self.scenario.failures.preemption is None and listed.term != "spot":
+            return None
+        return listed.devices if listed.instance_type else self.place.system.devices_per_node
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
