@@ -12,21 +12,12 @@ from costsim.documents import load_document, parse_as
 from costsim.errors import Problem, SpecError, suggestion
 from costsim.hardware.calibration import class_names
 from costsim.planning.scenario import Spec
-from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
+from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay, most_of
 from costsim.training.software import software_names
 
 _Table = dict[str, dict[str, Annotated[float, Field(gt=0, le=1e6, strict=True)]]]
-_MOST = {
-    "sustained_ratio": 1.25,
-    "sustained_narrow_ratio": 1.25,
-    "sustained_attention_ratio": 1.25,
-    "straggler_ratio": 10.0,
-    "contention_ratio": 10.0,
-    "launch_s": 0.1,
-    "step_s": 1000.0,
-}
-"""Beyond which a constant is a slip: no step sustains more than a kernel that is timed alone, but
-for what the timing itself errs."""
+_MOST = {"straggler_ratio": 10.0, "launch_s": 0.1, "step_s": 1000.0}
+"""Beyond which a constant is a slip."""
 
 
 class Within(Spec):
@@ -81,6 +72,16 @@ def read_overlay(path: str | Path) -> Overlay:
                 )
                 for place, name, known in wrong
             ]
+    problems += [
+        Problem(
+            f"`{field}` of {value:g} makes steps of {owner} faster than the hardware allows",
+            document.locate(("losses", owner, field)),
+            f"at most {most:.4g}",
+        )
+        for owner, constants in spec.losses.items()
+        for field, value in constants.items()
+        if owner in class_names() and value > 1.001 * (most := most_of(owner, field))
+    ]
     problems += [
         Problem(
             f"`within` knows no `{name}`",

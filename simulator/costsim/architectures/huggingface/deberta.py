@@ -61,6 +61,8 @@ def _read(config: Config, *, first: bool) -> Encoder:
         span = config.size("position_buckets")
     config.ignore("position_buckets", "norm_rel_ebd")
     to_distance, from_distance = _kinds(config)
+    if relative and config.value("pos_att_type") is None:
+        config.note("no `pos_att_type` says what is scored with distances: nothing, then")
     tables: list[Table] = []
     if config.flag("position_biased_input"):
         tables.append(Table("positions", positions, shared=True))
