@@ -165,3 +165,24 @@ def test_services_rent_whole_instances_and_name_what_moves_their_cost():
 def test_a_service_with_a_start_has_a_cash_flow():
     plan = costsim.plan({**SERVICE, "price": "2 $/h", "start": "2027-01-20"})
     assert sum(plan.to_dict()["cash_flow"]["total_usd"]) == pytest.approx(plan.budget.usd)
+
+
+SPOT = {"provider": "gcp", "term": "spot"}
+
+
+def test_what_restarts_of_spot_cost_is_a_line_and_a_word():
+    stated = {"preemption": "2 h", "replacement": "20 min", "restart": "10 min"}
+    calm, rough = planned(price=SPOT), planned(price=SPOT, failures=stated)
+    useful, lost = rough.budget.lines[0].children[:2]
+    assert lost.name == "Failures and restarts"
+    # One instance of eight devices, taken back every two hours of steps, stands for half an hour.
+    assert lost.quantity >= useful.quantity / 2 * 0.5
+    assert rough.best.value("cost_usd") > calm.best.value("cost_usd")
+    word = next(note for note in rough.notes if note.startswith("spot:"))
+    assert f"${lost.usd:,.2f}" in word
+    assert "on demand" in word
+
+
+def test_what_is_of_spot_is_named_as_unused_of_other_terms():
+    found = planned(failures={"elastic": True})
+    assert any("`failures.elastic`" in note and "not used" in note for note in found.notes)

@@ -29,6 +29,7 @@ from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
+from costsim.training.preemption import Replacement, with_replacement
 
 _DAY_S = 86_400
 
@@ -70,9 +71,13 @@ class Costing:
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
-            spot_devices=self._spot_devices(),
+            spot_devices=(each := self._spot_devices()),
             preemption_s=failures.preemption,
         )
+        if each is not None:
+            then = Replacement(each, failures.replacement or 0.0, bool(failures.elastic))
+            replica = devices / float(evaluation.strategies.dp[row])
+            rates = with_replacement(rates, then, devices, replica)
         return goodput(devices, rates)
 
     def _spot_devices(self) -> int | None:
