@@ -156,6 +156,9 @@ class MadeOn(Spec):
     """Tokens in a sequence."""
 
 
+Unknown: TypeAlias = Literal["tokens", "devices", "deadline", "budget", "parameters", "load"]
+"""What a backwards question can ask for."""
+
 OneOption: TypeAlias = str | dict[str, Any] | tuple[str | dict[str, Any], ...]
 
 
@@ -227,6 +230,8 @@ class Scenario(Spec):
     between ways within 1 % of each other; or several with weights, such as `{cost: 2, time: 1}`:
     the least product of the figures to those powers. Left out, cost, with the fastest strategy of
     all numbers of devices."""
+    solve_for: Unknown | None = None
+    """What `costsim solve` asks of it; `costsim plan` plans what is stated."""
     start: date | None = None
     """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
     cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -33,6 +33,8 @@ from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
 
+_TITLE_WORDS = 72  # characters that a title has room for beside its own
+
 Source = str | Path | Mapping[str, Any] | Document
 
 
@@ -105,6 +107,7 @@ def read(
         )
     for setting in settings:
         document = _set(document, setting)
+    document = _retitled(document, settings)
     if calibration is not None:
         path = str(Path(calibration).resolve())
         document = document.with_value(["calibration"], path, "--calibration")
@@ -314,3 +317,15 @@ def _set(document: Document, setting: str) -> Document:
     place = f"--set {path.strip()}"
     value = read_document(text, place).value if text.strip() else None
     return document.with_value(path.strip().split("."), value, place)
+
+
+def _retitled(document: Document, settings: Sequence[str]) -> Document:
+    """Let the title say what was changed, so that it never speaks of what was planned before."""
+    name = cast("dict[str, Any]", document.value).get("name")
+    changed = [setting.strip() for setting in settings]
+    if not changed or not isinstance(name, str) or any(s.startswith("name=") for s in changed):
+        return document
+    words = ", ".join(changed)
+    if len(words) > _TITLE_WORDS:
+        words = f"{len(changed)} values changed" if len(changed) > 1 else "one value changed"
+    return document.with_value(["name"], f"{name} ({words})", "--set")

@@ -9,7 +9,7 @@ from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
-from costsim.planning.figures import Figure, Term
+from costsim.planning.figures import Figure, Mover, Term
 from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
@@ -133,9 +133,7 @@ class FleetCosting:
                 ),
                 parts=tuple(Term(one.name, one.usd, "usd", one.note) for one in spent.lines),
                 movers=tuple(
-                    Term(
-                        one.name, one.swing * running, "usd", "from low to high, all else as it is"
-                    )
+                    Mover(one.name, making + one.low * running, making + one.high * running)
                     for one in spread.contributors
                     if one.swing
                 ),
@@ -148,7 +146,7 @@ class FleetCosting:
             "usd_per_month": over(HOURS_PER_MONTH, "a month"),
             "usd_per_year": over(_HOURS_PER_YEAR, "a year"),
             "days": Figure(days, "days", meaning="how long the fleet is held"),
-            "device_hours": Figure(
+            "running_device_hours": Figure(
                 fleet.mean_devices * self.hours,
                 "device-hours",
                 meaning="accelerators times hours that they run",
