@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,12 @@ from pathlib import Path
 import pytest
 
 import costsim
+from costsim.architectures import load_model
 from costsim.cli import main
+from costsim.compression.recipes import load_recipes
 from costsim.errors import SpecError
+from costsim.hardware.calibration import load_class
+from costsim.inference import traces
 from costsim.inference.traces import read_trace
 from costsim.planning.overlays import read_overlay
 
@@ -143,9 +148,20 @@ def test_no_column_of_a_trace_is_silent(tmp_path: Path, header: str, said: str) 
     assert said in str(caught.value)
 
 
+def test_no_cell_of_a_trace_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s,input_tokens,output_tokens\n0,5,5\n1,5,5,9\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"t\.csv:3: 4 cells in a row of 3 columns"):
+        read_trace(path)
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("starttimes", "did you mean `start_times`?"), ("input_lens", "duplicate key `input_lens`")],
+    [
+        ("starttimes", "did you mean `start_times`?"),
+        ("START_TIMES", "did you mean `start_times`?"),
+        ("input_lens", "duplicate key `input_lens`"),
+    ],
 )
 def test_no_key_of_a_bench_result_is_silent(tmp_path: Path, key: str, said: str) -> None:
     path = tmp_path / "t.json"
@@ -163,6 +179,12 @@ def test_no_key_of_a_bench_result_is_silent(tmp_path: Path, key: str, said: str)
         "losses: {hopper: {straggler_ratio: 1e99999}}",
         "losses: {hopper: {sustained_ratio: true}}",
         "software: {megatron-core: {launch_s: 1e308}}",
+        "losses: {hopper: {sustained_ratio: 5.0}}",  # products faster than the peak
+        "losses: {hopper: {sustained_narrow_ratio: 1.3}}",
+        "losses: {cpu: {sustained_attention_ratio: 1.1}}",
+        "losses: {hopper: {contention_ratio: 1.5}}",  # hidden, dearer than not hidden
+        "losses: {hopper: {sustained_ratio: 0o17}}",
+        "software: {megatron-core: {launch_s: 3}}",
     ],
 )
 def test_a_constant_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
@@ -170,3 +192,215 @@ def test_a_constant_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=r"o\.yaml:1"):
         read_overlay(path)
+
+
+def test_an_overlay_reaches_the_peak_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "o.yaml"
+    alone = load_class("hopper").gemm["bf16"].compute_ratio
+    path.write_text(f"losses: {{hopper: {{sustained_ratio: {0.999 / alone}}}}}", encoding="utf-8")
+    assert read_overlay(path).losses["hopper"]["sustained_ratio"] * alone < 1
+    path.write_text(f"losses: {{hopper: {{sustained_ratio: {1.01 / alone}}}}}", encoding="utf-8")
+    with pytest.raises(SpecError, match="faster than the hardware"):
+        read_overlay(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("2023-11-16 18:17:03,5,5", "dates and seconds"),
+        ("2,5," + "5" * 200_000, "not a CSV file"),
+    ],
+)
+def test_a_row_of_a_trace_that_the_header_does_not_fit_has_its_line(
+    tmp_path: Path, row: str, said: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"arrival_s,input_tokens,output_tokens\n0,5,5\n1,5,5\n{row}\n")
+    with pytest.raises(SpecError, match=r"t\.csv:4") as caught:
+        read_trace(path)
+    assert said in str(caught.value)
+
+
+def test_a_trace_is_read_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s,input_tokens,output_tokens\n0,5,5\n1,5,5\n")
+    monkeypatch.setattr(traces, "MOST_BYTES", path.stat().st_size)
+    assert len(read_trace(path).arrival_s) == 2
+    with path.open("a") as handle:
+        handle.write("2,5,5\n")
+    for endless in (path, Path("/dev/zero")):
+        with pytest.raises(SpecError, match="larger than"):
+            read_trace(endless)
+
+
+def test_layers_without_end_are_refused_in_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = {
+        "id": "a", "family": "llm-dense", "params_B": 8, "layers": 10**6, "hidden": 4096,
+        "heads": 32, "vocab": 128256, "seq_len": 4096, "accelerator_id": "nvidia-h100-sxm5-80gb",
+        "n_devices": 8, "precision": "bf16", "global_batch": 8, "zero_or_fsdp": "",
+        "recompute": "", "framework": "", "interconnect": "", "step_time_s": 1,
+    }  # fmt: skip
+    path = tmp_path / "r.csv"
+    path.write_text(",".join(cells) + "\n" + ",".join(map(str, cells.values())) + "\n")
+    main(["validate", str(path)])
+    assert "r.csv:2:" in (error := capsys.readouterr().err)
+    assert "column `layers`: `1000000` is more than 10,000" in error
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"model_type": "cohere2"}, "num_key_value_heads"),
+        ({"model_type": "deberta-v2", "relative_attention": True}, "pos_att_type"),
+        ({"model_type": "bert"}, "architectures"),
+    ],
+)
+def test_what_a_config_leaves_to_its_type_is_told(config: dict[str, object], told: str) -> None:
+    assert any(told in note for note in load_model(config).notes)
+
+
+def test_a_format_that_a_device_lacks_has_the_line_of_the_hardware(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: small\nmodel: resnet18\nworkload:\n  kind: forward\n  requests_per_s: 5\n"
+        "  latency: 300 ms\nhardware:\n  system: nvidia-t4\n"
+    )
+    assert main(["plan", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "s.yaml:8:3: " in error
+    assert "no published dense bf16 rate" in error
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("{kind: mask, ratio: 0.5, pattern: '2:4'}", "either a ratio or a pattern"),
+        ("{kind: prune, unit: heads, ratio: 3}", "leaves none"),
+        ("{kind: attention, kv_heads: 9}", "attention changes shapes"),
+        ("{kind: quantize, format: zzqx}", "unknown storage format"),
+        ("{kind: adapt, targets: [zzqx]}", "no projection is called"),
+        ("{kind: distill, student: zzqx}", "unknown model"),
+        ("{kind: mask, ratio: 0.5}", "must come before"),
+    ],
+)
+def test_what_a_step_cannot_do_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], step: str, said: str
+) -> None:
+    first = "{kind: quantize, format: int8}" if "before" in said else "{kind: cache, bits: 8}"
+    path = tmp_path / "r.yaml"
+    path.write_text(f"name: mixed\nsteps:\n  - {first}\n  - {step}\n", encoding="utf-8")
+    assert main(["compress", "llama-3-8b", "--recipe", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "r.yaml:4:5: " in error
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ("model: nope.yaml", "2:8"),
+        ("compression: ['distill:student=[]']", "12:15"),
+        ("compression: [{distill: {student: []}}]", "12:15"),
+        ("calibration: nope.yaml", "12:14"),
+        ("compression: [int8, ' ']", "12:21"),
+    ],
+)
+def test_what_a_scenario_names_wrongly_has_the_line_of_the_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, place: str
+) -> None:
+    key = change.split(":")[0]
+    kept = [line for line in SCENARIO.splitlines() if not line.startswith(f"{key}:")]
+    kept.insert(1 if key == "model" else len(kept), change)
+    path = tmp_path / "s.yaml"
+    path.write_text("\n".join(kept), encoding="utf-8")
+    assert main(["plan", str(path)]) == 1
+    assert f"s.yaml:{place}: " in capsys.readouterr().err
+
+
+LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "num_key_value_heads 4"),
+        ({"architectures": None}, "no `architectures` says which head it has"),
+        ({"hidden_act": "{{7*7}}"}, "`hidden_act` `{{7*7}}` is no function that is known"),
+    ],
+)
+def test_what_a_config_leaves_out_or_names_oddly_is_told(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **changes}))
+    assert said in " ".join(costsim.load_model(tmp_path / "config.json").notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"model_type": "t5", "feed_forward_proj": "gated-{{7*7}}"},
+            "`feed_forward_proj` `gated-{{7*7}}` is no function that is known",
+        ),
+        (
+            {"model_type": "deberta-v2", "relative_attention": True, "pos_att_type": "p2c|模型"},
+            "`pos_att_type` is of `c2p`",
+        ),
+        (
+            {"model_type": "deepseek_v3", "n_group": float("nan")},
+            "`n_group` must be a whole number",
+        ),
+    ],
+)
+def test_words_and_numbers_of_a_config_that_mean_nothing_are_refused(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match=re.escape(said)):
+        costsim.load_model(tmp_path / "config.json").blocks()
+
+
+def test_a_recipe_that_does_not_go_with_a_model_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "steps:\n  - kind: merge-experts\n    keep: 4\n  - {kind: quantize, format: int8}\n"
+    )
+    assert main(["compress", "llama-3-8b", "--recipe", str(path)]) == 1
+    assert f"{path}:2:5: r: llama-3-8b has no mixture" in capsys.readouterr().err
+    path.write_text(
+        "steps:\n  - {kind: quantize, format: int8}\n  - kind: merge-experts\n    keep: 4\n"
+    )
+    assert main(["compress", "mixtral-8x7b", "--recipe", str(path)]) == 1
+    assert f"{path}:3:5: `r` changes shapes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", " , ", "+"])
+def test_an_empty_recipe_is_none_that_was_meant(name: str) -> None:
+    with pytest.raises(SpecError, match="the name of a recipe is empty"):
+        load_recipes(name)
+
+
+def test_a_stage_of_a_net_has_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("vision:\n  family: resnet\n  depths: [3, 0]\n  widths: [256, 512]\n")
+    with pytest.raises(SpecError, match="must be from 1 to"):
+        costsim.load_model(path)
+
+
+def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "a\0b"]) == 2
+    assert "NUL" in capsys.readouterr().err

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from costsim.errors import Location, SpecError
-from costsim.nodes import DuplicateKeyError, Node, compose
+from costsim.json_nodes import compose_json, unreadable
+from costsim.nodes import Node, compose
 from costsim.paths import is_folder
 
 if TYPE_CHECKING:
@@ -197,26 +198,13 @@ def _read_json(text: str, file: str) -> Any:
             f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}", location=location
         ) from None
     except (RecursionError, ValueError):  # nesting, or an integer of thousands of digits
-        raise SpecError(
-            "not valid JSON: nested too deep or a number too long", location=Location(file)
-        ) from None
+        raise unreadable(text, file) from None
     if repeated:
-        try:
-            compose(text, file)  # YAML's reader knows the lines
-        except DuplicateKeyError:
-            raise
-        except SpecError:  # one of the rare JSON texts that YAML cannot read
-            pass
-        raise SpecError(f"duplicate key `{repeated[0]}`", location=Location(file))
+        compose_json(text, file)  # knows the lines
     return value
 
 
 @lru_cache(maxsize=1)
 def _json_positions(text: str) -> Node | None:
-    """Return the places in JSON text, which YAML can read with rare exceptions."""
-    if not text or len(text) > _MAX_PLACED:
-        return None
-    try:
-        return compose(text, "")
-    except SpecError:
-        return None
+    """Return the places in JSON text that is valid; None of text too long to look them up."""
+    return None if not text or len(text) > _MAX_PLACED else compose_json(text, "")

@@ -144,8 +144,9 @@ def test_file_folder_and_mapping_are_the_same(tmp_path: Path) -> None:
 def test_notes_tell_what_was_taken_for_granted() -> None:
     sizes = {"model_type": "llama", **SIZES["llama"]}
     assert load_model(sizes).notes == (
-        "not in the config, so the library's default: attention_bias false, mlp_bias false, "
-        "hidden_act `silu`, tie_word_embeddings false",
+        "not in the config, so the library's default: attention_bias false, num_key_value_heads 4, "
+        "mlp_bias false, hidden_act `silu`, tie_word_embeddings false",
+        "no `architectures` says which head it has: the usual one of its type is taken",
     )
     model = load_model(
         {

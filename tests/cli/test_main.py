@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 import costsim
 from costsim.cli import COMMANDS, app, main
-from costsim.cli._console import Settings, detail, note
+from costsim.cli._console import Settings, note
 from costsim.documents import load_document, parse_as
 from costsim.errors import InfeasiblePlanError, OverBudgetError, Problem, SpecError
 from costsim.quantities import Bytes
@@ -220,12 +222,15 @@ def test_notes_go_to_stderr_and_obey_quiet_and_verbose(
 ) -> None:
     def talk() -> None:
         note("a note")
-        detail("a detail")
+        logging.getLogger("costsim.planning").info("a detail")
 
     register(talk)
     assert run("probe") == (0, "", "a note\n")
-    assert run("-v", "probe") == (0, "", "a note\na detail\n")
+    code, out, said = run("-v", "probe", "-v")
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"a note\n +0\.\d\d s  a detail\n", said)
     assert run("probe", "--quiet") == (0, "", "")
+    assert run("probe") == (0, "", "a note\n")
 
 
 def test_problems_without_a_place_are_errors_too(
@@ -261,3 +266,24 @@ def test_text_that_the_terminal_lacks_is_replaced() -> None:
     )
     assert done.returncode == 2
     assert "unknown command `?`" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
+def test_a_terminal_is_told_what_takes_long_and_the_line_is_wiped(
+    register: Callable[..., None], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        logging.getLogger("costsim.planning").info("searching\x1b[2J")
+        note("done")
+        logging.getLogger("costsim.planning").info("more")
+
+    register(work)
+    monkeypatch.setattr("costsim.cli._console._QUIET_S", -1.0)
+    assert run("probe") == (0, "", "done\n")  # no terminal
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    wipe = "\r\x1b[K"
+    _, _, said = run("probe", "--color", "never")
+    assert (
+        said == f"{wipe}0 s  searching\N{REPLACEMENT CHARACTER}[2J{wipe}done\n{wipe}0 s  more{wipe}"
+    )
+    assert run("probe", "--quiet") == (0, "", "")

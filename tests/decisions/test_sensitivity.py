@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from costsim.cli import main
-from costsim.decisions.sensitivity import Sensitivity, way
+from costsim.decisions.sensitivity import Flip, Sensitivity, way
 from costsim.errors import SpecError
 from costsim.planning import plan
+from costsim.reporting.model import Tornado
+from costsim.reporting.sensitivity_report import sensitivity_report
 
 SCENARIO: dict[str, Any] = {
     "name": "GPT-2 XL",
@@ -130,4 +132,23 @@ def test_the_command_prints_what_python_returns(
     for one in small.moved():
         assert told[one.name]["low"] == list(one.low or ())
     assert main(["sensitivity", str(path), "--flips", "--input", "price"]) == 0
-    assert "no change to 4 x" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no change to 4 times" in printed
+    for one in small.moved():
+        assert one.name in printed
+
+
+def test_the_report_says_what_moves_most_and_what_flips(small: Sensitivity) -> None:
+    moved = small.moved()
+    report = sensitivity_report(small, moved, 0.2, [Flip("price", 1.5, "Other chips")])
+    assert report.answer is not None
+    assert "price times 1.500; Other chips then wins" in report.answer.text
+    cost = report.sections[0].blocks[0]
+    assert isinstance(cost, Tornado)
+    assert cost.value == small.base.best.value("cost_usd")
+    shown = {one.label: (one.low, one.high) for one in cost.reaches}
+    for one in moved:
+        if one.low and one.high and one.low[0] != one.high[0]:
+            assert shown[one.name] == (one.low[0], one.high[0])
+        else:
+            assert one.name not in shown

@@ -185,8 +185,3 @@ def test_questions_without_meaning_are_refused(
 ) -> None:
     with pytest.raises(SpecError, match=said):
         solve(SCENARIO, unknown, **more)
-
-
-def test_a_service_is_told_that_its_plan_answers() -> None:
-    with pytest.raises(SpecError, match="of training"):
-        solve("batch-offline", "devices")

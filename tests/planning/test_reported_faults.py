@@ -15,6 +15,7 @@ from costsim.errors import InfeasiblePlanError
 from costsim.hardware import load_hardware
 from costsim.inference.engines import load_engine
 from costsim.planning import plan
+from costsim.planning.study import read
 from costsim.planning.workloads.serving.replicas import layouts_of
 from costsim.resources import data_folder
 from costsim.units import parse_quantity
@@ -165,6 +166,14 @@ def test_spot_devices_come_with_a_word_on_preemption() -> None:
     spot = plan(changed(scenario, price={"term": "spot"}))
     assert any("taken back" in note for note in spot.notes)
     assert not any("taken back" in note for note in on_demand.notes)
+    # ... and that its restarts cost: never less than its useful hours at its price.
+    lost = plan(changed(scenario, price={"term": "spot"}, failures={"preemption": "50 h"}))
+    assert 1 > on_demand.best.run.goodput.ratio > spot.best.run.goodput.ratio
+    assert spot.best.run.goodput.ratio > lost.best.run.goodput.ratio
+    for one in (spot, lost):
+        useful = one.best.run.useful_days * 24 * one.best.devices
+        assert one.best.value("cost_usd") > useful * one.price.usd_per_device_hour
+    assert lost.best.value("cost_usd") > spot.best.value("cost_usd")
 
 
 @pytest.mark.parametrize(
@@ -186,3 +195,14 @@ def test_tables_of_reports_keep_words_whole() -> None:
     columns = re.findall(r"grid-template-columns:([^;]*)", style)
     # A track that its content may widen squeezes the others; one with a least width wraps.
     assert not any("1fr" in re.sub(r"minmax\((0|\d+px), 1fr\)", "", one) for one in columns)
+
+
+def test_the_title_says_what_was_set_on_the_command_line() -> None:
+    settings = ["hardware.devices=512", "compare=[]"]
+    assert read("gpt3", settings)[0].value["name"] == (
+        "Training GPT-3 175B on 1,024 A100 (hardware.devices=512, compare=[])"
+    )
+    many = [f"site.note{index}=a long value" for index in range(9)]
+    assert read("gpt3", many)[0].value["name"].endswith("A100 (9 values changed)")
+    assert read("gpt3", ["name=Mine", "price=3 $/h"])[0].value["name"] == "Mine"
+    assert read("gpt3")[0].value["name"] == "Training GPT-3 175B on 1,024 A100"

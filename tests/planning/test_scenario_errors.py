@@ -16,7 +16,7 @@ Change = tuple[str, str]
 
 # what is changed, what is appended, (line, column) of the error, and words of message and hint
 BAD: dict[str, tuple[list[Change], str, tuple[int, int], str, str]] = {
-    "unknown key": ([], "colour: red\n", (12, 1), "unknown key `colour`", "known:"),
+    "unknown key": ([], "xyzzy: red\n", (12, 1), "unknown key `xyzzy`", "known:"),
     "misspelt key": ([("tokens:", "token:")], "", (5, 3), "workload.token", "tokens"),
     "misspelt model": ([("gpt2-xl", "gtp2-xl")], "", (2, 8), "unknown model", "gpt2-xl"),
     "unknown device": (

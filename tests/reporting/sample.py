@@ -17,6 +17,7 @@ from costsim.reporting.model import (
     Point,
     Provenance,
     Quantity,
+    Reach,
     Report,
     Roofline,
     RooflinePoint,
@@ -27,6 +28,7 @@ from costsim.reporting.model import (
     StackedBars,
     Table,
     Text,
+    Tornado,
     Tree,
     TreeLine,
 )
@@ -311,8 +313,18 @@ GPT3 = Report(
     ),
 )
 
+TORNADO = Tornado(
+    "What moves the cost",
+    2.0e6,
+    (
+        Reach("price", 1.6e6, 2.5e6),
+        Reach("peak", 2.4e6, 1.9e6, "another way wins"),
+        Reach("devices", None, 2.1e6),
+    ),
+)
+
 # Charts as they should be, without anything to draw, and with a single thing.
-ALL = [HEAT, MEMORY, PARETO, ROOFLINE, SCALING, STEP]
+ALL = [HEAT, MEMORY, PARETO, ROOFLINE, SCALING, STEP, TORNADO]
 X, Y = Axis("x"), Axis("y", "usd")
 EMPTY = [
     StackedBars("t", (), ()),
@@ -323,10 +335,14 @@ EMPTY = [
     HeatMap("t", "x", (), "y", (), ()),
     HeatMap("t", "x", ("1",), "y", ("1",), ((None,),)),
     Roofline("t", "d", 1e12, 1e9, ()),
+    Tornado("t", 1.0, ()),
+    Tornado("t", 1.0, (Reach("r", None, math.nan),)),
     Scatter("t", X, Y, ()),
     Scatter("t", X, Y, (Point("p", None, 1.0), Point("q", math.nan, 1.0, True, True))),
 ]
 ONE = [
+    Tornado("t", 1.0, (Reach("r", 1.0, 1.0),), "number"),
+    Tornado("t", -3e-9, (Reach("r", 4.0, -5e9),), "seconds"),
     StackedBars("t", ("a",), (Bar("x", (3e-9,)),), "seconds"),
     Lines("t", X, Y, (Series("s", ((5.0, 7.0),)),)),
     Lines("t", Axis("x", log=True), Axis("y", log=True), (Series("s", ((5.0, 7.0), (0.0, 1.0))),)),

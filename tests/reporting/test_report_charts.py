@@ -11,7 +11,7 @@ from costsim.reporting import charts, svg
 from costsim.reporting.axes import axis_scale, linear_ticks, log_ticks
 from costsim.reporting.model import Axis, Point, Scatter
 from costsim.reporting.styles import style
-from reporting.sample import ALL, EMPTY, MEMORY, ONE, PARETO, ROOFLINE, SCALING, STEP
+from reporting.sample import ALL, EMPTY, MEMORY, ONE, PARETO, ROOFLINE, SCALING, STEP, TORNADO
 
 
 def parse(chart):
@@ -50,6 +50,22 @@ def test_bar_lengths_are_proportional_from_zero(chart):
         scale = float(segments[0].get("width")) / values[0]
         assert float(segment.get("width")) == pytest.approx(value * scale, abs=0.35)
     assert float(segments[0].get("x")) == 1.0  # where zero is
+
+
+def test_a_tornado_reaches_from_the_value_to_each_end():
+    """Widths over distances from the value are one constant; lower ends lie left of the line."""
+    root = parse(TORNADO)
+    line = next(e for e in root.iter() if e.get("class") == "limit")
+    middle = float(line.get("x1"))
+    ends = [end for one in TORNADO.reaches for end in (one.low, one.high) if end is not None]
+    segments = rects(root, "seg")
+    assert len(segments) == len(ends)
+    scale = float(segments[0].get("width")) / abs(ends[0] - TORNADO.value)
+    for segment, end in zip(segments, ends, strict=True):
+        left, width = float(segment.get("x")), float(segment.get("width"))
+        assert width == pytest.approx(abs(end - TORNADO.value) * scale, abs=0.2)
+        assert left + (width if end < TORNADO.value else 0) == pytest.approx(middle, abs=0.2)
+    assert "nothing fits" in charts.draw(TORNADO).body
 
 
 def test_bars_stack_without_gap():

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costsim.training.goodput import Reliability, best_interval_s, goodput, interval_moments_s
+from costsim.training.goodput import (
+    Reliability,
+    best_interval_s,
+    goodput,
+    interval_moments_s,
+    reliability,
+)
 
 HOUR_S = 3600.0
 MTBFS_S = [HOUR_S, 6 * HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S, 30 * 24 * HOUR_S]
@@ -108,3 +114,28 @@ def test_a_quantile_is_never_under_the_work_itself():
     kept = goodput(8, Reliability(1.8e8, 600.0, 0.0, ""))
     assert kept.wall_s(86_400.0, 0.1) >= 86_400.0
     assert kept.wall_s(86_400.0, 0.1) <= kept.wall_s(86_400.0, 0.5) <= kept.wall_s(86_400.0, 0.9)
+
+
+def test_failures_and_preemptions_interrupt_as_two_clocks_that_run_at_once():
+    """The first of 16 instances' preemptions and 128 devices' failures, drawn one by one."""
+    chance, devices, each = random.Random(3), 128, 8
+    rates = reliability(
+        1.0, device_mtbf_s=500 * HOUR_S, spot_devices=each, preemption_s=90 * HOUR_S
+    )
+    first_s = [
+        min(
+            *(chance.expovariate(1 / (500 * HOUR_S)) for _ in range(devices)),
+            *(chance.expovariate(1 / (90 * HOUR_S)) for _ in range(devices // each)),
+        )
+        for _ in range(20_000)
+    ]
+    assert rates.device_mtbf_s / devices == pytest.approx(statistics.fmean(first_s), rel=0.02)
+
+
+@given(st.floats(HOUR_S, 1e8), st.integers(1, 72))
+def test_what_may_be_taken_back_is_interrupted_more(preemption_s: float, each: int):
+    stated = {"device_mtbf_s": 1e7, "restart_s": 60.0, "checkpoint_s": 5.0}
+    kept = reliability(1.0, **stated)
+    spot = reliability(1.0, **stated, spot_devices=each, preemption_s=preemption_s)
+    assert spot.device_mtbf_s < kept.device_mtbf_s
+    assert goodput(64, spot).ratio <= goodput(64, kept).ratio

@@ -12,7 +12,14 @@ from typing import Any
 
 import click
 
-from costsim.cli._console import Settings, UsageError, print_problems, print_unexpected, print_usage
+from costsim.cli._console import (
+    Settings,
+    UsageError,
+    follow,
+    print_problems,
+    print_unexpected,
+    print_usage,
+)
 from costsim.errors import CostsimError, suggestion
 
 # name -> what it does; the module `costsim.cli.<name>` holds the click command `command`.
@@ -60,6 +67,8 @@ def _settings_options() -> list[click.Parameter]:
         settings = context.find_object(Settings)
         if settings and value not in (None, False):
             setattr(settings, str(option.name), value)
+            if option.name == "verbose" and not settings.followed:
+                follow(context, settings)
 
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, **attributes, expose_value=False, is_eager=True, callback=record)
@@ -88,6 +97,12 @@ class _LazyGroup(click.Group):
         cmd.context_settings.setdefault("help_option_names", ["-h", "--help"])
         cmd.params.extend(_settings_options())  # `costsim plan x -q` is `costsim -q plan x`
         super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        settings = ctx.find_object(Settings)
+        if settings and not settings.followed and sys.stderr.isatty():
+            follow(ctx, settings)
+        return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -137,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character the terminal lacks is no failure
     settings = Settings()
+    if arguments is not None and any("\0" in argument for argument in arguments):
+        print_usage(UsageError("an argument holds a NUL character"), settings)
+        return _UNEXPECTED
     try:
         result = app.main(arguments, prog_name="costsim", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from costsim.errors import Location, Problem
 _MAX_PROBLEMS = 20  # printed; a file with more is most likely the wrong file
 _MAX_SOURCE_BYTES = 2_000_000  # of a file that an excerpt is cut from
 _EXCERPT_WIDTH = 96
+_QUIET_S = 1.0  # that may pass before a terminal is told what is going on
+_WIPE = "\r\x1b[K"  # to the start of the line, and clear it
 
 
 @dataclass(slots=True)
@@ -26,6 +29,9 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    status: bool = True  # whether a terminal is told what is going on
+    followed: bool = False  # whether the package's log is listened to
+    shown: bool = False  # whether a line about the work stands on the terminal
 
     def colored(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
         """Return whether to colour `stream`: --color, then NO_COLOR, FORCE_COLOR, a terminal."""
@@ -59,11 +65,46 @@ def note(message: str) -> None:
         _print(message, settings)
 
 
-def detail(message: str) -> None:
-    """Tell the user something about how, if --verbose."""
-    settings = current_settings()
-    if settings.verbose:
-        _print(message, settings)
+def follow(context: click.Context, settings: Settings) -> None:
+    """Tell what the package logs of its work until the command ends.
+
+    With --verbose every line, with the seconds passed; else, on a terminal, the latest alone once a
+    second has passed, wiped before anything else is printed.
+    """
+    import logging  # not before something is to be told
+    import shutil
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            passed_s, message = time.perf_counter() - started_s, _printable(record.getMessage())
+            if settings.verbose:
+                _print(f"{passed_s:6.2f} s  {message}", settings)
+            elif settings.status and not settings.quiet and passed_s > _QUIET_S:
+                settings.shown = True
+                room = max(shutil.get_terminal_size().columns - 1, 1)
+                sys.stderr.write(f"{_WIPE}{f'{passed_s:.0f} s  {message}'[:room]}")
+                sys.stderr.flush()
+
+    log, told, started_s = logging.getLogger("costsim"), Told(), time.perf_counter()
+    before, settings.followed = log.level, True
+    log.addHandler(told)
+    log.setLevel(logging.INFO)
+
+    def stop() -> None:
+        wipe(settings)
+        log.removeHandler(told)
+        log.setLevel(before)
+
+    context.call_on_close(stop)
+
+
+def wipe(settings: Settings | None = None) -> None:
+    """Take the line about the work off the terminal, where one is shown."""
+    settings = settings or current_settings()
+    if settings.shown:
+        settings.shown = False
+        sys.stderr.write(_WIPE)
+        sys.stderr.flush()
 
 
 def print_problems(problems: Sequence[Problem], settings: Settings) -> None:
@@ -159,4 +200,5 @@ def _printable(text: str) -> str:
 
 
 def _print(text: str, settings: Settings, end: str = "\n") -> None:
+    wipe(settings)
     click.echo(text + end, file=sys.stderr, nl=False, color=settings.colored(sys.stderr))

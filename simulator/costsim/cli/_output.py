@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from costsim.cli._console import UsageError, note
+from costsim.cli._console import UsageError, note, wipe
 from costsim.errors import suggestion
 from costsim.paths import exists, is_file, is_folder
 
@@ -69,6 +69,7 @@ def write_result(text: str, output: Path | None, beside: Mapping[str, str] | Non
     """
     text = text if text.endswith("\n") else text + "\n"
     if output is None or output == Path("-"):
+        wipe()
         click.echo(text, nl=False, color=True)  # the renderer decides about colour
         sys.stdout.flush()
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from costsim.cli._console import current_settings
+
 
 @click.command()
 def command() -> None:
@@ -23,4 +25,5 @@ def command() -> None:
         raise CostsimError(
             "`costsim mcp` needs the SDK of the protocol", hint="pip install 'costsim[mcp]'"
         ) from None
+    current_settings().status = False  # it answers many
     make_server().run("stdio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from costsim.cli._console import note
+from costsim.cli._console import current_settings, note
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -50,6 +50,7 @@ def command(host: str, port: int, names: tuple[str, ...], limit_s: float) -> Non
         ) from None
     if host not in _LOOPBACK:
         note(f"warning: anyone who reaches {host}:{port} may use it; there is no login")
+    current_settings().status = False  # it answers many
     app = make_app(hosts=(host, *names), time_limit_s=limit_s)
     shown = f"[{host}]" if ":" in host else host
     note(f"costsim at http://{shown}:{port}/ (end with Ctrl-C)")

@@ -18,9 +18,9 @@ _FORMATS = ("table", "json")
 @click.option(
     "--for",
     "unknown",
-    required=True,
     metavar="WHAT",
-    help="tokens, devices, deadline, budget or parameters.",
+    help="tokens, devices, deadline, budget, parameters or load; default: the scenario's "
+    "`solve_for`.",
 )
 @click.option("--law", metavar="NAME", help="Scaling law, of hardware_specs/scaling_laws.yaml.")
 @click.option("--loss", type=float, help="Loss to reach, with `--for budget`; nats a token.")
@@ -33,7 +33,7 @@ def command(
     settings: tuple[str, ...],
     calibration: Path | None,
     allow_outside: bool,
-    unknown: str,
+    unknown: str | None,
     law: str | None,
     loss: float | None,
     unique_tokens: str | None,
@@ -41,7 +41,7 @@ def command(
     asked: str | None,
     output: Path | None,
 ) -> int:
-    """Answer a backwards question about a training SCENARIO and its limits.
+    """Answer a backwards question about a SCENARIO and its limits.
 
     Exit code 3 where no plan keeps to the limits: says which one binds, and what comes nearest.
     """

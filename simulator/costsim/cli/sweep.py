@@ -58,6 +58,7 @@ def command(
     chosen = choose_format(format_name, output, FORMATS)
     if chosen == "parquet" and output is None:
         raise UsageError("Parquet needs a file", "name one with `-o results.parquet`")
+    current_settings().status = False  # it has a bar
     told = read_study(study, settings, calibration, allow_outside=allow_outside)
     total, stop = told.points.count, last_point(told, limit)
     jobs = min(jobs or cores(), stop)

@@ -86,16 +86,21 @@ def compress(
     current: Architecture = before
     for recipe in listed:
         makings: list[Making] = []
+        done = 0
         try:
             for step in recipe.steps:
                 made: Architecture = cast("Step", step).apply(current, dtype)
                 made.blocks()  # what a pass cannot do shows when it is done
                 makings += making_of(step, before=current, after=made, original=before)
-                current = made
+                current, done = made, done + 1
         except CostsimError as error:
             raise SpecError(
                 [
-                    replace(problem, message=f"{recipe.name}: {problem.message}")
+                    replace(
+                        problem,
+                        message=f"{recipe.name}: {problem.message}",
+                        location=problem.location or recipe.place(done),
+                    )
                     for problem in error.problems
                 ]
             ) from None
@@ -114,7 +119,7 @@ def check_order(recipes: Sequence[Recipe]) -> None:
     problems: list[Problem] = []
     latest, by = 0, ""
     for recipe in recipes:
-        for step in recipe.steps:
+        for number, step in enumerate(recipe.steps):
             stage = stage_of(step)
             if stage is None:
                 continue
@@ -125,6 +130,7 @@ def check_order(recipes: Sequence[Recipe]) -> None:
                     Problem(
                         f"`{recipe.name}` {_WHY[stage]}, which must come before `{by}`, "
                         f"which {then}",
+                        recipe.place(number),
                         hint="the order is: " + ", ".join(STAGES),
                     )
                 )

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PrivateAttr
 
 from costsim.compression.formats import format_named
 from costsim.compression.steps import AnyStep, Spec, Step
 from costsim.documents import Document, load_document, parse_as, read_document
-from costsim.errors import SpecError, UnknownNameError, suggestion
+from costsim.errors import Location, SpecError, UnknownNameError, suggestion
 from costsim.paths import is_file
 from costsim.quantities import invalid
 from costsim.resources import data_folder
@@ -71,6 +71,16 @@ class Recipe(Spec):
     """What is done, in this order."""
     quality: tuple[Measured, ...] = ()
     """What was measured of the model's quality; without an entry it is unknown."""
+    _places: tuple[Location, ...] = PrivateAttr(())
+
+    def place(self, step: int) -> Location | None:
+        """Return where a step stands in the recipe's file; None where it comes from none."""
+        return self._places[step] if step < len(self._places) else None
+
+    def of_file(self, document: Document) -> Recipe:
+        """Return the recipe, knowing where in a document its steps stand."""
+        self._places = tuple(document.locate(("steps", i)) for i in range(len(self.steps)))
+        return self
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +109,7 @@ def load_recipe(given: Given) -> Recipe:
     text = given.strip()
     if text.lower().endswith(_SUFFIXES):
         document = load_document(text)
-        return _named(parse_as(document, Recipe), Path(text).stem)
+        return _named(parse_as(document, Recipe), Path(text).stem).of_file(document)
     if text == "2:4":
         return load_recipe("sparse-2-4").model_copy(update={"name": text})
     if _PATTERN.fullmatch(text):
@@ -123,6 +133,8 @@ def load_recipes(given: str | Sequence[Given]) -> tuple[Recipe, ...]:
     """Return the recipes of a list, or of a text that joins their names by commas or plus signs."""
     listed: list[Given] = []
     for item in (given,) if isinstance(given, str) else given:
+        if isinstance(item, str) and not item.strip(" ,+"):
+            raise SpecError("the name of a recipe is empty", hint="`none` is without compression")
         listed += _split(item) if isinstance(item, str) else [item]
     return tuple(load_recipe(item) for item in listed if item != NONE)
 

@@ -40,7 +40,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 class Spec(BaseModel):
     """Base of what a person writes: frozen, and nothing unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Step(Spec):

@@ -19,6 +19,7 @@ _UNITS = {
     "days": "days",
     "step_time_s": "s",
     "device_hours": "device-hours",
+    "running_device_hours": "device-hours",
     "energy_kwh": "kwh",
     "co2e_t": "t",
     "devices": "",

@@ -6,6 +6,7 @@ may be answered by another strategy, system or fleet.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from costsim.errors import InfeasiblePlanError, SpecError, suggestion
 from costsim.planning import Plan, plan
 from costsim.planning.study import Place, Source, Study
 
+_LOG = logging.getLogger(__name__)
 _FURTHEST = 4.0  # times an input is changed, up and down, in search of a flip
 _STEPS = 8  # that are tried on the way there
 _CLOSE = 1e-3  # of a factor, to which a flip is found
@@ -173,6 +175,7 @@ class Sensitivity:
         if factor == 1:
             return self.base
         if key not in self._known:
+            _LOG.info("planning with %s times %.3g", name, factor)
             try:
                 self._known[key] = self._plan(change=lambda study: self._changed(study, *key))
             except InfeasiblePlanError:

@@ -10,12 +10,12 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costsim.architectures.catalog import decoder_fields
 from costsim.architectures.decoder import DecoderSpec
+from costsim.decisions.asking import Asked, Solution
 from costsim.decisions.solve import (
-    Solution,
     amount_settings,
     most_steps,
     need_a_limit,
@@ -34,9 +34,6 @@ from costsim.scaling import (
 from costsim.scaling.laws import DEFAULT_LAW, SERVING_FLOPS_PER_PARAMETER_TOKEN
 from costsim.scaling.shapes import Shape, shape_of_width, widths
 from costsim.units import format_si, format_usd
-
-if TYPE_CHECKING:
-    from costsim.decisions.solve import Asked
 
 _KEPT = [
     "gated",

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from costsim.decisions.asking import Asked, Solution
 from costsim.errors import InfeasiblePlanError, Problem, SpecError, suggestion
-from costsim.planning import Plan, plan
-from costsim.planning.figures import said
-from costsim.planning.planner import studied
 from costsim.planning.plans import Candidate
-from costsim.planning.scenario import Limits
+from costsim.planning.scenario import Limits, Unknown
 from costsim.planning.study import Source
 from costsim.planning.workloads.training.spec import Training
 from costsim.planning.workloads.training.ways import Way, device_counts, ways_of
@@ -26,73 +23,13 @@ from costsim.planning.workloads.training.workload import TrainingWorkload
 from costsim.units import format_duration, format_usd
 
 _DAY_S = 86_400
-UNKNOWNS = ("tokens", "devices", "deadline", "budget", "parameters")
+UNKNOWNS: tuple[str, ...] = get_args(Unknown)
 """What can be asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """The answer to a backwards question.
-
-    Attributes:
-        unknown: what was asked for, of `UNKNOWNS`.
-        value: of it, in `unit`.
-        unit: as figures have them: tokens, samples, usd, days; "" is a count.
-        settings: with which `plan` of the same scenario gives `plan`.
-        plan: of the answer.
-        searched: ways that were costed.
-        notes: what the answer rests on, and what a little more would take.
-        table: what was compared, each row a mapping of words to figures in words.
-    """
-
-    unknown: str
-    value: float
-    unit: str
-    settings: tuple[str, ...]
-    plan: Plan[Any, Any]
-    searched: int
-    notes: tuple[str, ...] = ()
-    table: tuple[dict[str, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain values."""
-        return {
-            "schema_version": 1,
-            "solve_for": self.unknown,
-            "value": self.value,
-            "unit": self.unit,
-            "settings": list(self.settings),
-            "searched": self.searched,
-            "notes": list(self.notes),
-            "compared": list(self.table),
-            "best": self.plan.best.to_dict(),
-        }
-
-    def to_text(self) -> str:
-        """Return the answer in a few lines."""
-        best = self.plan.best
-        figures = best.figures
-        lines = [
-            f"{self.unknown}: {_words(self.value, self.unit)}",
-            f"plan: {best.devices:,} x {best.system.accelerator.name}, {figures['days']}, "
-            f"{figures['cost_usd']} ({figures['cost_usd'].interval})",
-        ]
-        if self.table:
-            head = list(self.table[0])
-            rows = [head, *([row[key] for key in head] for row in self.table)]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-            lines.append("")
-            lines += [
-                "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows
-            ]
-        lines += ["", *self.notes, "", "the same plan:"]
-        lines += [f"  --set '{setting}'" for setting in self.settings]
-        return "\n".join(lines)
 
 
 def solve(
     source: Source,
-    unknown: str,
+    unknown: str | None = None,
     settings: Sequence[str] = (),
     calibration: str | Path | None = None,
     *,
@@ -102,13 +39,15 @@ def solve(
     served_tokens: float = 0.0,
     allow_outside: bool = False,
 ) -> Solution:
-    """Answer a backwards question about a training scenario.
+    """Answer a backwards question about a scenario and its limits.
 
     Args:
         source: as of `plan`.
         unknown: `tokens` that budget and deadline buy; fewest `devices` that keep to both; the
             earliest `deadline` within the budget; the least `budget` within the deadline;
-            `parameters`: the size of model with the least loss that both buy.
+            `parameters`: the size of model with the least loss that both buy; `load`: the requests
+            a second of a service, or the requests of a job, that budget and devices carry. Left
+            out, the scenario's `solve_for`.
         settings: overrides such as `limits.cost=2 M$`.
         calibration: overlay file of `costsim calibrate` to apply.
         law: scaling law of `parameters`, or of a `budget` for a loss.
@@ -122,9 +61,23 @@ def solve(
         InfeasiblePlanError: where no plan keeps to the limits; names those that bind and what
             comes nearest.
     """
+    asked = Asked(source, tuple(settings), calibration, allow_outside)
+    kind, study, workload = asked.studied()
+    unknown = unknown or study.scenario.solve_for
+    if unknown is None:
+        hint = f"`--for WHAT`, or `solve_for: WHAT` in the scenario: {', '.join(UNKNOWNS)}"
+        raise SpecError("nothing is asked for", hint=hint)
     if unknown not in UNKNOWNS:
         raise SpecError(f"cannot solve for `{unknown}`", hint=suggestion(unknown, UNKNOWNS))
-    asked = Asked(source, tuple(settings), calibration, allow_outside)
+    laws = law is not None or unique_tokens is not None or bool(served_tokens)
+    if not isinstance(workload, TrainingWorkload):
+        if laws or loss is not None:
+            raise SpecError("scaling laws and losses are of training, not of a service")
+        from costsim.decisions.services import solve_service
+
+        return solve_service(asked, kind, unknown)
+    if unknown == "load":
+        raise SpecError("`load` is of services and jobs", hint="`tokens` is what training asks for")
     if unknown == "parameters" or loss is not None:
         from costsim.decisions.sizes import best_size
 
@@ -134,51 +87,16 @@ def solve(
                 hint="`--for budget --loss L` is the cheapest way to it",
             )
         return best_size(asked, law, loss, unique_tokens, served_tokens)
-    if law is not None or unique_tokens is not None or served_tokens:
+    if laws:
         raise SpecError(
             f"scaling laws say nothing of `{unknown}`",
             hint="they belong to `--for parameters`, and to `--for budget --loss L`",
         )
-    workload = asked.workload()
     if unknown == "tokens":
         return _tokens(asked, workload)
     ways = list(ways_of(workload, device_counts(workload.study)))
     made = [(way, way.candidate()) for way in ways]
     return _least(asked, workload, unknown, made)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A scenario with the settings that a question is asked of."""
-
-    source: Source
-    settings: tuple[str, ...]
-    calibration: str | Path | None
-    allow_outside: bool
-
-    def workload(self, *more: str) -> TrainingWorkload:
-        """Return its workload, which must be training.
-
-        Raises:
-            SpecError: where it is another.
-        """
-        kind, _, found = studied(
-            self.source,
-            (*self.settings, *more),
-            self.calibration,
-            allow_outside=self.allow_outside,
-        )
-        if not isinstance(found, TrainingWorkload):
-            raise SpecError(
-                f"backwards questions are of training, not of kind `{kind}`",
-                hint="`costsim plan` already finds the fewest devices and least money of a service",
-            )
-        return found
-
-    def plan(self, *more: str) -> Plan[Any, Any]:
-        """Return its plan with further settings."""
-        settings = (*self.settings, *more)
-        return plan(self.source, settings, self.calibration, allow_outside=self.allow_outside)
 
 
 def within(candidate: Candidate[Any], limits: Limits) -> bool:
@@ -380,11 +298,3 @@ def _impossible(
             )
         )
     return InfeasiblePlanError(problems)
-
-
-def _words(value: float, unit: str) -> str:
-    if unit == "usd":
-        return f"${value:,.2f}"
-    if unit in ("tokens", "samples", "parameters"):
-        return f"{value:,.0f} {unit}"
-    return said(value, unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -23,6 +24,8 @@ _CACHED = ("cached_tokens",)
 _BENCH = ("input_lens", "output_lens", "start_times", "request_rate")
 _MOST_PROBLEMS = 10
 _LONGEST_NAME = 200  # of a column or key, in characters
+MOST_BYTES = 16 * 2**20  # about a million requests
+"""Most bytes of a file of recorded traffic."""
 _LARGEST = 1e12  # of a time in seconds or a length in tokens
 
 
@@ -39,23 +42,32 @@ def read_trace(path: str | Path) -> Traffic:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as handle:
+            raw = handle.read(MOST_BYTES + 1)
+        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise SpecError(
             f"cannot read: {error.strerror or error}", location=Location(str(path))
         ) from None
     except UnicodeDecodeError:
         raise SpecError("not a text file in UTF-8", location=Location(str(path), 1)) from None
+    if len(raw) > MOST_BYTES:
+        hint = "replay a part of it: some thousand requests tell as much"
+        raise SpecError(
+            f"is larger than {MOST_BYTES / 2**20:g} MiB", location=Location(str(path), 1), hint=hint
+        )
     if file.suffix == ".json":
         return _from_bench(text, str(path))
     return _from_csv(text, str(path))
 
 
 def _from_csv(text: str, file: str) -> Traffic:
+    reader = csv.reader(text.splitlines())
     try:
-        return _from_rows(csv.reader(text.splitlines()), file)
+        return _from_rows(reader, file)
     except csv.Error as error:  # a cell of more than 100,000 characters
-        raise SpecError(f"not a CSV file: {error}", location=Location(file)) from None
+        location = Location(file, reader.line_num)
+        raise SpecError(f"not a CSV file: {error}", location=location) from None
 
 
 def _from_rows(reader: Any, file: str) -> Traffic:
@@ -80,10 +92,14 @@ def _from_rows(reader: Any, file: str) -> Traffic:
     rows: list[list[float]] = []
     problems: list[Problem] = []
     before = 0.0
+    dates: set[bool] = set()
     for cells in reader:
         if not any(cells):
             continue
         row: list[float] = []
+        if len(cells) > len(names):
+            fault = f"{len(cells)} cells in a row of {len(names)} columns"
+            problems.append(Problem(fault, Location(file, reader.line_num)))
         for place in columns:
             value, fault = _number(cells, place, names[place])
             if fault:
@@ -94,6 +110,10 @@ def _from_rows(reader: Any, file: str) -> Traffic:
             problems.append(
                 Problem(fault, Location(file, reader.line_num), "sort the file by time")
             )
+        dates.add(_is_date(cells[columns[0]]) if columns[0] < len(cells) else False)
+        if len(dates) > 1 and not problems:
+            fault = f"column `{names[columns[0]]}`: dates and seconds among each other"
+            problems.append(Problem(fault, Location(file, reader.line_num), "write all alike"))
         before = row[0]
         rows.append(row)
         if len(problems) >= _MOST_PROBLEMS:
@@ -101,7 +121,7 @@ def _from_rows(reader: Any, file: str) -> Traffic:
     if problems:
         raise SpecError(problems)
     if not rows:
-        raise SpecError("no requests in the file", location=Location(file))
+        raise SpecError("no requests in the file", location=Location(file, 1))
     table = np.array(rows).T
     return _traffic(table[0], table[1], table[2], table[3] if cached is not None else None)
 
@@ -131,13 +151,17 @@ def _misspelt(
             continue
         if len(name) > _LONGEST_NAME:
             problems.append(Problem(f"unknown name `{name[:40]}…`", place, "no name is so long"))
-        elif near := get_close_matches(name, absent, n=1, cutoff=0.85):
+        elif near := get_close_matches(name.lower(), absent, n=1, cutoff=0.85):
             problems.append(Problem(f"unknown name `{name}`", place, f"did you mean `{near[0]}`?"))
     return problems
 
 
 def _column(names: Sequence[str], options: Sequence[str]) -> int | None:
     return next((names.index(name) for name in options if name in names), None)
+
+
+def _is_date(cell: str) -> bool:
+    return "-" in cell.strip()[1:] and ":" in cell
 
 
 def _number(cells: Sequence[str], place: int, name: str) -> tuple[float, str]:
@@ -152,7 +176,7 @@ def _number(cells: Sequence[str], place: int, name: str) -> tuple[float, str]:
             value = datetime.fromisoformat(text[:26]).timestamp()
         except ValueError:
             return 0.0, f"column `{name}`: `{text[:40]}` is not a number"
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         return 0.0, f"column `{name}`: `{text[:40]}` is not finite"
     if not 0 <= value <= _LARGEST:
         return 0.0, f"column `{name}`: {text[:40]} is negative or out of range"

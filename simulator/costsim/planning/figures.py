@@ -28,6 +28,21 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Mover:
+    """What one uncertain input alone makes of a figure: at its low and at its high end."""
+
+    name: str
+    low: float
+    high: float
+    meaning: str = "at the ends of its own interval, all else as it is"
+
+    @property
+    def swing(self) -> float:
+        """How far apart the two are, in the figure's unit."""
+        return abs(self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One figure of a plan.
 
@@ -41,7 +56,7 @@ class Figure:
         formula: from the names of `terms`, as it was computed.
         terms: what goes in.
         parts: of which it is the sum, where there are any.
-        movers: what makes it uncertain, the largest first: how far each alone moves it.
+        movers: what makes it uncertain, the largest first: where each alone takes it.
         sources: keys of the plan's sources, or a source in words.
     """
 
@@ -54,7 +69,7 @@ class Figure:
     formula: str = ""
     terms: tuple[Term, ...] = ()
     parts: tuple[Term, ...] = ()
-    movers: tuple[Term, ...] = ()
+    movers: tuple[Mover, ...] = ()
     sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -113,7 +128,10 @@ class Figure:
             "numbers": self.numbers,
             "terms": [_plain(term) for term in self.terms],
             "parts": [_plain(term) for term in self.parts],
-            "movers": [_plain(term) for term in self.movers],
+            "movers": [
+                {"name": one.name, "low": one.low, "high": one.high, "meaning": one.meaning}
+                for one in self.movers
+            ],
             "sources": list(self.sources),
         }
 
@@ -141,6 +159,8 @@ def said(value: float | str, unit: str) -> str:
             return format_si(value * 1e3, "Wh")
         case "t":
             return f"{value:{'.1f' if value >= 1 else '.3g'}} t"
+        case "m3":
+            return f"{value:,.0f} m³" if value >= 100 else f"{value:.3g} m³"
         case "" | "device-hours":
             text = f"{value:,.0f}" if value == int(value) or value >= 1e3 else f"{value:.5g}"
             return text if not unit else f"{text} {unit}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from costsim.documents import Document
-from costsim.errors import CostsimError, Problem, SpecError
+from costsim.errors import CostsimError, Location, Problem, SpecError
 
 Found = TypeVar("Found")
 Path = tuple[str | int, ...]
@@ -21,14 +21,11 @@ class Lookup:
         self.problems: list[Problem] = []
 
     def attempt(self, path: Path, action: Callable[[], Found]) -> Found | None:
-        """Return what `action` does, or None after noting its problems at `path`."""
+        """Return what `action` does, or None after noting its problems (without a line: `path`)."""
         try:
             return action()
         except CostsimError as error:
-            where = self.document.locate(path)
-            self.problems += [
-                p if p.location else replace(p, location=where) for p in error.problems
-            ]
+            self.problems += placed(error, self.document, path).problems
             return None
 
     def note(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
@@ -43,6 +40,22 @@ class Lookup:
         """
         if self.problems:
             raise SpecError(sorted(dict.fromkeys(self.problems), key=_place))
+
+
+def placed(error: CostsimError, document: Document, path: Path) -> SpecError:
+    """Return an error whose problems stand at `path` of a document, if they have no line."""
+    where = document.locate(path)
+    return SpecError([_placed(problem, where) for problem in error.problems])
+
+
+def _placed(problem: Problem, where: Location) -> Problem:
+    """Return a problem at `where`, unless it has a line or the place of an option already."""
+    own = problem.location
+    if own is None:
+        return replace(problem, location=where)
+    if own.line or own.file == where.file or own.file.startswith("--"):
+        return problem
+    return replace(problem, message=f"{own.file}: {problem.message}", location=where)
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

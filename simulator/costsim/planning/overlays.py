@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,12 @@ from costsim.documents import load_document, parse_as
 from costsim.errors import Problem, SpecError, suggestion
 from costsim.hardware.calibration import class_names
 from costsim.planning.scenario import Spec
-from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
+from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay, most_of
 from costsim.training.software import software_names
 
 _Table = dict[str, dict[str, Annotated[float, Field(gt=0, le=1e6, strict=True)]]]
+_MOST = {"straggler_ratio": 10.0, "launch_s": 0.1, "step_s": 1000.0}
+"""Beyond which a constant is a slip."""
 
 
 class Within(Spec):
@@ -55,12 +58,30 @@ def read_overlay(path: str | Path) -> Overlay:
             wrong += [((table, owner, f), f, fields) for f in constants if f not in fields]
             problems += [
                 Problem(
+                    f"`{table}.{owner}.{name}` is at most {_MOST[name]:g}, is {value:g}",
+                    document.locate((table, owner, name)),
+                )
+                for name, value in constants.items()
+                if value > _MOST.get(name, math.inf)
+            ]
+            problems += [
+                Problem(
                     f"`{table}` knows no `{name}`",
                     document.locate(place, key=True),
                     suggestion(name, known),
                 )
                 for place, name, known in wrong
             ]
+    problems += [
+        Problem(
+            f"`{field}` of {value:g} makes steps of {owner} faster than the hardware allows",
+            document.locate(("losses", owner, field)),
+            f"at most {most:.4g}",
+        )
+        for owner, constants in spec.losses.items()
+        for field, value in constants.items()
+        if owner in class_names() and value > 1.001 * (most := most_of(owner, field))
+    ]
     problems += [
         Problem(
             f"`within` knows no `{name}`",

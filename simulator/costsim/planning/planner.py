@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,8 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.study import Place, Source, Study, kind_of, read, study_of
 from costsim.planning.workload import KINDS, Candidates, Workload, workload_type
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,11 @@ def plan(
     for option in study.options:
         for place in study.places:
             label = _label(study, option, place)
+            _LOG.info("searching %s", label)
             try:
                 ways = workload.candidates(option, place)
             except InfeasiblePlanError as error:
+                _LOG.info("%s cannot run it: %s", label, _reason(error))
                 errors.append(error)
                 refused.append((label, _reason(error)))
                 continue
@@ -74,6 +79,7 @@ def plan(
                 errors.append(InfeasiblePlanError(error.problems))
                 refused.append((label, _reason(error)))
                 continue
+            _log_ways(label, ways)
             if ways.ways:
                 found.append(_Found(option, place, ways))
             else:
@@ -147,11 +153,19 @@ def studied(
     study, lookup = study_of(document, folder, chosen.scenario_type, chosen.prepare)
     if change is not None and not lookup.problems:
         study = change(study)
+    _LOG.info("looked up what %s names", document.file)
     workload = chosen(study, lookup)
     if (stated := study.scenario.objective) is not None:
         lookup.attempt(("objective",), partial(goal_of, stated, kind))
     lookup.finish()
     return kind, study, workload
+
+
+def _log_ways(label: str, ways: Candidates) -> None:
+    counts = "%s: %s legal ways, %s can run"
+    _LOG.info(counts, label, f"{ways.searched:,}", f"{ways.feasible:,}")
+    for reason, count in ways.rejected.items():
+        _LOG.info("%s: %s rejected: %s", label, f"{count:,}", reason)
 
 
 def _reason(error: CostsimError) -> str:
@@ -241,6 +255,11 @@ def _comparison(
 def _notes(study: Study, chosen: _Found) -> tuple[str, ...]:
     best = chosen.best
     found = [f"{run.what}: {run.note}" for run in best.made]
+    if study.scenario.solve_for is not None:
+        found.append(
+            f"`solve_for: {study.scenario.solve_for}` is answered by `costsim solve`; this plans "
+            "what is stated"
+        )
     if best.made:
         found.append(
             "teachers and calibration run forward with their layers divided over devices without "

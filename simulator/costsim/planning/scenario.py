@@ -12,12 +12,17 @@ from pydantic import (
     Field,
     StrictBool,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
+from costsim.costs.footprint import HOURS_OF_A_DAY
 from costsim.quantities import (
     Bytes,
     BytesPerSecond,
+    GramsPerKwh,
+    Kilograms,
+    LitresPerKwh,
     Ratio,
     Seconds,
     Usd,
@@ -126,6 +131,27 @@ class Site(Spec):
     device_power: Watts | None = None
     """Power of one device at work with its share of the node, such as `900 W`; left out, from
     its node's rating or its TDP."""
+    market: GramsPerKwh | None = None
+    """Market-based emissions of the electricity, after certificates, such as `0 g/kWh`; left out,
+    what the provider publishes."""
+    grid_profile: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    """Emissions of the grid by hour of the day, 24 numbers from midnight, of any scale; left out,
+    the same at every hour."""
+    water: LitresPerKwh | None = None
+    """Water of cooling over the energy of the machines (WUE), such as `0.15 L/kWh`; left out, what
+    the provider publishes."""
+    embodied: Kilograms | None = None
+    """Emissions of making one device with its share of the server, such as `318 kg`; left out, what
+    is published of the device."""
+    lifetime: Annotated[Seconds, Field(gt=0)] | None = None
+    """Time of use that those are spread over, such as `4 years`; left out, five years."""
+
+    @field_validator("grid_profile")
+    @classmethod
+    def _day(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) != HOURS_OF_A_DAY or not sum(value)):
+            raise ValueError(f"24 numbers belong here, not all of them 0; these are {len(value)}")
+        return value
 
 
 class Limits(Spec):
@@ -155,6 +181,9 @@ class MadeOn(Spec):
     sequence: PositiveInt = 2048
     """Tokens in a sequence."""
 
+
+Unknown: TypeAlias = Literal["tokens", "devices", "deadline", "budget", "parameters", "load"]
+"""What a backwards question can ask for."""
 
 OneOption: TypeAlias = str | dict[str, Any] | tuple[str | dict[str, Any], ...]
 
@@ -227,6 +256,8 @@ class Scenario(Spec):
     between ways within 1 % of each other; or several with weights, such as `{cost: 2, time: 1}`:
     the least product of the figures to those powers. Left out, cost, with the fastest strategy of
     all numbers of devices."""
+    solve_for: Unknown | None = None
+    """What `costsim solve` asks of it; `costsim plan` plans what is stated."""
     start: date | None = None
     """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
     cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
 from costsim.costs.energy import Estimate, device_power_w
+from costsim.costs.footprint import Footprint, footprint_of
 from costsim.costs.grids import Grid, Pue, pue_for
 from costsim.costs.ownership import (
     PurchasePrice,
@@ -19,7 +20,7 @@ from costsim.costs.ownership import (
     ownership_usd_per_device_hour,
     purchase_price,
 )
-from costsim.costs.prices import PriceChoice, price_for
+from costsim.costs.prices import Price, PriceChoice, price_for
 from costsim.costs.site import Location, locate, read_grid
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import CostsimError, SpecError, suggestion
@@ -32,6 +33,10 @@ from costsim.planning.overlays import read_overlay
 from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
+from costsim.units import HOURS_PER_MONTH
+
+_SECONDS_PER_YEAR = 12 * HOURS_PER_MONTH * 3600.0
+_TITLE_WORDS = 72  # characters that a title has room for beside its own
 
 Source = str | Path | Mapping[str, Any] | Document
 
@@ -45,6 +50,7 @@ class Place:
     price: PriceChoice
     power_w: Estimate  # of one device at work, with its share of the node
     site: Location  # grid and building of the price
+    footprint: Footprint  # what it leaves behind besides the grid's emissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,7 @@ def read(
         )
     for setting in settings:
         document = _set(document, setting)
+    document = _retitled(document, settings)
     if calibration is not None:
         path = str(Path(calibration).resolve())
         document = document.with_value(["calibration"], path, "--calibration")
@@ -224,6 +231,19 @@ def _place(
         cast("PriceChoice", price),
         cast("Estimate", power),
         cast("Location", site),
+        cast("Footprint", None if price is None else _footprint(price.price, scenario.site)),
+    )
+
+
+def _footprint(price: Price, site: Site) -> Footprint:
+    return footprint_of(
+        price.provider,
+        price.accelerator_id,
+        market_g_per_kwh=site.market,
+        water_l_per_kwh=site.water,
+        embodied_kg_per_device=site.embodied,
+        lifetime_years=None if site.lifetime is None else site.lifetime / _SECONDS_PER_YEAR,
+        profile=site.grid_profile or (),
     )
 
 
@@ -314,3 +334,15 @@ def _set(document: Document, setting: str) -> Document:
     place = f"--set {path.strip()}"
     value = read_document(text, place).value if text.strip() else None
     return document.with_value(path.strip().split("."), value, place)
+
+
+def _retitled(document: Document, settings: Sequence[str]) -> Document:
+    """Let the title say what was changed, so that it never speaks of what was planned before."""
+    name = cast("dict[str, Any]", document.value).get("name")
+    changed = [setting.strip() for setting in settings]
+    if not changed or not isinstance(name, str) or any(s.startswith("name=") for s in changed):
+        return document
+    words = ", ".join(changed)
+    if len(words) > _TITLE_WORDS:
+        words = f"{len(changed)} values changed" if len(changed) > 1 else "one value changed"
+    return document.with_value(["name"], f"{name} ({words})", "--set")

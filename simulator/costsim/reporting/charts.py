@@ -17,9 +17,11 @@ from costsim.reporting.model import (
     Roofline,
     Scatter,
     StackedBars,
+    Tornado,
     is_known,
 )
 from costsim.reporting.tables import bar_texts, chart_table, print_table
+from costsim.reporting.tornado import tornado
 
 WIDTH = 680.0
 HEAT_STEPS = 7  # classes h1..h7 in chart.css, light to dark
@@ -38,6 +40,8 @@ def draw(chart: Chart) -> svg.Drawing:
             return plots.roofline(chart, WIDTH)
         case Scatter():
             return plots.scatter(chart, WIDTH)
+        case Tornado():
+            return tornado(chart, WIDTH)
 
 
 def _stacked_bars(chart: StackedBars) -> svg.Drawing:

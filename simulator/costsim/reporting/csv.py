@@ -1,7 +1,8 @@
 """The tables of a report as CSV for spreadsheets: raw numbers, base units in the headers.
 
 Tables, trees and the numbers behind charts follow each other: a line with the section and title, a
-header, the rows, an empty line. Numbers are neither rounded nor scaled.
+header, the rows, an empty line. Numbers are not scaled, and carry
+twelve digits: processors differ in the sixteenth.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ BASE_UNITS: dict[Kind, str] = {
     "usd": "USD",
     "ratio": "ratio",
 }
+_DIGITS = 12  # significant ones of a number
 # A spreadsheet runs a cell that starts with one of these; a leading apostrophe makes it text.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -116,6 +118,8 @@ def _cell(cell: Cell) -> str | int | float:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
+    if isinstance(cell, float):
+        return float(f"{cell:.{_DIGITS}g}")
     return _text(cell) if isinstance(cell, str) else cell
 
 

@@ -335,7 +335,30 @@ class Scatter:
     caption: str = ""
 
 
-Chart = StackedBars | Lines | HeatMap | Roofline | Scatter
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one input alone makes of a figure at its low and its high end; None: nothing fits."""
+
+    label: str
+    low: float | None
+    high: float | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tornado:
+    """A figure's value and how far each input alone moves it, the widest first."""
+
+    title: str
+    value: float
+    reaches: tuple[Reach, ...]
+    kind: Kind = "usd"
+    unit: str = ""
+    input_word: str = "input"
+    caption: str = ""
+
+
+Chart = StackedBars | Lines | HeatMap | Roofline | Scatter | Tornado
 Block = Text | KeyFigures | Table | Tree | Chart
 
 

@@ -19,6 +19,7 @@ from costsim.reporting.model import (
     Scatter,
     StackedBars,
     Table,
+    Tornado,
     Tree,
     TreeLine,
     is_known,
@@ -177,6 +178,8 @@ def chart_table(chart: Chart) -> Table:
             return _roofline_table(chart)
         case Scatter():
             return _scatter_table(chart)
+        case Tornado():
+            return _tornado_table(chart)
 
 
 def bar_texts(chart: StackedBars) -> tuple[tuple[tuple[str, ...], str, str], ...]:
@@ -223,6 +226,20 @@ def _roofline_table(chart: Roofline) -> Table:
         Column("Time", "ratio"),
     )
     return Table(chart.title, columns, tuple(rows), caption=chart.caption)
+
+
+def _tornado_table(chart: Tornado) -> Table:
+    remarks = any(one.remark for one in chart.reaches)
+    columns = (
+        Column(chart.input_word.capitalize()),
+        Column("At its low end", chart.kind, chart.unit),
+        Column("At its high end", chart.kind, chart.unit),
+        *((Column("Remark"),) if remarks else ()),
+    )
+    rows = tuple(
+        (one.label, one.low, one.high, *((one.remark,) if remarks else ())) for one in chart.reaches
+    )
+    return Table(chart.title, columns, rows, caption=chart.caption)
 
 
 def _scatter_table(chart: Scatter) -> Table:

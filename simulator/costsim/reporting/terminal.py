@@ -28,6 +28,7 @@ from costsim.reporting.model import (
     StackedBars,
     Table,
     Text,
+    Tornado,
     Tree,
     is_known,
 )
@@ -94,7 +95,7 @@ class _Terminal:
                 return self._title(block.title) + self._tree(block)
             case StackedBars():
                 return self._title(block.title) + self._bars(block)
-            case HeatMap() | Lines() | Roofline() | Scatter():
+            case HeatMap() | Lines() | Roofline() | Scatter() | Tornado():
                 return self._title(block.title) + self._table(chart_table(block))
 
     def _figures(self, figures: Iterable[KeyFigure]) -> list[str]:

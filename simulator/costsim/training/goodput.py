@@ -27,12 +27,16 @@ _NEVER_WRITTEN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How often one device interrupts the job, and what an interruption and a checkpoint take."""
+    """How often one device interrupts the job, and what an interruption and a checkpoint take.
+
+    `preempted_ratio` is the share of interruptions that are instances taken back.
+    """
 
     device_mtbf_s: float
     restart_s: float
     checkpoint_s: float
     source: str
+    preempted_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,14 @@ def reliability(
     device_mtbf_s: float | None = None,
     restart_s: float | None = None,
     checkpoint_s: float | None = None,
+    spot_devices: int | None = None,
+    preemption_s: float | None = None,
 ) -> Reliability:
     """Return the stated figures, filled up with published ones.
 
-    A checkpoint stalls the devices for as long as each takes to write its share.
+    A checkpoint stalls the devices for as long as each takes to write its share. Instances of
+    `spot_devices` devices are also taken back by their provider, each after `preemption_s` seconds
+    on the mean: rates of what interrupts a job add.
     """
     known = published_reliability()
     stated = [x is not None for x in (device_mtbf_s, restart_s, checkpoint_s)]
@@ -113,11 +121,22 @@ def reliability(
         rate = float(known["checkpoint_bytes_per_s_per_device"]["value"])
         checkpoint_s = checkpoint_bytes_per_device / rate
     source = "stated in the scenario" if all(stated) else known["device_mtbf_s"]["source"]
+    if device_mtbf_s is None:
+        device_mtbf_s = float(known["device_mtbf_s"]["value"])
+    preempted_ratio = 0.0
+    if spot_devices is not None:
+        if preemption_s is None:
+            preemption_s = float(known["preemption_s"]["value"])
+            source += f"; preemptions: {known['preemption_s']['source']}"
+        preempted = 1 / (preemption_s * spot_devices)
+        device_mtbf_s = 1 / (1 / device_mtbf_s + preempted)
+        preempted_ratio = preempted * device_mtbf_s
     return Reliability(
-        known["device_mtbf_s"]["value"] if device_mtbf_s is None else device_mtbf_s,
+        device_mtbf_s,
         known["restart_s"]["value"] if restart_s is None else restart_s,
         checkpoint_s,
         source,
+        preempted_ratio,
     )
 
 

@@ -29,7 +29,7 @@ denominator: sqrt 2, div 2, add 2; the update: addcdiv 4. AdamW scales the weigh
 UPDATE_KERNELS = {"sgd": 1, "sgd_momentum": 3, "adam": 8, "adamw": 9}
 """Those operations, and the one that counts a tensor's steps."""
 _LEAST_BLOCKWISE = 4096
-"""Elements of the smallest tensor whose states bitsandbytes and torchao keep in 8 bits and fewer."""
+"""Elements of the smallest tensor whose states bitsandbytes and torchao pack."""
 
 
 @dataclass(frozen=True, slots=True)

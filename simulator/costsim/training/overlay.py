@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
-from costsim.hardware.calibration import class_of
+from costsim.hardware.calibration import class_of, load_class
 from costsim.training.job import Job
 
 LOSSES_REFINED = (
@@ -23,6 +24,22 @@ LOSSES_REFINED = (
 """Fields of `Losses` that measured steps may refine."""
 SOFTWARE_REFINED = ("passes_ratio", "launch_s", "step_s")
 """Fields of `Software` that they may refine."""
+
+
+def most_of(class_name: str, field: str) -> float:
+    """Return the largest value that a loss of a class of accelerators can have.
+
+    Products reach the peak at most; a hidden transfer costs no more than one that nothing hides.
+    """
+    if field == "contention_ratio":
+        return 1.0
+    kernels = load_class(class_name)
+    alone = {
+        "sustained_ratio": kernels.gemm.get("bf16"),
+        "sustained_narrow_ratio": kernels.gemm.get("fp8"),
+        "sustained_attention_ratio": kernels.attention.get("bf16"),
+    }.get(field)
+    return 1 / alone.compute_ratio if alone else inf
 
 
 @dataclass(frozen=True, slots=True)

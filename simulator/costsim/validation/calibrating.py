@@ -21,7 +21,7 @@ from costsim.errors import SpecError
 from costsim.hardware.calibration import class_of
 from costsim.training.evaluate import stream_width
 from costsim.training.job import Job
-from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay
+from costsim.training.overlay import LOSSES_REFINED, SOFTWARE_REFINED, Overlay, most_of
 from costsim.training.profile import profile
 from costsim.training.stages import stages
 from costsim.training.strategy import Strategies, Strategy
@@ -46,8 +46,6 @@ SPREADS = {
 }
 """Standard deviations of the logarithms of constants between clusters of one kind, as far as
 published runs of different sources need different ones (benchmarks/calibration/fit_training.py)."""
-_MOST = {"contention_ratio": 1.0}
-"""Largest values: a hidden transfer costs no more than one that nothing hides."""
 _ITERATIONS = 4
 _STEP = 1e-3  # of a logarithm, for gradients
 _COVERED = 0.8  # share of measurements that an interval holds
@@ -172,7 +170,7 @@ def calibrate(path: str | Path) -> Calibration:
     constants = _constants(list(rows))
     spreads = np.array([SPREADS[field] for _, _, field, _ in constants])
 
-    most = np.array([log(_MOST.get(field, inf) / value) for _, _, field, value in constants])
+    most = np.array([log(_most(*one) / one[-1]) for one in constants])
 
     def predicted(x: np.ndarray) -> np.ndarray:
         overlay = _overlay(constants, x)
@@ -203,6 +201,11 @@ def calibrate(path: str | Path) -> Calibration:
         after=_median_error(error, groups),
         left_out=float(np.median(np.abs(np.expm1(left_out)))) if left_out else None,
     )
+
+
+def _most(table: str, owner: str, field: str, _: float) -> float:
+    """Return the largest value of a constant."""
+    return most_of(owner, field) if table == "losses" else inf
 
 
 def _timed(job: Job, strategies: Strategies) -> tuple[Any, ...]:

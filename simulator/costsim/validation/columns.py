@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, TypeAlias
 
+from costsim.architectures.huggingface.config import MAX_LAYERS
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.I | re.A)
 _NO_NUMBER = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
 _LARGEST = 1e15  # beyond any count or measurement of a run
+_MOST = {"layers": MAX_LAYERS}
 _SHOWN = 40  # characters of a cell in a message
 
 
@@ -42,6 +45,8 @@ class Column:
         value = float(cell)
         if not isfinite(value) or abs(value) > _LARGEST:
             raise ValueError(f"{shown} is not a finite number in range")
+        if value > _MOST.get(self.name, _LARGEST):
+            raise ValueError(f"{shown} is more than {_MOST[self.name]:,}")
         if self.type == "whole" and (value < 1 or value != int(value)):
             raise ValueError(f"{shown} is not a whole number above 0")
         if value < 0:

@@ -132,11 +132,9 @@ _ALL = (
                 " routing graphs attention_kernel overlap release dispatcher recompute_modules"
                 " sequence_packing memory_kind effort"
             ),
-            number=(
-                "params_B active_params_B grad_accum total_tokens network_gbps_per_device nodes"
-            ),
+            number=("params_B active_params_B grad_accum total_tokens network_gbps_per_device"),
             whole=(
-                "layers hidden ffn heads kv_heads vocab experts top_k seq_len n_devices"
+                "nodes layers hidden ffn heads kv_heads vocab experts top_k seq_len n_devices"
                 " global_batch micro_batch tp pp vp cp ep etp dp img_size adapter_rank"
             ),
             measured=(

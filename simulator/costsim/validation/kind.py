@@ -6,6 +6,7 @@ The one way that every row goes. A kind says how each step is done; `outcomes` a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from costsim.validation.runs import Run
 
 C = TypeVar("C")
 F = TypeVar("F")
+_LOG = logging.getLogger(__name__)
+_TOLD = 100  # rows between two words on how far it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ def outcomes(
     cases: list[C] = []
     places: list[int] = []
     for index, case in enumerate(kind.cases(runs, context)):
+        if index % _TOLD == 0:
+            _LOG.info("%s: row %s of %s", kind.name, f"{index + 1:,}", f"{len(runs):,}")
         if isinstance(case, str):
             found.append(case)
         else:

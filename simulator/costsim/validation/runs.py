@@ -127,7 +127,7 @@ def _read(reader: Iterator[list[str]], lines: Lines) -> RunsFile:
     if not header or not any(header):
         raise SpecError(
             "the file is empty",
-            location=Location(lines.file),
+            location=Location(lines.file, 1),
             hint="the first line names the columns",
         )
     names = [name.strip() for name in header]

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from costsim.architectures.architecture import Description
 from costsim.architectures.huggingface.quantization import read_quantization
+from costsim.architectures.operators.eager import FUNCTIONS
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
 
@@ -45,6 +46,21 @@ rope_local_base_freq rotary_dim embedding_multiplier logits_scaling residual_mul
 attention_multiplier logit_scale query_pre_attn_scalar attn_logit_softcapping
 final_logit_softcapping scale_embedding qk_norm_eps
 """  # initialization, epsilons, angles of rotation: no work that is counted
+
+_FUNCTION_KEYS = frozenset(
+    ("hidden_act", "hidden_activation", "activation_function", "activation", "afn", "act_fn")
+)
+KNOWN_FUNCTIONS = frozenset(
+    (
+        *FUNCTIONS,
+        *("gelu_10", "gelu_accurate", "gelu_python", "gelu_python_tanh", "gegelu", "geglu"),
+        *("laplace", "linear", "mish", "prelu", "xielu", "selu", "elu", "silu_and_mul"),
+        *("swiglu", "swigluoai", "swiglu_oai", "squared_relu", "glu", "reglu", "hard_swish"),
+        *("quick_gelu_activation", "gelu_tanh", "none", "identity", "softplus", "softmax"),
+        *("gelu-approximate", "geglu-approximate", "hard_sigmoid"),
+    )
+)
+"""Activation functions of the library and of releases; any other is told."""
 
 WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
 """Keys of any model type that change nothing that is counted here."""
@@ -154,6 +170,12 @@ class Config:
             return 1
         return layers
 
+    def derive(self, value: int, *keys: str) -> int:
+        """Return what the library derives where none of `keys` is written, and tell it."""
+        if self.knows(keys[0]) and all(self.values.get(key) is None for key in keys):
+            self.defaults[keys[0]] = value
+        return value
+
     def present(self, key: str) -> bool:
         """Return whether `key` is written and not null."""
         return self._find((key,), None)[1] is not None
@@ -179,6 +201,8 @@ class Config:
         if not isinstance(value, str):
             self.problem(key, f"must be text, {self._told(key, value)}")
             return ""
+        if key in _FUNCTION_KEYS and value not in KNOWN_FUNCTIONS:
+            self.note(f"`{key}` {_shown(value)} is no function that is known: one pass is counted")
         return value
 
     def rate(self, *keys: str, default: float = _FROM_TABLE) -> float:
@@ -329,6 +353,10 @@ class Config:
         if defaults:
             listed = ", ".join(f"{key} {_shown(value)}" for key, value in defaults.items())
             found.append(f"not in the config, so the library's default: {listed}")
+        if self.class_read and not self.values.get("architectures"):
+            found.append(
+                "no `architectures` says which head it has: the usual one of its type is taken"
+            )
         unknown = self._all_unknown("")
         if unknown:
             listed = ", ".join(unknown)

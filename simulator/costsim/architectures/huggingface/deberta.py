@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from costsim.architectures.encoder import Encoder
 from costsim.architectures.huggingface.config import Config, Reader
@@ -30,7 +30,10 @@ _IDLE = "legacy max_relative_positions conv_act cls_dropout z_steps"
 def _kinds(config: Config) -> tuple[bool, bool]:
     """Return whether contents are scored with distances, and distances with contents."""
     value: Any = config.value("pos_att_type")
-    kinds = str(value)  # text, or a list of texts
+    named = cast("list[object]", value) if isinstance(value, list) else str(value or "").split("|")
+    kinds = [str(kind).strip() for kind in named if str(kind).strip() not in ("", "none")]
+    if wrong := [kind for kind in kinds if kind not in ("c2p", "p2c", "p2p")]:
+        config.problem("pos_att_type", f"is of `c2p`, `p2c`, `p2p`; has `{wrong[0][:40]}`")
     return "c2p" in kinds, "p2c" in kinds
 
 
@@ -58,6 +61,8 @@ def _read(config: Config, *, first: bool) -> Encoder:
         span = config.size("position_buckets")
     config.ignore("position_buckets", "norm_rel_ebd")
     to_distance, from_distance = _kinds(config)
+    if relative and config.value("pos_att_type") is None:
+        config.note("no `pos_att_type` says what is scored with distances: nothing, then")
     tables: list[Table] = []
     if config.flag("position_biased_input"):
         tables.append(Table("positions", positions, shared=True))

@@ -9,7 +9,7 @@ from costsim.algebra import Number
 from costsim.architectures.encoder import Encoder
 from costsim.architectures.encoder_decoder import EncoderDecoder
 from costsim.architectures.huggingface.bart import begin
-from costsim.architectures.huggingface.config import Config, Reader
+from costsim.architectures.huggingface.config import KNOWN_FUNCTIONS, Config, Reader
 from costsim.architectures.layers import RMS, FeedForward, MixtureOfExperts, SelfAttention
 from costsim.architectures.layers.branches import Branches, residual_layer
 from costsim.architectures.layers.cross_attention import CrossAttention
@@ -80,6 +80,9 @@ def _sizes(config: Config, *, kind: str | None = None) -> _Sizes:
     layers = config.layers("num_layers")
     kind = kind or config.text("feed_forward_proj")
     gated, _, activation = kind.rpartition("gated-")
+    if (activation or gated) not in KNOWN_FUNCTIONS:
+        hint = "one such as `relu` or `gated-gelu`"
+        config.problem("feed_forward_proj", f"`{kind[:40]}` is no function that is known", hint)
     dropout = config.rate("dropout_rate") > 0
     network = FeedForward(
         width=config.size("d_ff"),

@@ -16,6 +16,7 @@ MAX_SIZE = 10**9  # a dimension beyond this is a slip of the pen, not a net
 
 MAX_DEPTH = 10_000  # likewise, of layers
 _DEPTHS = ("depth", "depths", "layers", "joint_layers", "transformers", "middle_transformers")
+_FILLED = ("depth", "depths")  # of which none may be empty: a stage has a layer at least
 
 # name → its module and class, imported on use
 FAMILIES: Mapping[str, tuple[str, str]] = {
@@ -104,7 +105,8 @@ def _checked(family: type[ImageNet], fields: Mapping[str, Any], document: Docume
     for name, field in known.items():
         if name in fields:
             largest = MAX_DEPTH if name in _DEPTHS else MAX_SIZE
-            complaint = _complaint(get_type_hints(family)[name], fields[name], largest)
+            least = 1 if name in _FILLED else 0
+            complaint = _complaint(get_type_hints(family)[name], fields[name], least, largest)
             if complaint:
                 problem(name, complaint)
         elif field.default is dataclasses.MISSING:
@@ -120,7 +122,7 @@ def _checked(family: type[ImageNet], fields: Mapping[str, Any], document: Docume
     return net
 
 
-def _complaint(hint: Any, value: Any, largest: int) -> str:
+def _complaint(hint: Any, value: Any, least: int, largest: int) -> str:
     """Return what is wrong with a field's value, if anything."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -130,6 +132,8 @@ def _complaint(hint: Any, value: Any, largest: int) -> str:
         message: str = error.errors(include_url=False)[0]["msg"]
         return f"is wrong: {message[0].lower()}{message[1:]}"
     numbers = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
-    if any(isinstance(number, int | float) and not 0 <= number <= largest for number in numbers):
-        return f"must be from 0 to {largest:,}"
+    if any(
+        isinstance(number, int | float) and not least <= number <= largest for number in numbers
+    ):
+        return f"must be from {least} to {largest:,}"
     return ""

@@ -137,8 +137,9 @@ def price_for(
     if term == "spot":
         warnings.append(
             Caution(
-                "a spot device may be taken back at any time: interruptions are counted at the rate"
-                " of failing hardware alone, unless the scenario states another (`failures`)"
+                "a spot device may be taken back at any time: training is interrupted at a"
+                " published rate, unless the scenario states another (`failures: {preemption: 100"
+                " h}`); a service is planned as if none were"
             )
         )
     # One provider is no market: then the spread is that of its own regions and instances.

@@ -11,7 +11,7 @@ from typing import Any, cast
 from costsim.hardware import load_hardware
 from costsim.planning.launch import Launch, launch, launch_table
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
+from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails, busiest_requests_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def replicas_of(
         per_node=system.devices_per_node,
         vendor=system.accelerator.vendor,
         remarks=tuple(remarks),
-        rate_per_s=_rate(plan) / best.run.replicas,
+        rate_per_s=busiest_requests_per_s(plan.scenario["workload"]) / best.run.replicas,
         workload=plan.scenario["workload"],
         facts=_facts(plan, best, details, started),
         scenario=_fixed(plan, best, details, best.run.launch or started, written),
@@ -131,13 +131,6 @@ def _longest(started: Launch) -> int:
     """Return the longest request that a command allows; 0 where it sets no limit."""
     found = re.search(r"--(?:max-model-len|context-length|max_seq_len) (\d+)", started.command)
     return int(found[1]) if found else 0
-
-
-def _rate(plan: Plan[Any, Any]) -> float:
-    work = plan.scenario["workload"]
-    if "requests_per_s" in work:
-        return float(work["requests_per_s"])
-    return float(work["requests"]) / float(work["within"])
 
 
 def _facts(

@@ -14,7 +14,8 @@ from costsim.remarks import kind_of
 from costsim.reporting.model import Note, Provenance, Report, Section, Source
 from costsim.reporting.plans import accounts, options, serving, training
 from costsim.reporting.plans.answer import answer, subtitle
-from costsim.reporting.plans.budget import budget_section
+from costsim.reporting.plans.budget import budget_section, uncertainty_section
+from costsim.reporting.plans.emissions import emissions
 from costsim.reporting.plans.what_if import what_if
 
 SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
@@ -24,6 +25,8 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     serving.compared,
     serving.mixed,
     budget_section,
+    uncertainty_section,
+    emissions,
     accounts.cash_flow,
     accounts.cost_centers,
     training.time,

@@ -8,7 +8,7 @@ from typing import Any
 from costsim.architectures.pictures import native_image
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.strategies import describe
-from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
+from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails, busiest_requests_per_s
 from costsim.planning.workloads.serving.mix import Mix
 from costsim.reporting.model import Answer, KeyFigure, Kind
 from costsim.reporting.plans.charts import TIME_NAMES
@@ -196,7 +196,12 @@ def _training_reasons(plan: Plan[Any, Any]) -> tuple[str, ...]:
 
 def _service_subtitle(plan: ServicePlan) -> str:
     workload = plan.scenario["workload"]
-    parts = [plan.best.option.compression.before.name, f"{workload['requests_per_s']:g} requests/s"]
+    asked = (
+        f"{workload['requests']:,.0f} requests within {format_duration(workload['within'])}"
+        if "within" in workload
+        else f"{busiest_requests_per_s(workload):g} requests/s"
+    )
+    parts = [plan.best.option.compression.before.name, asked]
     if plan.details.generates:
         measured = plan.best.run.measured
         parts += [
@@ -253,6 +258,12 @@ def _service_answer(plan: ServicePlan) -> Answer:
             f"({mix.devices} devices, spare ones included).{held}"
         )
         return Answer(text, _mixed_figures(plan, mix), (_alone(plan),))
+    if plan.kind == "job":
+        text = (
+            f"{fleet} do it within {best.figures['days']} for {best.figures['cost_usd']} "
+            f"({_hourly(best)}).{held}"
+        )
+        return Answer(text, _job_figures(best), _service_reasons(plan))
     verb = "serves" if best.run.replicas + best.run.spare == 1 else "serve"
     text = f"{fleet} {verb} it for {_hourly(best)}.{held}"
     return Answer(text, _service_figures(plan), _service_reasons(plan))
@@ -293,6 +304,22 @@ def _alone(plan: ServicePlan) -> str:
             else ""
         )
         + "; the sections on latency, the day and deployment are of that fleet."
+    )
+
+
+def _job_figures(best: Candidate[Fleet]) -> tuple[KeyFigure, ...]:
+    """Return what a job comes to: nobody waits for a token of it."""
+    return (
+        key_figure(best, "Cost", "cost_usd", "usd", cites=("price",), why="of the whole job"),
+        key_figure(best, "Held for", "days", "seconds", scale=_DAY_S),
+        key_figure(best, "Device time", "running_device_hours", "count", "device-hours"),
+        key_figure(best, "Price of a token", "usd_per_mtok", "usd", "a million, in and out"),
+        key_figure(best, "Price of input", "usd_per_mtok_input", "usd", "a million, by its time"),
+        key_figure(best, "Price of output", "usd_per_mtok_output", "usd", "a million, by its time"),
+        key_figure(best, "Energy", "energy_kwh", "si", "Wh", scale=1e3, cites=("power", "pue")),
+        key_figure(
+            best, "Emissions", "co2e_t", "si", "g CO2e", scale=_GRAMS_PER_TONNE, cites=("grid",)
+        ),
     )
 
 

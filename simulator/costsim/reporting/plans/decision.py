@@ -38,10 +38,10 @@ def verdict(plan: Plan[Any, Any]) -> str:
 def risks(plan: Plan[Any, Any]) -> tuple[str, ...]:
     """Return at most three things that may go wrong, the dearest first."""
     figures, found = plan.best.figures, list[str]()
-    monthly = "usd_per_month" in figures
+    monthly = "usd_per_month" in figures and plan.kind != "job"
     cost = figures["usd_per_month" if monthly else "cost_usd"]
     if cost.high is not None and cost.high > cost.value:
-        dearest = max(cost.movers, key=lambda one: abs(float(one.value)), default=None)
+        dearest = max(cost.movers, key=lambda one: one.swing, default=None)
         why = f", moved most by {dearest.name}" if dearest else ""
         most = f"{said(cost.high, 'usd')}{' a month' if monthly else ''}"
         found.append(f"It may cost up to {most}, {cost.high / cost.value - 1:.0%} more{why}.")

@@ -7,7 +7,7 @@ from typing import Any
 from costsim.inference.memory import KvCache
 from costsim.inference.metrics import Measured
 from costsim.planning.plans import Candidate, Plan
-from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails
+from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails, busiest_requests_per_s
 from costsim.reporting.model import Axis, Column, Lines, Quantity, Section, Series, Table, Text
 
 ServicePlan = Plan[Fleet, ServiceDetails]
@@ -212,7 +212,7 @@ def _loads(plan: ServicePlan) -> Table:
         Column("Utilization", "ratio"),
         Column("Preempted", "count"),
     )
-    rate = plan.scenario["workload"]["requests_per_s"]
+    rate = busiest_requests_per_s(plan.scenario["workload"])
     rows = tuple(
         (
             load,

@@ -22,7 +22,8 @@ _SHARE = "of the above"
 def what_if(plan: Plan[Any, Any]) -> WhatIf | None:
     """Return what may be changed in the page of a plan; nothing where its terms are not known."""
     best, figures = plan.best, plan.best.figures
-    needed = ("cost_usd", "days", "device_hours", "energy_kwh", "co2e_t")
+    hours = "device_hours" if "device_hours" in figures else "running_device_hours"
+    needed = ("cost_usd", "days", hours, "energy_kwh", "co2e_t")
     if any(name not in figures for name in needed):
         return None
     terms = {t.name: t.value for name in ("energy_kwh", "co2e_t") for t in figures[name].terms}
@@ -36,7 +37,7 @@ def what_if(plan: Plan[Any, Any]) -> WhatIf | None:
     model: dict[str, Any] = {
         "cost_usd": best.value("cost_usd"),
         "days": best.value("days"),
-        "device_hours": best.value("device_hours"),
+        "device_hours": best.value(hours),
         "power_w": terms["power"],
         "amount": amount,
         "per_step": per_step,

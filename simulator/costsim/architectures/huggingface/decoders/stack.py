@@ -87,7 +87,8 @@ def attention(config: Config, **switches: Any) -> SelfAttention:
     bias = switches.pop("bias", None)
     bias = switch(config, "attention_bias") if bias is None else bias
     width = switches.pop("head_dim", None) or config.optional_size("head_dim")
-    groups = switches.pop("kv_heads", None) or config.optional_size(*GROUPS) or heads
+    groups = switches.pop("kv_heads", None) or config.optional_size(*GROUPS)
+    groups = groups or config.derive(heads, *GROUPS)
     config.require(
         width is not None or hidden >= heads,
         "hidden_size",
@@ -149,8 +150,8 @@ def mixture(
         top_k <= experts, TOP_K[0], f"{top_k} experts a token are more than the {experts} there are"
     )
     config.ignore(*_ROUTERS.split(), *FUNCTION)
-    groups, limit = config.value("n_group"), config.value("topk_group")
-    if isinstance(groups, int) and isinstance(limit, int) and 1 <= limit < groups:
+    groups, limit = (config.optional_size(key) for key in ("n_group", "topk_group"))
+    if groups is not None and limit is not None and limit < groups:
         switches = {"groups": groups, "group_limit": limit, **switches}
     if width is None:
         # A dense layer's width is none of an expert, and said even where no layer is dense.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,3 +118,10 @@ class ServiceDetails:
             },
             "mix": self.mix and self.mix.to_dict(),
         }
+
+
+def busiest_requests_per_s(work: Mapping[str, Any]) -> float:
+    """Return the requests a second that a scenario's `workload` states; a job's are even."""
+    if "requests_per_s" in work:
+        return float(work["requests_per_s"])
+    return float(work["requests"]) / float(work["within"])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 from costsim.architectures.architecture import Architecture
 from costsim.compression.published import published_precision
 from costsim.documents import Document
-from costsim.errors import InfeasiblePlanError, SpecError
+from costsim.errors import InfeasiblePlanError, SpecError, UnknownNameError
 from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment
 from costsim.inference.engines import Engine, Speculation, load_engine
@@ -22,7 +22,7 @@ from costsim.inference.memory import KvCache, kv_cache
 from costsim.inference.metrics import Measured
 from costsim.inference.traffic import Traffic
 from costsim.planning.launch import checkpoint_of, launch, longest_request
-from costsim.planning.lookup import Lookup
+from costsim.planning.lookup import Lookup, placed
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
@@ -136,9 +136,16 @@ class ServingWorkload:
         return service_of(self.work, self.hardware, served)
 
     def kinds(self, option: Option, place: Place) -> list[Replica]:
-        """Return the kinds of replica that have room for a request and devices to run on."""
+        """Return the kinds of replica that have room for a request and devices to run on.
+
+        Raises:
+            SpecError: where a device has no products in a format.
+        """
         most = self.available.get(place.system.id, math.inf)
-        replicas = self.service(option).replicas(place.system)
+        try:
+            replicas = self.service(option).replicas(place.system)
+        except UnknownNameError as error:  # a format that the device has no products in
+            raise placed(error, self.study.document, ("hardware", "precision")) from None
         return [kind for kind in replicas if kind.layout.devices <= most]
 
     def candidates(self, option: Option, place: Place) -> Candidates:

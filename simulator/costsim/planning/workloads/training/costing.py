@@ -11,7 +11,8 @@ from costsim.costs.budget import Budget, budget, compute_line, leaves
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.project import Project, Saved, contingency, project_lines
 from costsim.costs.uncertainty import Distribution, Factor, propagate
-from costsim.planning.figures import Figure, Term
+from costsim.planning.figures import Figure, Mover, Term
+from costsim.planning.footprints import footprint_figures
 from costsim.planning.intervals import (
     memory_interval,
     sample_step_time_interval,
@@ -29,6 +30,7 @@ from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
+from costsim.training.preemption import Replacement, with_replacement
 
 _DAY_S = 86_400
 
@@ -70,8 +72,21 @@ class Costing:
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
+            spot_devices=(each := self._spot_devices()),
+            preemption_s=failures.preemption,
         )
+        if each is not None:
+            then = Replacement(each, failures.replacement or 0.0, bool(failures.elastic))
+            replica = devices / float(evaluation.strategies.dp[row])
+            rates = with_replacement(rates, then, devices, replica)
         return goodput(devices, rates)
+
+    def _spot_devices(self) -> int | None:
+        """Return the devices of an instance that may be taken back; None where none is."""
+        listed = self.place.price.price
+        if self.scenario.failures.preemption is None and listed.term != "spot":
+            return None
+        return listed.devices if listed.instance_type else self.place.system.devices_per_node
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
@@ -230,9 +245,7 @@ class Costing:
                 terms=terms,
                 parts=tuple(Term(line.name, line.usd, "usd", line.note) for line in spent.lines),
                 movers=tuple(
-                    Term(one.name, one.swing, "usd", "from low to high, all else as it is")
-                    for one in spread.contributors
-                    if one.swing
+                    Mover(one.name, one.low, one.high) for one in spread.contributors if one.swing
                 ),
                 sources=(price.rule, "price"),
             ),
@@ -305,6 +318,7 @@ class Costing:
                 ),
                 sources=("grid",),
             ),
+            **footprint_figures(self.place, hours.value, energy),
         }
 
     def _budget(self, paid_hours: float, kept: Goodput, devices: int) -> Budget:
