@@ -237,7 +237,18 @@ def test_headers_of_safetensors(folder: Path, data: st.DataObject) -> None:
     read_or_refuse(path)
 
 
-U32, F32, STRING, ARRAY = 4, 6, 8, 9
+INDEX = {"metadata": {"total_size": 64}, "weight_map": {"a.weight": "model.safetensors"}}
+
+
+@examples(60)
+@given(spoilt(INDEX))
+def test_indices_of_safetensors(folder: Path, index: Any) -> None:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    read_or_refuse(path)
+
+
+U32, STRING, ARRAY = 4, 8, 9
 
 
 def gguf() -> bytes:
