@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_recipe_writes_what_a_pull_request_changes(tmp_path: Path) -> None:
     recipe = yaml.safe_load((ROOT / "docs/recipes/budget-diff.yml").read_text("utf-8"))
     steps = recipe["jobs"]["diff"]["steps"]
-    scenario = (ROOT / "scenarios/starter.yaml").read_text("utf-8")
+    scenario = (ROOT / "scenarios/starters/training.yaml").read_text("utf-8")
     for side, price in (("base", "2.5 $/h"), ("head", "3 $/h")):
         assert any(step.get("with", {}).get("path") == side for step in steps)
         (tmp_path / side).mkdir()

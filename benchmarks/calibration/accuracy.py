@@ -53,8 +53,9 @@ MISSES = {
     "memory to the last gigabyte (30B on 8 devices) are slower.",
     "maxtext-readme": "Only TFLOP/s are published; traffic between 32 slices is underestimated.",
     "bridge-cards": "Runs that verify a recipe on real data. Slow are those over packed documents "
-    "with context or tensor parallelism (four to twenty times; models without rotary positions are "
-    "not), those with the sparse attention of GLM-5, and adapters on GB200: not by more work.",
+    "with context parallelism (three times even where documents are counted as rotated one by one; "
+    "those of Mamba too), those with the sparse attention of GLM-5, whose scores Megatron-Core "
+    "makes whole and in fp32 (counted as plain attention), and adapters on experts.",
     "bridge-skills": "One micro-batch a step, bound by the host's calls for experts.",
     "easycontext": "Attention over 500,000 tokens reaches more of its peak than over 8,000.",
     "fms-acceleration": "Layers that no plugin fuses are a seventh slower than fused ones; "

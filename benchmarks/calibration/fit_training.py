@@ -115,6 +115,8 @@ def constants() -> list[Constant]:
             # FlashAttention-2 reaches half of what later kernels do on Hopper (arXiv 2407.08608).
             prior = 0.5 if (name, kind) == ("fsdp", "hopper") else 0.9
             found.append(Constant("software", name, f"attention_rates.{kind}", prior, 0.4))
+    # Fused attention of cuDNN before version 9, of 2024, took half as long again on Hopper.
+    found.append(Constant("software", "nemo-2403", "attention_rates.hopper", 0.7, 0.3))
     # One for all frameworks whose host is Python: few runs are bound by it. Serving engines show
     # 18.7 µs where no graph is captured (engines.yaml), on hosts of 2023; a call of a step that
     # trains takes 1.1 times as long on the same core (benchmarks/host_calls.py).
@@ -130,12 +132,17 @@ def constants() -> list[Constant]:
 # Frameworks of one kind have much in common: a profile's constant is a factor on that of all, so
 # that one of which no run is known has what the others have.
 COMMON = "common"
-_EAGER = ("megatron-2022", "megatron-deepspeed", "megatron-core", "nemo", "fsdp", "deepspeed")
+_EAGER = (
+    *("megatron-2022", "megatron-deepspeed", "megatron-core"),
+    *("nemo", "nemo-2403", "fsdp", "deepspeed"),
+)
 SHARING = {
     "product_ratio": _EAGER,
     "passes_ratio": _EAGER,
-    "attention_rates.ampere": ("megatron-core", "nemo", "fsdp", "deepspeed"),  # fused kernels
+    # fused kernels
+    "attention_rates.ampere": ("megatron-core", "nemo", "nemo-2403", "fsdp", "deepspeed"),
 }
+OLDER = {"nemo-2403": "nemo"}  # releases that differ in what has a constant of its own
 FITTED = (
     "product_ratio",
     "passes_ratio",
@@ -198,6 +205,7 @@ class Model:
             run.line: (
                 class_of(item.job.system.accelerator.architecture),
                 item.job.software.name,
+                OLDER.get(item.job.software.name, ""),
                 *((LAUNCHING, COMMON) if item.job.software.name in _EAGER else ()),
             )
             for item in items
@@ -234,9 +242,12 @@ def losses_of(name: str, values: dict[Any, float], generic: dict[str, float]) ->
 
 
 def software_of(held: Any, values: dict[Any, float]) -> Any:
-    mine = {f: v for (t, o, f), v in values.items() if t == "software" and o == held.name}
+    owners = (OLDER.get(held.name, held.name), held.name)
+    mine = {
+        f: v for name in owners for (t, o, f), v in values.items() if t + o == "software" + name
+    }
     for field, sharing in SHARING.items():
-        if held.name in sharing:
+        if owners[0] in sharing:
             mine[field] = values["software", COMMON, field] * mine.get(field, 1.0)
     tables = {name: dict(getattr(held, name)) for name in ("attention_rates", "product_rates")}
     for field, value in mine.items():
@@ -361,9 +372,13 @@ def left_out_by(model: Model) -> dict[str, Callable[[Run], str]]:
     return {
         "source": source,
         "class": lambda run: class_of(jobs[run.id].system.accelerator.architecture),
-        "framework": lambda run: jobs[run.id].software.name,
+        "framework": lambda run: _profile(jobs[run.id]),
         "format": lambda run: jobs[run.id].precision.name,
     }
+
+
+def _profile(job: Job) -> str:
+    return OLDER.get(job.software.name, job.software.name)
 
 
 def ratios_of(found: list[tuple[Run, float, float]]) -> dict[str, float]:

@@ -165,3 +165,49 @@ def test_services_rent_whole_instances_and_name_what_moves_their_cost():
 def test_a_service_with_a_start_has_a_cash_flow():
     plan = costsim.plan({**SERVICE, "price": "2 $/h", "start": "2027-01-20"})
     assert sum(plan.to_dict()["cash_flow"]["total_usd"]) == pytest.approx(plan.budget.usd)
+
+
+SPOT = {"provider": "gcp", "term": "spot"}
+
+
+def test_what_restarts_of_spot_cost_is_a_line_and_a_word():
+    stated = {"preemption": "2 h", "replacement": "20 min", "restart": "10 min"}
+    calm, rough = planned(price=SPOT), planned(price=SPOT, failures=stated)
+    useful, lost = rough.budget.lines[0].children[:2]
+    assert lost.name == "Failures and restarts"
+    # One instance of eight devices, taken back every two hours of steps, stands for half an hour.
+    assert lost.quantity >= useful.quantity / 2 * 0.5
+    assert rough.best.value("cost_usd") > calm.best.value("cost_usd")
+    word = next(note for note in rough.notes if note.startswith("spot:"))
+    assert f"${lost.usd:,.2f}" in word
+    assert "on demand" in word
+
+
+def test_what_is_of_spot_is_named_as_unused_of_other_terms():
+    found = planned(failures={"elastic": True})
+    assert any("`failures.elastic`" in note and "not used" in note for note in found.notes)
+
+
+def test_emissions_stand_by_both_methods_with_making_and_water():
+    found = planned(
+        price={"provider": "aws"},
+        site={"embodied": "300 kg", "lifetime": "4 years", "water": "0.4 L/kWh"},
+    ).best
+    kwh, pue = found.value("energy_kwh"), found.figures["energy_kwh"].terms[2].value
+    assert found.value("co2e_t") > 0
+    assert found.value("market_co2e_t") == 0  # as AWS claims
+    assert found.value("water_m3") == pytest.approx(kwh / pue * 0.4 / 1e3)
+    years = found.value("device_hours") / 8760 / 4
+    assert found.value("embodied_co2e_t") == pytest.approx(years * 0.3)
+
+
+def test_what_nobody_publishes_is_not_counted():
+    found = planned(price="2 $/h").best
+    assert not {"market_co2e_t", "water_m3", "embodied_co2e_t"} & set(found.figures)
+
+
+def test_hours_of_a_grid_are_a_day_of_them():
+    with pytest.raises(SpecError, match="24 numbers"):
+        planned(site={"grid_profile": [1.0, 2.0]})
+    steady = planned(site={"grid_profile": [1.0] * 12 + [3.0] * 12}).best
+    assert steady.value("co2e_t") == pytest.approx(planned().best.value("co2e_t"))

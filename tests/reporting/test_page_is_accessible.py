@@ -28,7 +28,8 @@ _SLOW = (
     "resnet50-training",
     "stable-diffusion",
     "stable-diffusion-training",
-    "starter",
+    "starters/training",
+    "starters/job",
 )
 NAMES = ["gpt3", "resnet50-compressed", *(pytest.param(n, marks=pytest.mark.slow) for n in _SLOW)]
 

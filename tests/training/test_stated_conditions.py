@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import costsim
 from costsim.hardware.catalog import load_hardware
@@ -16,6 +20,7 @@ from costsim.planning import plan
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
 from costsim.training.precision import precision
+from costsim.training.profile import EXPERT_CALLS, ROTATION_CALLS
 from costsim.training.software import software
 from costsim.training.strategy import Strategies, Strategy
 from planning.scenarios import written
@@ -87,8 +92,8 @@ def test_oversubscription_of_a_scenario_slows_what_leaves_the_node(tmp_path: Pat
     assert narrow.system.tiers[-1].oversubscription_ratio == 4
 
 
-def documents_of(number: float, strategy: Strategy, name: str = "megatron-core") -> Evaluation:
-    job = Job(
+def documents_job(number: float, name: str) -> Job:
+    return Job(
         model=costsim.load_model("llama-2-7b"),
         system=load_hardware("dgx-h100").with_count(8),
         global_batch=64,
@@ -98,7 +103,10 @@ def documents_of(number: float, strategy: Strategy, name: str = "megatron-core")
         software=software(name),
         documents=number,
     )
-    return evaluated(job, strategy)
+
+
+def documents_of(number: float, strategy: Strategy, name: str = "megatron-core") -> Evaluation:
+    return evaluated(documents_job(number, name), strategy)
 
 
 @pytest.mark.parametrize("cp", [1, 4])
@@ -114,6 +122,53 @@ def test_attention_stops_at_the_ends_of_documents(cp: int) -> None:
     assert found > expected  # shorter rows fill the units less
     assert packed.time_parts_s["matrix"] == whole.time_parts_s["matrix"]
     assert packed.memory_bytes == whole.memory_bytes
+
+
+def rotate(t: Tensor, tables: Sequence[Tensor]) -> Tensor:
+    """Rotate a rank's two pieces of one document, as Megatron-Core does, a kernel an operation."""
+    angles = torch.cat(list(tables))
+    cosine, sine = (torch.cos(angles) * 1.5).to(t.dtype), (torch.sin(angles) * 1.5).to(t.dtype)
+    turned, rest = t[..., : angles.shape[-1]], t[..., angles.shape[-1] :]
+    one, other = torch.chunk(turned, 2, dim=-1)
+    turned = turned * cosine + torch.cat((-other, one), dim=-1) * sine
+    return torch.cat((turned, rest), dim=-1)
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operations that are no views."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # pyright: ignore
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_calls_that_rotate_a_document_are_those_that_pytorch_makes() -> None:
+    t = torch.randn(8, 1, 2, 16, dtype=torch.bfloat16, requires_grad=True)
+    tables = torch.randn(2, 4, 1, 1, 8)
+    with Kernels() as forward:
+        rotated = rotate(t, tables)
+    with Kernels() as backward:
+        rotated.backward(torch.ones_like(rotated))
+    assert 2 * forward.count == ROTATION_CALLS[0]
+    counted = ROTATION_CALLS[1] / (2 * EXPERT_CALLS)
+    # Pieces of one gradient are filled up and added, which newer releases fuse in part.
+    assert backward.count - 1 == pytest.approx(counted, abs=4)
+
+
+@pytest.mark.parametrize(("cp", "slower"), [(1, False), (4, True)])
+def test_short_documents_wait_for_the_host_under_context_parallelism(cp: int, slower: bool) -> None:
+    """180 documents a sequence: 4,680 calls forward in each of 32 layers."""
+    strategy = Strategy(dp=8 // cp, cp=cp, zero=3)
+    few, many = (documents_of(n, strategy).time_parts_s["host"][0] for n in (1.0, 180.0))
+    launch_s = software("megatron-core").launch_s
+    micro_batches = 64 / (8 // cp)
+    least = micro_batches * 32 * 180 * 26 * launch_s
+    assert bool(many - few > 0.5 * least) is slower
+    captured = replace(software("megatron-core"), graphs="step")
+    job = replace(documents_job(180.0, "megatron-core"), software=captured)
+    assert evaluated(job, strategy).time_parts_s["host"][0] < 0.1
 
 
 def test_scores_in_memory_are_computed_whole() -> None:

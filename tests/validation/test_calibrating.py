@@ -27,7 +27,7 @@ ROW = {
     "zero_or_fsdp": "distributed optimizer", "recompute": "none",
 }  # fmt: skip
 STEP = "step_time_s"
-SHAPES = [(8192, 2), (4096, 1), (2048, 2), (16384, 1), (32768, 1), (4096, 4)]
+SHAPES = [(8192, 2), (4096, 1), (2048, 2), (16384, 1), (65536, 2), (4096, 4)]
 
 
 def cluster(folder: Path, truth: Overlay, rows: int = 6, scatter: float = 0.0) -> Path:

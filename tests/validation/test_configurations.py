@@ -173,6 +173,7 @@ def test_slices_of_a_pod_are_tori_of_their_own() -> None:
         ("Megatron-LM 2022", "megatron-2022"),
         ("Megatron-DeepSpeed 2022", "megatron-deepspeed"),
         ("NeMo 24.07", "nemo"),
+        ("NeMo 24.03.01", "nemo-2403"),
         ("Megatron-LM + TransformerEngine", "megatron-core"),
         ("llm-foundry (Composer+PyTorch FSDP)", "fsdp"),
         ("torchtitan", "fsdp"),

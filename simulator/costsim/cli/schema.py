@@ -35,6 +35,11 @@ def command(kind: str | None, output: Path | None) -> None:
         raise UnknownNameError(
             f"no schema is called `{kind}`", hint=suggestion(kind, KINDS, "costsim schema")
         )
+    write_result(schema_text(kind), output)
+
+
+def schema_text(kind: str) -> str:
+    """Return the JSON schema of one of `KINDS`, as text."""
     if kind == "scenario":
         from costsim.planning.workload import scenario_schema
 
@@ -43,4 +48,4 @@ def command(kind: str | None, output: Path | None) -> None:
         module, name = KINDS[kind].split(":")
         schema = getattr(import_module(module), name).model_json_schema()
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    write_result(json.dumps(schema, indent=2, ensure_ascii=False), output)
+    return json.dumps(schema, indent=2, ensure_ascii=False)

@@ -27,12 +27,16 @@ _NEVER_WRITTEN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How often one device interrupts the job, and what an interruption and a checkpoint take."""
+    """How often one device interrupts the job, and what an interruption and a checkpoint take.
+
+    `preempted_ratio` is the share of interruptions that are instances taken back.
+    """
 
     device_mtbf_s: float
     restart_s: float
     checkpoint_s: float
     source: str
+    preempted_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +123,20 @@ def reliability(
     source = "stated in the scenario" if all(stated) else known["device_mtbf_s"]["source"]
     if device_mtbf_s is None:
         device_mtbf_s = float(known["device_mtbf_s"]["value"])
+    preempted_ratio = 0.0
     if spot_devices is not None:
         if preemption_s is None:
             preemption_s = float(known["preemption_s"]["value"])
             source += f"; preemptions: {known['preemption_s']['source']}"
-        device_mtbf_s = 1 / (1 / device_mtbf_s + 1 / (preemption_s * spot_devices))
+        preempted = 1 / (preemption_s * spot_devices)
+        device_mtbf_s = 1 / (1 / device_mtbf_s + preempted)
+        preempted_ratio = preempted * device_mtbf_s
     return Reliability(
         device_mtbf_s,
         known["restart_s"]["value"] if restart_s is None else restart_s,
         checkpoint_s,
         source,
+        preempted_ratio,
     )
 
 

@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from costsim.architectures.block import Block
-from costsim.architectures.operators import Attention, CrossEntropy, Experts, Operator
+from costsim.architectures.operators import Attention, CrossEntropy, Experts, Operator, Rotary
 from costsim.architectures.operators.wrapping import rewrapped, unwrapped
 from costsim.architectures.tensors import Activation
 from costsim.architectures.workload import Shard, Workload
@@ -46,6 +46,16 @@ DISPATCH_CALLS = 200.0
 """Calls of a layer of experts, each way: router, permutation, exchange, waiting for the counts."""
 CAPTURED_DISPATCH_CALLS = 75.0
 """The same where router and preprocessing are captured."""
+
+
+_ROTATED = 2  # queries and keys
+ROTATION_CALLS = (_ROTATED * 13.0, _ROTATED * 9.0 * EXPERT_CALLS)
+"""Calls that rotate one document, forward and backward, where documents are rotated one by one.
+
+Forward 13 kernels each (Megatron-Core, rope_utils, `_apply_rotary_pos_emb_thd`): a rank's positions
+put together, cosine and sine scaled and cast, two products, two halves swapped, a sum, the rest put
+beside. Backward nine, which autograd starts from C++.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,8 @@ def profile(job: Job, strategies: Strategies) -> tuple[Profile, tuple[Block, ...
     times = block_times(kernel_model, parts, rows, execution, formats, frozen=job.passes_on)
     exchanged = exchanges(job, whole, parts, few)
     launches = _launches(job, parts, times.launches[..., None] + exchanged.launches)
+    if job.documents > 1 and software.rotates_apart and software.graphs == "none":
+        launches += _rotation_calls(parts, job.documents * micro_batch * (cp > 1))
     # Random states of dropped scores are saved and set again wherever scores are computed.
     dropped = software.dropout and software.attention == "unfused"
     scoring = [block.part == "layer" and _has_scores(block) for block in whole]
@@ -185,6 +197,12 @@ def _launches(job: Job, local: Sequence[Block], fused: np.ndarray) -> np.ndarray
                 for way, products in enumerate(GROUPED_PRODUCTS):
                     calls[way, index] += own + EXPERT_CALLS * products * operator.experts
     return calls
+
+
+def _rotation_calls(local: Sequence[Block], documents: np.ndarray) -> np.ndarray:
+    """Return the calls that rotate so many packed documents (rows), one by one."""
+    rotates = np.array([any(isinstance(unwrapped(o), Rotary) for o in b.operators) for b in local])
+    return np.array(ROTATION_CALLS)[:, None, None] * rotates[:, None] * documents
 
 
 def _packed(block: Block, documents: float) -> Block:

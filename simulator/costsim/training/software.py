@@ -61,6 +61,7 @@ class Software:
             casts around them in one kernel each; whole steps in a graph have no others, since what
             experts get is known on the device only.
         packs_alone: whether a sequence into which documents are packed is a micro-batch of its own.
+        rotates_apart: whether ranks of context parallelism rotate packed documents one by one.
         channels_last: precision recipes with which it lays image maps out channels last, where its
             operators are not fused.
         context_bytes: held by the driver and the communication library.
@@ -97,6 +98,7 @@ class Software:
     overlap_experts_ratio: float = 0.0
     fuses_experts: bool = False
     packs_alone: bool = False
+    rotates_apart: bool = False
     channels_last: Sequence[str] = field(default=(), hash=False)
 
     @property

@@ -22,7 +22,7 @@ from costsim.validation.frameworks import Framework, framework_of
 from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
-from costsim.validation.stack_facts import stated_software
+from costsim.validation.stack_facts import fine_tunes, stated_software
 from costsim.validation.stacked import Held, held_of, printed_meter
 from costsim.validation.stated import (
     Meter,
@@ -35,7 +35,7 @@ from costsim.validation.stated import (
     recompute_of,
     sharding_of,
 )
-from costsim.validation.words import meaning
+from costsim.validation.words import meaning, noted
 
 TYPICAL_BATCH_TOKENS = 4 * 2**20
 """Tokens of a step where a row of a whole project states no batch: Llama 2's and 3's."""
@@ -43,6 +43,8 @@ TYPICAL_DEVICES = 1024
 """Devices of a whole project whose row states none."""
 USUAL_SEQUENCE = 2048
 """Tokens of a sequence where neither a row nor its model says how long: GPT-3's and Llama 1's."""
+USUAL_DOCUMENT = 180
+"""Tokens of a packed document where a row tells none: SQuAD's, which recipes default to."""
 _LONGEST_TRAINED = 8192  # longer contexts are reached at the end of training only
 _MODEL_PARALLEL = 64  # devices that hold a copy, at most, where a batch is assumed
 
@@ -167,6 +169,10 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         software=kind,
         frozen="lora" in text.get("task", "").lower(),
     )
+    if kind.packs_alone and fine_tunes(run) and packs_of(run):
+        tokens = int(noted(run, "document") or USUAL_DOCUMENT)
+        job = replace(job, documents=max(1.0, sequence / tokens))
+        assumed.append(f"documents of {tokens:,} tokens")
     axes = _axes(
         run,
         devices,

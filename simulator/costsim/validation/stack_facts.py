@@ -46,7 +46,7 @@ def stated_software(run: Run, software: Software, system: System) -> Software:
         software = replace(software, dispatcher=dispatcher)
     if routing := routing_of(run):
         software = replace(software, routing="natural" if routing == "dropless" else "balanced")
-    elif text.get("task", "") in _TUNING:
+    elif fine_tunes(run):
         software = replace(software, routing="natural")  # no router is forced on data that counts
     for part in parts_of(run, "overlap"):
         if "a2a_overlap" in part:
@@ -66,6 +66,11 @@ def stated_software(run: Run, software: Software, system: System) -> Software:
         rate = rates.get(name, rates.get(name.removesuffix("-ultra"), rates["all"]))
         software = replace(software, attention_rates={"all": rate})
     return software
+
+
+def fine_tunes(run: Run) -> bool:
+    """Return whether a trained model goes on with few documents of one kind."""
+    return run.text.get("task", "") in _TUNING
 
 
 def _effort(words: str, task: str) -> Effort:

@@ -12,6 +12,7 @@ from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.project import Project, Saved, contingency, project_lines
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.planning.figures import Figure, Mover, Term
+from costsim.planning.footprints import footprint_figures
 from costsim.planning.intervals import (
     memory_interval,
     sample_step_time_interval,
@@ -29,6 +30,7 @@ from costsim.training.evaluate import Evaluation
 from costsim.training.goodput import Goodput, checkpoint_bytes, goodput, reliability
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS
+from costsim.training.preemption import Replacement, with_replacement
 
 _DAY_S = 86_400
 
@@ -70,9 +72,13 @@ class Costing:
             device_mtbf_s=failures.device_mtbf,
             restart_s=failures.restart,
             checkpoint_s=failures.checkpoint,
-            spot_devices=self._spot_devices(),
+            spot_devices=(each := self._spot_devices()),
             preemption_s=failures.preemption,
         )
+        if each is not None:
+            then = Replacement(each, failures.replacement or 0.0, bool(failures.elastic))
+            replica = devices / float(evaluation.strategies.dp[row])
+            rates = with_replacement(rates, then, devices, replica)
         return goodput(devices, rates)
 
     def _spot_devices(self) -> int | None:
@@ -312,6 +318,7 @@ class Costing:
                 ),
                 sources=("grid",),
             ),
+            **footprint_figures(self.place, hours.value, energy),
         }
 
     def _budget(self, paid_hours: float, kept: Goodput, devices: int) -> Budget:

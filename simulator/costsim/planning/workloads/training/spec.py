@@ -279,6 +279,11 @@ class Failures(Spec):
     preemption: Annotated[Seconds, Field(ge=1)] | None = None
     """Mean time until the provider takes back a spot instance, such as `100 h`; left out, a
     published rate where the price is of spot devices."""
+    replacement: Seconds | None = None
+    """Wait for an instance in the place of one taken back, beyond a restart, such as `30 min`; left
+    out, none."""
+    elastic: StrictBool | None = None
+    """Whether the run goes on with the instances that are left until then; left out, it waits."""
     restart: Seconds | None = None
     """From an interruption to the first new step, such as `10 min`."""
     checkpoint: Seconds | None = None

@@ -30,6 +30,7 @@ from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing, states_bytes
 from costsim.planning.workloads.training.counting import check_counted, check_counted_once
 from costsim.planning.workloads.training.divisions import note_divisions
+from costsim.planning.workloads.training.renting import spot_notes
 from costsim.planning.workloads.training.rollouts import (
     asleep_bytes,
     awake_bytes,
@@ -284,7 +285,7 @@ class TrainingWorkload:
             costing.candidate(f"option {index}", job, search_.evaluation, row)
             for index, row in enumerate(_alternatives(search_, row), start=1)
         ]
-        return Space(search_), (*beside, *all_ways), self._notes(job, costing)
+        return Space(search_), (*beside, *all_ways), self._notes(best, costing)
 
     def sources(self, best: Candidate[Any]) -> dict[str, str]:
         """Return where times and memory come from."""
@@ -391,13 +392,15 @@ class TrainingWorkload:
             raise InfeasiblePlanError(Problem(message, first.location, first.hint)) from None
         return costing.candidate(choice.name, job, inner.evaluation, int(inner.order[0]))
 
-    def _notes(self, job: Job, costing: Costing) -> tuple[str, ...]:
+    def _notes(self, best: Candidate[TrainingRun], costing: Costing) -> tuple[str, ...]:
+        job = best.run.job
         calibration = self.scenario.calibration
         return (
             load_kernel_model(job.system.accelerator).remark,
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
+            *spot_notes(best, self.scenario.failures),
             f"power: {costing.place.power_w.basis}",
             *self._input_notes(job),
             *left_out(job.model),
