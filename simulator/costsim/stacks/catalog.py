@@ -35,7 +35,8 @@ def load_stack(name: str) -> Stack:
             f"unknown training stack `{name}`", hint=suggestion(name, stack_names())
         )
     values = dict(_file(name))
-    values.pop("matches")
+    for key in ("matches", "recipes"):
+        values.pop(key, None)
     return changed(Stack(id=name, **values.pop("about")), values)
 
 
@@ -45,7 +46,7 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
     Raises:
         SpecError: with every choice that is not known, and what it may be.
     """
-    known = {*CHOICES, *RANGES, *SWITCHES, *_MODES}
+    known = {*CHOICES, *RANGES, *SWITCHES, *_MODES, *_LISTS}
     problems: list[Problem] = []
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -54,14 +55,21 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
         elif wanted := _wanted(key, value):
             problems.append(Problem(f"`{key}` cannot be `{str(value)[:40]}`", hint=wanted))
         else:
-            found[key] = int(value) if key in _WHOLE else value
+            found[key] = _as_held(key, value)
     if problems:
         raise SpecError(problems)
     return replace(stack, **found)
 
 
 _MODES = ("recompute", "recompute_adapters")
+_LISTS = ("adapter_targets",)
 _WHOLE = ("loss_chunks", "zero")
+
+
+def _as_held(key: str, value: Any) -> Any:
+    if key in _LISTS:
+        return (value,) if isinstance(value, str) else tuple(value)
+    return int(value) if key in _WHOLE else value
 
 
 def _wanted(key: str, value: Any) -> str:
@@ -72,6 +80,10 @@ def _wanted(key: str, value: Any) -> str:
         return "" if isinstance(value, bool) else "true or false"
     if key in _MODES:
         return "" if isinstance(value, str) and value else "the name of a mode of recomputation"
+    if key in _LISTS:
+        names = [value] if isinstance(value, str) else value
+        listed = isinstance(names, list | tuple) and all(isinstance(n, str) and n for n in names)
+        return "" if listed and names else "names of projections"
     low, high = RANGES[key]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and low <= value <= high and (key not in _WHOLE or value == int(value)):
@@ -95,6 +107,15 @@ def stack_for(words: str) -> Stack:
     if not hits:
         return replace(load_stack(PLAIN), known=False)
     return load_stack(min(hits)[2])
+
+
+def under_recipe(stack: Stack, model: str) -> Stack:
+    """Return `stack` as its own recipe for `model` changes it; as it is, where it has none."""
+    for recipe in _file(stack.id).get("recipes", ()):
+        values = dict(recipe)
+        if re.search(values.pop("match"), model.lower()):
+            return changed(stack, values)
+    return stack
 
 
 def _near(key: str, known: set[str]) -> str:
