@@ -81,9 +81,8 @@ def _wanted(key: str, value: Any) -> str:
     if key in _MODES:
         return "" if isinstance(value, str) and value else "the name of a mode of recomputation"
     if key in _LISTS:
-        names = [value] if isinstance(value, str) else value
-        listed = isinstance(names, list | tuple) and all(isinstance(n, str) and n for n in names)
-        return "" if listed and names else "names of projections"
+        names = _as_held(key, value) if isinstance(value, str | list | tuple) else ()
+        return "" if names and all(isinstance(n, str) for n in names) else "names of projections"
     low, high = RANGES[key]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and low <= value <= high and (key not in _WHOLE or value == int(value)):
