@@ -18,6 +18,7 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.study import Place, Source, Study, kind_of, read, study_of
 from costsim.planning.workload import KINDS, Candidates, Workload, workload_type
+from costsim.remarks import Excluded
 
 _LOG = logging.getLogger(__name__)
 
