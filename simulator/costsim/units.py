@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from costsim.currencies import SIGNS, currencies
 from costsim.errors import UnitError
 
 HOURS_PER_MONTH = 730  # the mean month of cloud price lists: 8,760 h / 12
@@ -96,7 +97,7 @@ BARE_DIMENSIONS = frozenset({"tokens", "samples", "ratio"})
 _COUNTED = frozenset({"tokens", "samples"})  # whose unit may be left out of "2T tokens"
 
 _QUANTITY = re.compile(
-    r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
+    r"\s*(?P<currency>[$€£]?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
     r"\s*(?P<unit>.{0,40}?)\s*"
 )
 
@@ -120,7 +121,7 @@ def parse_quantity(value: object, dimension: str) -> float:
     unit = match["unit"]
     if match["currency"]:  # "$2.5M/h" is "2.5 M$/h"
         count, slash, rest = unit.partition("/")
-        unit = f"{count.strip()}${slash}{rest}"
+        unit = f"{count.strip()}{match['currency']}{slash}{rest}"
     number = Fraction(match["number"])
     if dimension in _COUNTED and unit in _COUNT:
         return _float(number * _COUNT[unit])
@@ -169,10 +170,19 @@ def _factor(unit: str, dimension: str) -> Fraction:
     return size / per_size / wanted.size
 
 
+def _in_other_currency(name: str) -> Fraction | None:
+    """Return dollars of a unit such as `EUR`, `kEUR` or `M€`; None where it is of no currency."""
+    match = re.fullmatch(r"(thousand|million|billion|trillion|[kKMGTB]?)([A-Z]{3}|[€£])", name)
+    known = currencies().get(SIGNS.get(match[2], match[2])) if match else None
+    return None if match is None or known is None else _COUNT[match[1]] * known.usd
+
+
 def _atom(text: str, unit: str, wanted: Dimension) -> tuple[str, Fraction]:
     name = re.sub(r"\s+", "", text)
     if name in _UNITS:
         return _UNITS[name]
+    if wanted.numerator == "money" and (other := _in_other_currency(name)) is not None:
+        return "money", other
     same = sorted({known for known in _UNITS if known.lower() == name.lower()})
     near = " or ".join(f"`{known}`" for known in same)
     hint = f"capitals matter: write {near}" if same else f"write {wanted.examples}"

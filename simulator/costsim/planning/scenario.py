@@ -262,6 +262,9 @@ class Scenario(Spec):
     """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
     cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Who pays which lines of the budget, such as `{platform: [Compute], research: [Staff]}`."""
+    currency: str | None = None
+    """Code of a currency that the budget is shown in beside dollars, such as `EUR`, at the rates of
+    hardware_specs/prices/currencies.yaml; amounts may be stated in it too (`2 EUR/h`)."""
     calibration: str | None = None
     """Overlay file of `costsim calibrate`, from the scenario's folder."""
 

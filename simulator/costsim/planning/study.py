@@ -22,6 +22,7 @@ from costsim.costs.ownership import (
 )
 from costsim.costs.prices import Price, PriceChoice, price_for
 from costsim.costs.site import Location, locate, read_grid
+from costsim.currencies import currency
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import CostsimError, SpecError, suggestion
 from costsim.errors import Location as ErrorPlace
@@ -182,6 +183,8 @@ def study_of(
     grid = (
         None if written is None else lookup.attempt(("site", "grid"), partial(read_grid, written))
     )
+    if scenario.currency is not None:
+        lookup.attempt(("currency",), partial(currency, scenario.currency))
     places = [
         _place(name, index, scenario, lookup, count, grid)
         for index, name in enumerate(scenario.hardware.system)

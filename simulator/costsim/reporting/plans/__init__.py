@@ -29,6 +29,7 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     emissions,
     accounts.cash_flow,
     accounts.cost_centers,
+    accounts.in_currency,
     training.time,
     training.memory,
     training.alternatives,
