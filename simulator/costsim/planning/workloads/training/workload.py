@@ -149,8 +149,9 @@ class TrainingWorkload:
             narrow = partial(system.oversubscribed, ratio)
             system = lookup.attempt(("hardware", "oversubscription"), narrow) or system
         for recipe in self.recipes:
-            peak = partial(system.accelerator.peak_flops_per_s, recipe.peak_dtype)
-            lookup.attempt(("workload", "precision"), peak)
+            for dtype in dict.fromkeys((recipe.peak_dtype, recipe.other_dtype)):
+                peak = partial(system.accelerator.peak_flops_per_s, dtype)
+                lookup.attempt(("workload", "precision"), peak)
         return system
 
     def _sequence(self, lookup: Lookup) -> int | None:
