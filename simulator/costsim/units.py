@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from costsim.currencies import SIGNS, currencies
 from costsim.errors import UnitError
 
 HOURS_PER_MONTH = 730  # the mean month of cloud price lists: 8,760 h / 12
@@ -45,6 +46,7 @@ _TABLE = (
     ("$ USD usd", "money", 1, _COUNT),
     ("g", "mass", 1, {"": 1, "k": 1000}),
     ("t", "mass", 10**6, _NONE),
+    ("L l litre litres liter liters", "volume", 1, {"": 1, "m": Fraction(1, 1000)}),
     ("token tokens", "tokens", 1, _COUNT),
     ("sample samples image images", "samples", 1, _COUNT),
     ("device-h device-hour device-hours GPU-h GPU-hour GPU-hours", "device time", 1, _COUNT),
@@ -80,6 +82,8 @@ DIMENSIONS: dict[str, Dimension] = {
     "usd_per_hour": Dimension("money", "time", Fraction(1, _HOUR), "`2.5 $/h`"),
     "usd_per_kwh": Dimension("money", "energy", Fraction(1, 1000 * _HOUR), "`0.08 $/kWh`"),
     "g_per_kwh": Dimension("mass", "energy", Fraction(1, 1000 * _HOUR), "`50 g/kWh`"),
+    "kg": Dimension("mass", "", Fraction(1000), "`318 kg`"),
+    "l_per_kwh": Dimension("volume", "energy", Fraction(1, 1000 * _HOUR), "`0.15 L/kWh`"),
     "device_hours": Dimension("device time", "", Fraction(1), "`12000 GPU-h`"),
     "tokens": Dimension("tokens", "", Fraction(1), "`300 B tokens` or `300e9 tokens`"),
     "tokens_per_s": Dimension("tokens", "time", Fraction(1), "`2000 tokens/s`"),
@@ -93,7 +97,7 @@ BARE_DIMENSIONS = frozenset({"tokens", "samples", "ratio"})
 _COUNTED = frozenset({"tokens", "samples"})  # whose unit may be left out of "2T tokens"
 
 _QUANTITY = re.compile(
-    r"\s*(?P<currency>\$?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
+    r"\s*(?P<currency>[$€£]?)\s*(?P<number>[-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)"
     r"\s*(?P<unit>.{0,40}?)\s*"
 )
 
@@ -117,7 +121,7 @@ def parse_quantity(value: object, dimension: str) -> float:
     unit = match["unit"]
     if match["currency"]:  # "$2.5M/h" is "2.5 M$/h"
         count, slash, rest = unit.partition("/")
-        unit = f"{count.strip()}${slash}{rest}"
+        unit = f"{count.strip()}{match['currency']}{slash}{rest}"
     number = Fraction(match["number"])
     if dimension in _COUNTED and unit in _COUNT:
         return _float(number * _COUNT[unit])
@@ -166,10 +170,19 @@ def _factor(unit: str, dimension: str) -> Fraction:
     return size / per_size / wanted.size
 
 
+def _in_other_currency(name: str) -> Fraction | None:
+    """Return dollars of a unit such as `EUR`, `kEUR` or `M€`; None where it is of no currency."""
+    match = re.fullmatch(r"(thousand|million|billion|trillion|[kKMGTB]?)([A-Z]{3}|[€£])", name)
+    known = currencies().get(SIGNS.get(match[2], match[2])) if match else None
+    return None if match is None or known is None else _COUNT[match[1]] * known.usd
+
+
 def _atom(text: str, unit: str, wanted: Dimension) -> tuple[str, Fraction]:
     name = re.sub(r"\s+", "", text)
     if name in _UNITS:
         return _UNITS[name]
+    if wanted.numerator == "money" and (other := _in_other_currency(name)) is not None:
+        return "money", other
     same = sorted({known for known in _UNITS if known.lower() == name.lower()})
     near = " or ".join(f"`{known}`" for known in same)
     hint = f"capitals matter: write {near}" if same else f"write {wanted.examples}"

@@ -9,6 +9,7 @@ import pytest
 import costsim
 from costsim.costs.grids import grid_for
 from costsim.costs.prices import price_for
+from costsim.currencies import currency
 from costsim.errors import SpecError
 
 H100 = "nvidia-h100-sxm5-80gb"
@@ -186,3 +187,55 @@ def test_what_restarts_of_spot_cost_is_a_line_and_a_word():
 def test_what_is_of_spot_is_named_as_unused_of_other_terms():
     found = planned(failures={"elastic": True})
     assert any("`failures.elastic`" in note and "not used" in note for note in found.notes)
+
+
+def test_emissions_stand_by_both_methods_with_making_and_water():
+    found = planned(
+        price={"provider": "aws"},
+        site={"embodied": "300 kg", "lifetime": "4 years", "water": "0.4 L/kWh"},
+    ).best
+    kwh, pue = found.value("energy_kwh"), found.figures["energy_kwh"].terms[2].value
+    assert found.value("co2e_t") > 0
+    assert found.value("market_co2e_t") == 0  # as AWS claims
+    assert found.value("water_m3") == pytest.approx(kwh / pue * 0.4 / 1e3)
+    years = found.value("device_hours") / 8760 / 4
+    assert found.value("embodied_co2e_t") == pytest.approx(years * 0.3)
+
+
+def test_what_nobody_publishes_is_not_counted():
+    found = planned(price="2 $/h").best
+    assert not {"market_co2e_t", "water_m3", "embodied_co2e_t"} & set(found.figures)
+
+
+def test_hours_of_a_grid_are_a_day_of_them():
+    with pytest.raises(SpecError, match="24 numbers"):
+        planned(site={"grid_profile": [1.0, 2.0]})
+    steady = planned(site={"grid_profile": [1.0] * 12 + [3.0] * 12}).best
+    assert steady.value("co2e_t") == pytest.approx(planned().best.value("co2e_t"))
+
+
+def test_a_budget_in_another_currency_is_the_same_money():
+    plain, euro = planned(price="2 $/h"), planned(price="2 $/h", currency="EUR")
+    rate = currency("EUR")
+    shown = euro.accounts.to_dict()["currency"]
+    cents = len(shown["lines"])
+    assert shown["total"] == pytest.approx(sum(line["amount"] for line in shown["lines"]))
+    assert rate.to_usd(shown["total"]) == pytest.approx(plain.budget.usd, abs=0.01 * cents)
+    assert any(f"on {rate.as_of}" in note for note in euro.notes)
+    stated = planned(price=f"{rate.of_usd(2.0)} EUR/h")
+    assert stated.best.value("cost_usd") == pytest.approx(plain.best.value("cost_usd"), abs=0.01)
+    assert any(f"on {rate.as_of}" in note for note in stated.notes)
+    with pytest.raises(SpecError, match="no exchange rate"):
+        planned(currency="XXX")
+
+
+def test_old_rates_are_said(tmp_path, monkeypatch):
+    """The newest price is what "now" means: a list of next year makes the rates old."""
+    list_ = tmp_path / "mine.csv"
+    list_.write_text(
+        "accelerator_id,instance_type,region,devices,term,usd_per_instance_hour,as_of,source,note\n"
+        f"{H100},pod,here,8,on_demand,16,2027-06-01,our contract,\n"
+    )
+    assert not any("exchange rates are of" in note for note in planned(currency="EUR").notes)
+    monkeypatch.setenv("COSTSIM_PRICES", str(list_))
+    assert any("exchange rates are of" in note for note in planned(currency="EUR").notes)

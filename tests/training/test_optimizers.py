@@ -47,7 +47,7 @@ def torch_optimizers(name: str, named: dict) -> list:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"adam_8bit"}))
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"adam_8bit", "adam_4bit"}))
 def test_equals_what_torch_holds(name: str, family: str, precision: str) -> None:
     run = Case(family, precision=precision, kv_heads=2 if family == "llama" else 4)
     named = dict(model(run).named_parameters())
@@ -112,6 +112,13 @@ def test_eight_bit_states_are_a_byte_and_a_share_of_a_scale() -> None:
     assert kind.state_bytes((1024, 256), 4) == 2 * (1024 * 256 + 4 * 1024)
     assert kind.state_bytes((64,), 4) == 8 * 64  # small tensors keep fp32
     assert state_bytes_per_parameter("adam_8bit") == pytest.approx(2, rel=0.02)
+
+
+def test_four_bit_states_are_half_a_byte_and_a_share_of_a_scale() -> None:
+    """Torchao's OptimState4bit: two values a byte, an fp32 scale for every 128."""
+    kind = optimizer("adam_4bit")
+    assert kind.state_bytes((1024, 256), 4) == 2 * (1024 * 256 // 2 + 4 * 1024 * 2)
+    assert kind.state_bytes((64,), 4) == 8 * 64
 
 
 def test_muon_takes_under_a_percent_of_a_large_step() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import costsim
 from costsim.errors import CostsimError
-from costsim.stacks import Stack, load_stack, stack_for, stack_names
+from costsim.stacks import Stack, load_stack, stack_for, stack_names, under_recipe
 from costsim.stacks.catalog import changed
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
@@ -40,6 +40,7 @@ def test_every_stack_says_what_it_is_and_runs(name: str) -> None:
         ("TRL", "trl-0"),
         ("NeMo AutoModel", "nemo-automodel"),
         ("torchtitan + torchao", "torchtitan-compiled"),
+        ("InternEvo", "internevo"),
     ],
 )
 def test_names_as_people_write_them(words: str, meant: str) -> None:
@@ -75,3 +76,31 @@ def test_tied_embeddings_count_once_on_one_stage() -> None:
     assert memory.parts["weights"].max() == 2 * 1_235_814_400
     assert memory.parts["gradients"].max() == 4 * 1_235_814_400
     assert memory.parts["optimizer"].max() == 12 * 1_235_814_400
+
+
+def test_recipes_for_a_model_change_its_states() -> None:
+    # recipes/moonlight: main_grads_dtype, exp_avg_dtype and exp_avg_sq_dtype are bfloat16.
+    nemo = load_stack("nemo")
+    found = under_recipe(nemo, "Moonlight-16B-A3B")
+    assert (found.gradients, found.moments, found.master) == ("bf16", "bf16", "fp32")
+    assert under_recipe(nemo, "llama-3.1-8b") == nemo
+    assert under_recipe(load_stack("trl"), "moonlight") == load_stack("trl")
+
+
+def test_flat_gradients_stand_beside_their_buffer_at_the_update() -> None:
+    # ZeRO-2 over 8 devices, N/8 = 154,476,800: a gradient in bf16 (2), joined (2), in fp32 (4);
+    # buckets of 2 x 5e8 elements in bf16.
+    job = Job(
+        model=costsim.load_model("llama-3.2-1b"),
+        system=costsim.load_hardware("nvidia-h100-sxm5-80gb", count=8),
+        global_batch=8,
+        sequence=128,
+        precision=precision("bf16"),
+        optimizer="adamw",
+        software=software("deepspeed"),
+        stack=load_stack("deepspeed"),
+    )
+    memory = evaluate(job, Strategies.of([Strategy(dp=8, zero=2)])).memory
+    shard = 1_235_814_400 / 8
+    states = 2 * 1_235_814_400 + 12 * shard
+    assert memory.moments["update"].max() == states + (2 + 2 + 4) * shard + 2 * 2 * 5e8

@@ -112,3 +112,32 @@ def test_a_release_has_what_there_was(tmp_path: Path, framework: str, dispatcher
     assert configured(tmp_path, framework=framework).job.software.dispatcher == dispatcher
     noted = configured(tmp_path, framework=framework, notes="HybridEP").job.software
     assert noted.dispatcher == "hybrid_ep"
+
+
+@pytest.mark.parametrize(
+    ("notes", "framework", "meter"),
+    [
+        ("memory: peak allocated by torch; nvidia-smi peak 15 GB", "torchtitan", "allocated"),
+        ("memory is peak reserved", "torchtune", "reserved"),
+        ("memory: peak observed (nvidia-smi)", "Megatron-Core", "total"),
+        ("", "torchtitan", "reserved"),  # components/metrics.py logs max_reserved_gib
+        ("", "Megatron-Core", "allocated"),
+    ],
+)
+def test_the_meter_is_the_one_that_was_noted_or_is_logged(
+    tmp_path: Path, notes: str, framework: str, meter: str
+) -> None:
+    assert configured(tmp_path, notes=notes, framework=framework).meter == meter
+
+
+def test_states_in_fewer_bits_are_read_from_notes(tmp_path: Path) -> None:
+    found = configured(tmp_path, notes="4-bit AdamW (torchao)", framework="torchtune")
+    assert found.job.optimizer == "adam_4bit"
+
+
+def test_software_that_nobody_knows_holds_what_plain_pytorch_does(tmp_path: Path) -> None:
+    mine = configured(tmp_path, framework="my own trainer", ep="1", zero_or_fsdp="none")
+    assert mine.held is not None
+    assert mine.held.job.stack is not None
+    assert (mine.held.job.stack.id, mine.held.job.stack.known) == ("pytorch", False)
+    assert configured(tmp_path, framework="my own trainer", ep="8").held is None

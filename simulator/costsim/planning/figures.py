@@ -159,6 +159,8 @@ def said(value: float | str, unit: str) -> str:
             return format_si(value * 1e3, "Wh")
         case "t":
             return f"{value:{'.1f' if value >= 1 else '.3g'}} t"
+        case "m3":
+            return f"{value:,.0f} m³" if value >= 100 else f"{value:.3g} m³"
         case "" | "device-hours":
             text = f"{value:,.0f}" if value == int(value) or value >= 1e3 else f"{value:.5g}"
             return text if not unit else f"{text} {unit}"

@@ -12,6 +12,7 @@ from typing import Any
 from costsim.errors import CostsimError, InfeasiblePlanError, Problem
 from costsim.planning.accounts import accounts_of
 from costsim.planning.compare import Comparison, compare
+from costsim.planning.exchange import exchange_notes
 from costsim.planning.objectives import Goal, Stated, goal_of
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
@@ -267,6 +268,7 @@ def _notes(study: Study, chosen: _Found) -> tuple[str, ...]:
         )
     if len(study.options) > 1 and study.scenario.limits.quality_loss is None:
         found.append("no limit of quality is stated: the cheapest is called best whatever it loses")
+    found += exchange_notes(study.document, study.scenario.currency)
     return (*found, *best.option.model.notes, *best.price.warnings, *chosen.place.site.notes)
 
 

@@ -12,12 +12,17 @@ from pydantic import (
     Field,
     StrictBool,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
+from costsim.costs.footprint import HOURS_OF_A_DAY
 from costsim.quantities import (
     Bytes,
     BytesPerSecond,
+    GramsPerKwh,
+    Kilograms,
+    LitresPerKwh,
     Ratio,
     Seconds,
     Usd,
@@ -126,6 +131,27 @@ class Site(Spec):
     device_power: Watts | None = None
     """Power of one device at work with its share of the node, such as `900 W`; left out, from
     its node's rating or its TDP."""
+    market: GramsPerKwh | None = None
+    """Market-based emissions of the electricity, after certificates, such as `0 g/kWh`; left out,
+    what the provider publishes."""
+    grid_profile: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    """Emissions of the grid by hour of the day, 24 numbers from midnight, of any scale; left out,
+    the same at every hour."""
+    water: LitresPerKwh | None = None
+    """Water of cooling over the energy of the machines (WUE), such as `0.15 L/kWh`; left out, what
+    the provider publishes."""
+    embodied: Kilograms | None = None
+    """Emissions of making one device with its share of the server, such as `318 kg`; left out, what
+    is published of the device."""
+    lifetime: Annotated[Seconds, Field(gt=0)] | None = None
+    """Time of use that those are spread over, such as `4 years`; left out, five years."""
+
+    @field_validator("grid_profile")
+    @classmethod
+    def _day(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) != HOURS_OF_A_DAY or not sum(value)):
+            raise ValueError(f"24 numbers belong here, not all of them 0; these are {len(value)}")
+        return value
 
 
 class Limits(Spec):
@@ -236,6 +262,9 @@ class Scenario(Spec):
     """First day of the run or the service, such as `2027-01-15`; gives the plan a cash flow."""
     cost_centers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Who pays which lines of the budget, such as `{platform: [Compute], research: [Staff]}`."""
+    currency: str | None = None
+    """Code of a currency that the budget is shown in beside dollars, such as `EUR`, at the rates of
+    hardware_specs/prices/currencies.yaml; amounts may be stated in it too (`2 EUR/h`)."""
     calibration: str | None = None
     """Overlay file of `costsim calibrate`, from the scenario's folder."""
 

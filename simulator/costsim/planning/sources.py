@@ -45,7 +45,7 @@ def check_named_files(document: Document, folder: Path) -> None:
     """
     home = folder.resolve()
     problems: list[Problem] = []
-    for steps, text in _strings(document.value):
+    for steps, text in strings(document.value):
         where = document.locate(steps)
         if where.file.startswith("--") or not _is_outside(text, folder, home):
             continue
@@ -71,13 +71,13 @@ def _is_outside(text: str, folder: Path, home: Path) -> bool:
         return False
 
 
-def _strings(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, str]]:
+def strings(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, str]]:
     """Yield every string of a document with the steps that lead to it."""
     if isinstance(value, str):
         yield steps, value
     elif isinstance(value, dict):
         for key, inner in cast("dict[str, Any]", value).items():
-            yield from _strings(inner, (*steps, key))
+            yield from strings(inner, (*steps, key))
     elif isinstance(value, list):
         for index, inner in enumerate(cast("list[Any]", value)):
-            yield from _strings(inner, (*steps, index))
+            yield from strings(inner, (*steps, index))

@@ -12,6 +12,7 @@ from typing import Any, cast
 from costsim.architectures import load_model
 from costsim.architectures.architecture import Architecture
 from costsim.costs.energy import Estimate, device_power_w
+from costsim.costs.footprint import Footprint, footprint_of
 from costsim.costs.grids import Grid, Pue, pue_for
 from costsim.costs.ownership import (
     PurchasePrice,
@@ -19,8 +20,9 @@ from costsim.costs.ownership import (
     ownership_usd_per_device_hour,
     purchase_price,
 )
-from costsim.costs.prices import PriceChoice, price_for
+from costsim.costs.prices import Price, PriceChoice, price_for
 from costsim.costs.site import Location, locate, read_grid
+from costsim.currencies import currency
 from costsim.documents import Document, load_document, parse_as, read_document
 from costsim.errors import CostsimError, SpecError, suggestion
 from costsim.errors import Location as ErrorPlace
@@ -32,7 +34,9 @@ from costsim.planning.overlays import read_overlay
 from costsim.planning.scenario import ListPrice, Owned, Scenario, Site
 from costsim.planning.sources import check_named_files, scenario_path
 from costsim.training.overlay import Overlay
+from costsim.units import HOURS_PER_MONTH
 
+_SECONDS_PER_YEAR = 12 * HOURS_PER_MONTH * 3600.0
 _TITLE_WORDS = 72  # characters that a title has room for beside its own
 
 Source = str | Path | Mapping[str, Any] | Document
@@ -47,6 +51,7 @@ class Place:
     price: PriceChoice
     power_w: Estimate  # of one device at work, with its share of the node
     site: Location  # grid and building of the price
+    footprint: Footprint  # what it leaves behind besides the grid's emissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,8 @@ def study_of(
     grid = (
         None if written is None else lookup.attempt(("site", "grid"), partial(read_grid, written))
     )
+    if scenario.currency is not None:
+        lookup.attempt(("currency",), partial(currency, scenario.currency))
     places = [
         _place(name, index, scenario, lookup, count, grid)
         for index, name in enumerate(scenario.hardware.system)
@@ -227,6 +234,19 @@ def _place(
         cast("PriceChoice", price),
         cast("Estimate", power),
         cast("Location", site),
+        cast("Footprint", None if price is None else _footprint(price.price, scenario.site)),
+    )
+
+
+def _footprint(price: Price, site: Site) -> Footprint:
+    return footprint_of(
+        price.provider,
+        price.accelerator_id,
+        market_g_per_kwh=site.market,
+        water_l_per_kwh=site.water,
+        embodied_kg_per_device=site.embodied,
+        lifetime_years=None if site.lifetime is None else site.lifetime / _SECONDS_PER_YEAR,
+        profile=site.grid_profile or (),
     )
 
 

@@ -35,7 +35,8 @@ def load_stack(name: str) -> Stack:
             f"unknown training stack `{name}`", hint=suggestion(name, stack_names())
         )
     values = dict(_file(name))
-    values.pop("matches")
+    for key in ("matches", "recipes"):
+        values.pop(key, None)
     return changed(Stack(id=name, **values.pop("about")), values)
 
 
@@ -55,6 +56,8 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
             problems.append(Problem(f"`{key}` cannot be `{value}`", hint=hint))
     if problems:
         raise SpecError(problems)
+    if "adapter_targets" in values:
+        values = {**values, "adapter_targets": tuple(values["adapter_targets"])}
     return replace(stack, **values)
 
 
@@ -74,6 +77,15 @@ def stack_for(words: str) -> Stack:
     if not hits:
         return replace(load_stack(PLAIN), known=False)
     return load_stack(min(hits)[2])
+
+
+def under_recipe(stack: Stack, model: str) -> Stack:
+    """Return `stack` as its own recipe for `model` changes it; as it is, where it has none."""
+    for recipe in _file(stack.id).get("recipes", ()):
+        values = dict(recipe)
+        if re.search(values.pop("match"), model.lower()):
+            return changed(stack, values)
+    return stack
 
 
 def _near(key: str, known: set[str]) -> str:

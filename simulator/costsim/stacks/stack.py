@@ -37,6 +37,9 @@ Buckets: TypeAlias = Literal["none", "copies", "views"]
 """Whether replicas reduce gradients through buckets of their size, beside them or in their place
 (DistributedDataParallel; `gradient_as_bucket_view`)."""
 
+Meter: TypeAlias = Literal["allocated", "reserved", "total"]
+"""Of tensors, of what the caching allocator holds, of the device as nvidia-smi shows it."""
+
 Dtype: TypeAlias = Literal["fp32", "bf16", "none"]
 
 WIDTHS = {"fp32": 4, "bf16": 2, "none": 0}
@@ -57,6 +60,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "moments": ("fp32", "bf16"),
     "adapters": ("fp32", "bf16"),
     "kbit": ("fp32", "none"),
+    "prints": get_args(Meter),
 }
 """Words that each choice may be."""
 
@@ -79,6 +83,7 @@ class Stack:
             follow one another.
         adapters: format of low-rank adapters, their gradients and moments.
         adapter_autocast: whether adapters in fp32 compute in 16 bits.
+        adapter_targets: projections that get an adapter where none are named.
         kbit: format that what stays unpacked beside a base packed by bitsandbytes is cast to.
         loss_chunks: of the losses that go chunk by chunk.
         units: what sharded parameters are gathered in; `reshard` whether they are given back after
@@ -94,6 +99,7 @@ class Stack:
             parameters that stay gathered.
         context_bytes: of the driver, kernels and communicators, outside the allocator.
         reserve_ratio: of allocated bytes, that the allocator holds and nobody uses.
+        prints: the meter of the memory that it logs.
         kept_ratio: of the blocks of parts that are gone at the worst moment, that its allocator
             keeps and cannot use again.
         known: whether the framework is one of the catalog's; estimates of others are wider.
@@ -115,6 +121,7 @@ class Stack:
     autocast: bool = False
     adapters: Dtype = "fp32"
     adapter_autocast: bool = False
+    adapter_targets: tuple[str, ...] = ("q_proj", "v_proj")
     kbit: Dtype = "none"
     layers: Layers = "eager"
     attention: Literal["flash", "sdpa", "masked", "unfused"] = "flash"
@@ -135,6 +142,7 @@ class Stack:
     context_bytes: float = 0.0
     reserve_ratio: float = 0.0
     kept_ratio: float = 0.0
+    prints: Meter = "allocated"
     known: bool = True
 
 

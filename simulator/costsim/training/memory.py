@@ -16,7 +16,7 @@ import numpy as np
 
 from costsim.architectures.operators import Attention
 from costsim.architectures.operators.wrapping import unwrapped
-from costsim.stacks.stack import Stack
+from costsim.stacks.stack import WIDTHS, Stack
 from costsim.training.gathering import Gathered, gathered
 from costsim.training.job import Job
 from costsim.training.losing import Head, LossMemory, loss_memory
@@ -383,6 +383,11 @@ def _moments(
             "gradients": gradients,
             "buffers": _update(stack, job, profile, held, gradients) + _buckets(units, strategies),
         }
+    elif stack is not None and stack.flat_gradients != "none":
+        moments["update"] = {
+            "gradients": gradients,
+            "buffers": _flat(stack, job, profile, held, gradients) + _buckets(units, strategies),
+        }
     return moments
 
 
@@ -534,6 +539,22 @@ def _update(
         return updated
     largest = largest_held(held.counts, profile.gather(profile.largest)) * width
     return np.minimum(updated, largest) * 2
+
+
+def _flat(
+    stack: Stack, job: Job, profile: Profile, held: _Held, gradients: np.ndarray
+) -> np.ndarray:
+    """Return bytes that an update of a sharded optimizer holds: its gradients in one piece.
+
+    They are joined in their own format, then cast (DeepSpeed's stage_1_and_2.py, `step`); foreach
+    has a copy more of what is updated.
+    """
+    width = max(job.gradient_bytes(job.adapted), 1.0)
+    of_all = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
+    shard = held.divided(held.over(of_all[0]), held.over(of_all[1]), 1)
+    shard = np.minimum(shard, np.where(gradients > 0, gradients, shard))
+    cast = shard * (WIDTHS[stack.flat_gradients] / width)
+    return shard + cast + (cast if stack.update == "foreach" else 0.0)
 
 
 def _worst(

@@ -28,11 +28,8 @@ denominator: sqrt 2, div 2, add 2; the update: addcdiv 4. AdamW scales the weigh
 """
 UPDATE_KERNELS = {"sgd": 1, "sgd_momentum": 3, "adam": 8, "adamw": 9}
 """Those operations, and the one that counts a tensor's steps."""
-_BLOCK = 256
-"""Values that share one fp32 scale in 8-bit states (Dettmers et al. 2021, arXiv 2110.02861, §2; the
-block of bitsandbytes since 0.44)."""
 _LEAST_BLOCKWISE = 4096
-"""Elements of the smallest tensor whose states bitsandbytes keeps in 8 bits."""
+"""Elements of the smallest tensor whose states bitsandbytes and torchao pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,8 @@ class Optimizer:
         factored: keeps in their place, of tensors with two dimensions or more, one mean over the
             last dimension and one over the last but one.
         counts_steps: keeps a step count of each tensor.
-        blockwise: keeps moments in 8 bits with a scale for every block.
+        bits: of a moment that is kept in blocks, 0 where it has the moments' format.
+        block: values of such a moment that share one fp32 scale.
         orthogonalizes: has one moment of matrices inside layers, whose update it makes
             orthogonal; embeddings, heads and vectors are Adam's.
         passes: how often it goes over fp32 values of the size of the parameters besides the
@@ -55,7 +53,8 @@ class Optimizer:
     moments: int
     factored: bool = False
     counts_steps: bool = False
-    blockwise: bool = False
+    bits: int = 0
+    block: int = 256
     orthogonalizes: bool = False
     passes: int = 0
     working_bytes: float = 0.0
@@ -78,12 +77,12 @@ class Optimizer:
     ) -> Number:
         """Return bytes of the states of a tensor whose moments would take `moment_bytes` each."""
         elements = self.state_elements(shape, inner=inner)
-        if not self.blockwise:
+        if not self.bits:
             return moment_bytes * elements
         size = int(prod(shape))
         if size < _LEAST_BLOCKWISE:
             return 4 * elements
-        return elements + self.moments * 4 * -(-size // _BLOCK)
+        return exact_div(self.bits * elements, 8) + self.moments * 4 * -(-size // self.block)
 
 
 OPTIMIZERS = {
@@ -100,7 +99,10 @@ OPTIMIZERS = {
         Optimizer(
             "adafactor", 1, factored=True, counts_steps=True, passes=3, working_bytes=4 * STEP_BYTES
         ),
-        Optimizer("adam_8bit", 2, blockwise=True),
+        # Dettmers et al. 2021 (arXiv 2110.02861), §2; the block of bitsandbytes since 0.44.
+        Optimizer("adam_8bit", 2, bits=8),
+        # torchao.optim.AdamW4bit (Li et al. 2023, arXiv 2309.01507): blocks of 128.
+        Optimizer("adam_4bit", 2, bits=4, block=128),
         # Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982): momentum in, update out, in bf16.
         Optimizer("muon", 1, orthogonalizes=True, passes=2),
     )
@@ -148,8 +150,8 @@ def state_bytes_per_parameter(name: str, moment_bytes: Number = 4) -> Number:
     Step counts and the factors of matrices, whose share falls as a matrix grows, are left out.
     """
     kind = optimizer(name)
-    if kind.blockwise:
-        return kind.moments * (1 + 4 / _BLOCK)
+    if kind.bits:
+        return kind.moments * (kind.bits / 8 + 4 / kind.block)
     return 0 if kind.factored else moment_bytes * kind.moments
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from costsim.architectures.architecture import Architecture
 from costsim.hardware.accelerators import Accelerator
+from costsim.stacks import Meter
 from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
 from costsim.training.recompute import Recompute
@@ -23,9 +24,8 @@ from costsim.validation.interconnect import joined, laid_over, node_of, slices
 from costsim.validation.runs import Run
 from costsim.validation.shapes import architecture_of
 from costsim.validation.stack_facts import fine_tunes, stated_software
-from costsim.validation.stacked import Held, held_of, printed_meter
+from costsim.validation.stacked import Held, held_of, printed_meter, usual_recompute
 from costsim.validation.stated import (
-    Meter,
     accumulates_as_stated,
     network_as_stated,
     nodes_as_stated,
@@ -156,7 +156,8 @@ def configuration_of(run: Run, folder: Path | None = None) -> Configuration | st
         return f"precision `{text.get('precision', '')[:60]}` is not known"
     if "precision" not in text:
         assumed.append(f"precision {recipe}")
-    if framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor):
+    unfused = framework.lacks_fused_attention(text.get("precision", ""), system.accelerator.vendor)
+    if unfused or meaning(run, "attention") == "unfused":
         kind = replace(kind, attention="unfused")
     kind = stated_software(run, replace(kind, **framework.traits), system)
     job = Job(
@@ -316,4 +317,5 @@ def _usual(run: Run, framework: Framework, recipe: str) -> tuple[Recompute, ...]
     """Return what its software recomputes by itself; entries of a competition are tuned."""
     if run.text.get("task") in _COMPETITIONS:
         return ()
-    return framework.usual_recompute(recipe)
+    of_stack = usual_recompute(run, adapters="lora" in run.text.get("task", "").lower())
+    return framework.usual_recompute(recipe) or of_stack

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.compression.steps import AdaptStep, QuantizeStep
-from costsim.stacks import Stack, beside_adapters, load_stack, stack_for
+from costsim.stacks import (
+    Meter,
+    Stack,
+    beside_adapters,
+    load_stack,
+    recompute_of,
+    stack_for,
+    under_recipe,
+)
 from costsim.stacks.stack import adapter_reads
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.offload import OFFLOADED, Offload
+from costsim.training.recompute import Recompute
 from costsim.training.strategy import Strategies, Strategy
 from costsim.validation.runs import Run
-from costsim.validation.stated import Meter, parts_of
 from costsim.validation.stated import meter_of as stated_meter
+from costsim.validation.stated import parts_of
 from costsim.validation.words import meaning
 
 _DTYPE = "bf16"
 _USUAL_RANK = 16
-_USUAL_TARGETS = ("q_proj", "v_proj")
 _STATES = ("weights", "gradients", "moments")
 
 
@@ -112,7 +120,7 @@ def adapted_model(run: Run, model: Architecture, stack: Stack, assumed: list[str
     if rank is None:
         assumed.append(f"adapter_rank {_USUAL_RANK}")
     if not targets:
-        targets = _USUAL_TARGETS
+        targets = stack.adapter_targets
         assumed.append(f"adapter_targets {' '.join(targets)}")
     words = run.text.get("method", "")
     copied = tuple(
@@ -154,16 +162,27 @@ class Held:
         return float(memory.metered_bytes(self.meter, self.job).max())
 
 
-_OWN_STATES = frozenset({"fsdp", "deepspeed"})
+_MEGATRON = frozenset({"nemo", "megatron-core"})
+_OWN_STATES = _MEGATRON | {"fsdp", "deepspeed"}
 """Profiles of software that differs in states, layers and loss from one framework to the next."""
 
 
 def held_of(run: Run, job: Job) -> Held | None:
-    """Return a row's job as its stack holds it; None of Megatron-like and XLA software."""
-    known = stack_for(run.text.get("framework", ""))
-    if not known.known or known.profile not in _OWN_STATES or job.counts == "samples":
+    """Return a row's job as its stack holds it; None of software before 2023 and of XLA.
+
+    Software that nobody knows is taken for plain PyTorch, unless it divides layers.
+    """
+    words = run.text.get("framework", "")
+    known = stack_for(words)
+    if known.profile not in _OWN_STATES or job.counts == "samples":
         return None
+    if not known.known and (not words or _divides(run)):
+        return None
+    if known.profile in _MEGATRON and known.profile != job.software.name:
+        return None  # of another generation
     stack, assumed = stack_of(run, frozen=job.frozen), list[str]()
+    if run.text.get("task", "pretrain") == "pretrain":
+        stack = under_recipe(stack, run.text.get("model", ""))
     if re.search(r"\bpure\b", run.text.get("precision", "").lower()) and not job.frozen:
         pure: dict[str, Any] = dict.fromkeys((*_STATES, "reduced"), _DTYPE)
         stack = replace(stack, master="none", autocast=False, **pure)
@@ -173,6 +192,18 @@ def held_of(run: Run, job: Job) -> Held | None:
     return Held(replace(job, model=model, stack=stack), printed_meter(run))
 
 
+def _divides(run: Run) -> bool:
+    """Return whether layers are divided, as only software like Megatron does."""
+    return any(run.number.get(axis, 1) > 1 for axis in ("tp", "pp", "ep"))
+
+
+def usual_recompute(run: Run, *, adapters: bool) -> tuple[Recompute, ...]:
+    """Return the mode that a framework's own recipes ask for; none where they recompute nothing."""
+    stack = stack_for(run.text.get("framework", ""))
+    mode = recompute_of(stack, adapters=adapters) if stack.known else "none"
+    return () if mode == "none" else (cast("Recompute", mode),)
+
+
 def printed_meter(run: Run) -> Meter:
-    """Return which memory a training row measured; frameworks print what their allocator gave."""
-    return stated_meter(run) or "allocated"
+    """Return which memory a training row measured; left out, the one that its framework prints."""
+    return stated_meter(run) or stack_for(run.text.get("framework", "")).prints

@@ -9,6 +9,7 @@ from costsim.architectures.architecture import Architecture
 from costsim.architectures.catalog import model_names, published_parameters
 from costsim.hardware.experts import Dispatcher
 from costsim.hardware.systems import System
+from costsim.stacks.stack import Meter
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.software import Graphs
@@ -17,8 +18,6 @@ from costsim.validation.runs import Run
 from costsim.validation.words import meaning, understood
 
 Routing: TypeAlias = Literal["drop", "dropless"]
-
-Meter: TypeAlias = Literal["allocated", "reserved", "total"]
 
 _SAME_PARAMETERS = 0.03  # of counts of one model, as people round and count them
 _OTHER_MODEL = 0.10

@@ -15,6 +15,7 @@ from costsim.reporting.model import Note, Provenance, Report, Section, Source
 from costsim.reporting.plans import accounts, options, serving, training
 from costsim.reporting.plans.answer import answer, subtitle
 from costsim.reporting.plans.budget import budget_section, uncertainty_section
+from costsim.reporting.plans.emissions import emissions
 from costsim.reporting.plans.what_if import what_if
 
 SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
@@ -25,8 +26,10 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     serving.mixed,
     budget_section,
     uncertainty_section,
+    emissions,
     accounts.cash_flow,
     accounts.cost_centers,
+    accounts.in_currency,
     training.time,
     training.memory,
     training.alternatives,

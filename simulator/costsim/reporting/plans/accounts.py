@@ -25,6 +25,16 @@ def cash_flow(plan: Plan[Any, Any]) -> Section | None:
     return Section("Cash flow", intro, (Table("Paid by month", columns, rows),))
 
 
+def in_currency(plan: Plan[Any, Any]) -> Section | None:
+    """Return the budget in the currency that a scenario asks for."""
+    other = plan.accounts.currency
+    if other is None:
+        return None
+    rows = tuple((name, cents / CENTS_PER_USD) for name, cents in plan.accounts.converted_cents)
+    columns = (Column("Line"), Column(other.code, "number", total=True))
+    return Section(f"Budget in {other.code}", f"At {other}.", (Table("Lines", columns, rows),))
+
+
 def cost_centers(plan: Plan[Any, Any]) -> Section | None:
     """Return what each cost center pays."""
     centers = plan.accounts.centers_cents

@@ -13,6 +13,7 @@ from costsim.errors import CostsimError
 from costsim.hardware.catalog import load_hardware
 from costsim.hardware.systems import System
 from costsim.planning.intervals import memory_interval
+from costsim.stacks import Meter
 from costsim.stacks import recompute_of as usual_recompute
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
@@ -31,7 +32,7 @@ from costsim.validation.stacked import (
     spoken_number,
     stack_of,
 )
-from costsim.validation.stated import Meter, optimizer_of, recompute_of, sharding_of
+from costsim.validation.stated import optimizer_of, recompute_of, sharding_of
 from costsim.validation.words import meaning
 from costsim.validation.written import written_model
 

@@ -7,9 +7,11 @@ from typing import Any
 from costsim.architectures.operators import Experts
 from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
+from costsim.costs.footprint import load_ratio
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
 from costsim.planning.figures import Figure, Mover, Term
+from costsim.planning.footprints import footprint_figures
 from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
@@ -216,7 +218,8 @@ class FleetCosting:
         pue, grid = site.pue, site.grid
         hours = fleet.mean_devices * self.hours
         energy = energy_kwh(hours, power_w, pue)
-        carbon = carbon_t(energy, grid)
+        by_hour = load_ratio(self.place.footprint.profile, fleet.day.replicas)
+        carbon = carbon_t(energy, grid) * by_hour
         watts = power_w.value * pue.value_ratio
         generated = fleet.tokens_per_hour[1]
         terms = (
@@ -241,15 +244,17 @@ class FleetCosting:
                 carbon.low,
                 carbon.high,
                 meaning="location-based emissions of that electricity",
-                formula="energy_kwh x grid / 1e6",
+                formula="energy_kwh x grid / 1e6" + (" x hours" if by_hour != 1.0 else ""),
                 terms=(
                     Term("energy_kwh", energy.value, "kwh"),
                     Term("grid", grid.g_per_kwh, "g/kWh"),
+                    *([Term("hours", by_hour)] if by_hour != 1.0 else []),
                 ),
                 sources=("grid",),
             ),
+            **footprint_figures(self.place, hours, energy),
             "kg_co2e_per_hour": Figure(
-                fleet.mean_devices * watts / 1e3 * grid.g_per_kwh / 1e3,
+                fleet.mean_devices * watts / 1e3 * grid.g_per_kwh / 1e3 * by_hour,
                 "kg",
                 meaning="emissions an hour, the mean of a day",
                 sources=("grid",),

@@ -12,6 +12,7 @@ from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.project import Project, Saved, contingency, project_lines
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.planning.figures import Figure, Mover, Term
+from costsim.planning.footprints import footprint_figures
 from costsim.planning.intervals import (
     memory_interval,
     sample_step_time_interval,
@@ -318,6 +319,7 @@ class Costing:
                 ),
                 sources=("grid",),
             ),
+            **footprint_figures(self.place, hours.value, energy),
         }
 
     def _budget(self, paid_hours: float, kept: Goodput, devices: int) -> Budget:

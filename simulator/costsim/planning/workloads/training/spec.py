@@ -100,7 +100,7 @@ class Training(Spec):
     precision: Names = ("bf16",)
     """Recipes to compare: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
     optimizer: str = "adam"
-    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
+    """Optimizer: adam, adamw, adam_8bit, adam_4bit, sgd, sgd_momentum, adafactor, muon."""
     software: Names = ("megatron-core",)
     """Profiles of frameworks to compare, from hardware_specs/calibration/software.yaml."""
     stack: str | None = None
@@ -189,7 +189,7 @@ class SampleTraining(Spec):
     precision: Names = ("bf16",)
     """Recipes to compare: fp32, tf32, bf16, fp16, fp8, mxfp8, nvfp4, int8."""
     optimizer: str = "adam"
-    """Optimizer: adam, adamw, adam_8bit, sgd, sgd_momentum, adafactor, muon."""
+    """Optimizer: adam, adamw, adam_8bit, adam_4bit, sgd, sgd_momentum, adafactor, muon."""
     software: Names = ("eager",)
     """Profiles to compare, of hardware_specs/calibration/vision.yaml: eager (plain PyTorch), tuned
     (code made for a competition)."""
