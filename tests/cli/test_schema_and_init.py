@@ -8,7 +8,7 @@ import pytest
 
 from costsim.cli import main
 from costsim.cli.init import KINDS as STARTERS
-from costsim.cli.schema import KINDS
+from costsim.cli.schema import KINDS, PRINTED
 from costsim.documents import load_document, parse_as
 from costsim.planning.workloads.training.spec import TrainingScenario
 
@@ -25,7 +25,7 @@ def test_every_kind_prints_a_schema(kind: str, capsys: pytest.CaptureFixture[str
 
 def test_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
-    assert capsys.readouterr().out.split() == HERE
+    assert capsys.readouterr().out.split() == [*HERE, *PRINTED]
 
 
 def test_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:

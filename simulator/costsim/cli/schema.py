@@ -1,4 +1,4 @@
-"""`costsim schema`: the JSON schema of each kind of file that a user writes."""
+"""`costsim schema`: the JSON schemas of files that a user writes, and of what is printed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from costsim.cli._output import write_result
 from costsim.errors import UnknownNameError, suggestion
+from costsim.resources import packaged_yaml
 
 # kind -> the pydantic model that reads it; of a scenario, one for each kind of workload
 KINDS = {
@@ -18,32 +19,37 @@ KINDS = {
     "model": "costsim.architectures.spec:ModelSpec",
     "recipe": "costsim.compression.recipes:Recipe",
 }
+PRINTED = ("plan", "fit", "validation")
+"""What commands print as JSON; reports/schemas says how."""
 
 
 @click.command()
 @click.argument("kind", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 def command(kind: str | None, output: Path | None) -> None:
-    """Print the JSON schema of KIND of file; without KIND, list the kinds.
+    """Print the JSON schema of KIND of file, or of what a command prints; without KIND, list them.
 
     An editor with a YAML language server completes and checks a scenario against it.
     """
     if kind is None:
-        write_result("\n".join(KINDS), output)
+        write_result("\n".join((*KINDS, *PRINTED)), output)
         return
-    if kind not in KINDS:
+    if kind not in (*KINDS, *PRINTED):
+        known = (*KINDS, *PRINTED)
         raise UnknownNameError(
-            f"no schema is called `{kind}`", hint=suggestion(kind, KINDS, "costsim schema")
+            f"no schema is called `{kind}`", hint=suggestion(kind, known, "costsim schema")
         )
     write_result(schema_text(kind), output)
 
 
 def schema_text(kind: str) -> str:
-    """Return the JSON schema of one of `KINDS`, as text."""
+    """Return the JSON schema of one of `KINDS` or `PRINTED`, as text."""
     if kind == "scenario":
         from costsim.planning.workload import scenario_schema
 
         schema = scenario_schema()
+    elif kind in PRINTED:
+        schema = packaged_yaml("reports", f"schemas/{kind}.yaml")
     else:
         module, name = KINDS[kind].split(":")
         schema = getattr(import_module(module), name).model_json_schema()
