@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.decoder import decoder
-from costsim.documents import Document, load_document, parse_as
+from costsim.documents import Document, load_document, parse_as, placed
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.paths import exists, is_file, is_folder
 from costsim.resources import data_folder
@@ -294,7 +294,10 @@ def _extended(base: str, document: Document, chain: tuple[str, ...]) -> dict[str
         if str(file) in chain or len(chain) > _MAX_CHAIN:
             message = f"`{base}` extends itself through " + " → ".join(chain)
             raise SpecError(message, location=document.locate(("extends",)))
-        below, trusted = load_document(file), False
+        try:
+            below, trusted = load_document(file), False
+        except SpecError as error:
+            raise placed(error, document, ("extends",)) from None
     else:
         where = document.locate(("extends",))
         raise UnknownNameError(f"unknown model `{base}`", location=where, hint=_near(base))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -59,6 +59,8 @@ Names = Annotated[tuple[str, ...], *one_or_more({"type": "string"})]
 def _leaves(annotation: Any) -> set[Any]:
     """Return the types that an annotation is made of."""
     parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        parts = parts[:1]  # what follows are constraints
     return {leaf for part in parts for leaf in _leaves(part)} if parts else {annotation}
 
 

@@ -47,6 +47,10 @@ class SweepResult:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (dict(zip(self.columns, row, strict=True)) for row in self._rows())
 
+    def close(self) -> None:
+        """Let go of the file that rows are read from."""
+        self._journal.close()
+
     def rows(self) -> list[dict[str, Any]]:
         """Return every row, by column."""
         return list(self)
