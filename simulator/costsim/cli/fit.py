@@ -67,7 +67,10 @@ def _value(text: str) -> bool | float | str:
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Devices.")
 @click.option("--software", default="hf-trainer", show_default=True, help="A training stack.")
 @click.option(
-    "--method", default="full", show_default=True, help="full, frozen, lora, dora, qlora."
+    "--method",
+    default="full",
+    show_default=True,
+    help="full, frozen, lora, dora, qlora; with an objective: qlora,dpo.",
 )
 @click.option(
     "--objective",
