@@ -19,7 +19,8 @@ import costsim
 from costsim.architectures import load_model
 from costsim.cli import main
 from costsim.compression.recipes import load_recipes
-from costsim.errors import SpecError
+from costsim.errors import CostsimError, SpecError
+from costsim.hardware import load_accelerator, load_hardware
 from costsim.hardware.calibration import load_class
 from costsim.inference import traces
 from costsim.inference.traces import read_trace
@@ -259,6 +260,78 @@ def test_layers_without_end_are_refused_in_runs(
 )
 def test_what_a_config_leaves_to_its_type_is_told(config: dict[str, object], told: str) -> None:
     assert any(told in note for note in load_model(config).notes)
+
+
+HARDWARE = """id: mine
+name: Mine
+vendor: nvidia
+architecture: hopper
+launch_year: 2023
+memory: {capacity: 80 GB, bandwidth: 3 TB/s}
+peaks: {bf16: 900 TFLOP/s, fp8: 1800 TFLOP/s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("2023", "20230", "between 1950 and 2100"),
+        ("3 TB/s", "1e290 TB/s", "between 1e-15 and 1e+21"),
+        ("80 GB", "1e-300 GB", "between 1e-15 and 1e+21"),
+    ],
+)
+def test_a_figure_of_hardware_beyond_reason_has_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    (tmp_path / "accelerators").mkdir()
+    path = tmp_path / "accelerators" / "mine.yaml"
+    path.write_text(HARDWARE.replace(old, new), encoding="utf-8")
+    monkeypatch.setenv("COSTSIM_HARDWARE", str(tmp_path))
+    line = HARDWARE[: HARDWARE.index(old)].count("\n") + 1
+    with pytest.raises(CostsimError, match=rf"mine\.yaml:{line}:") as caught:
+        load_accelerator("mine")
+    assert said in str(caught.value)
+
+
+def test_a_link_without_a_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("accelerators", "systems"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "accelerators" / "mine.yaml").write_text(HARDWARE, encoding="utf-8")
+    (tmp_path / "systems" / "mine-8.yaml").write_text(
+        "id: mine-8\nname: Mine\naccelerator: mine\n"
+        "devices: 8\ndevices_per_node: 8\ntiers:\n  - name: links\n    kind: ''\n"
+        "    devices: 8\n    bandwidth: 450 GB/s\n    latency: 2 us\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("COSTSIM_HARDWARE", str(tmp_path))
+    with pytest.raises(CostsimError, match=r"mine-8\.yaml:8:11: .*kind` must be text"):
+        load_hardware("mine-8")
+
+
+def test_a_model_that_extends_no_file_has_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("name: m\nextends: nope.yaml\n", encoding="utf-8")
+    assert main(["models", str(path)]) == 1
+    assert "m.yaml:2:10: " in capsys.readouterr().err
+
+
+def test_a_format_that_a_device_lacks_beside_the_matrices_has_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "accelerators").mkdir()
+    (tmp_path / "accelerators" / "mine.yaml").write_text(HARDWARE.replace("bf16: 9", "fp16: 9"))
+    monkeypatch.setenv("COSTSIM_HARDWARE", str(tmp_path))
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: small\nmodel: gpt2\nworkload:\n  kind: training\n  tokens: 1 B tokens\n"
+        "  sequence: 1024\n  global_batch: 64\n  precision: fp8\n"
+        "hardware: {system: mine, devices: 1}\nprice: 2 $/h\n"
+    )
+    assert main(["plan", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "s.yaml:8:14: Mine has no published dense bf16 rate" in error
 
 
 def test_a_format_that_a_device_lacks_has_the_line_of_the_hardware(

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from costsim.errors import Location, SpecError
+from costsim.errors import CostsimError, Location, Problem, SpecError
 from costsim.json_nodes import compose_json, unreadable
 from costsim.nodes import Node, compose
 from costsim.paths import is_folder
@@ -178,6 +178,22 @@ def parse_as(document: Document, model: type[Model]) -> Model:
         return model.model_validate(document.value)
     except ValidationError as error:
         raise SpecError(problems_of(error, document, model)) from None
+
+
+def placed(error: CostsimError, document: Document, path: Steps) -> SpecError:
+    """Return an error whose problems stand at `path` of a document, if they have no line."""
+    where = document.locate(path)
+    return SpecError([_placed(problem, where) for problem in error.problems])
+
+
+def _placed(problem: Problem, where: Location) -> Problem:
+    """Return a problem at `where`, unless it has a line or the place of an option already."""
+    own = problem.location
+    if own is None:
+        return replace(problem, location=where)
+    if own.line or own.file == where.file or own.file.startswith("--"):
+        return problem
+    return replace(problem, message=f"{own.file}: {problem.message}", location=where)
 
 
 def _read_json(text: str, file: str) -> Any:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.decoder import decoder
-from costsim.documents import Document, load_document, parse_as
+from costsim.cells import clean
+from costsim.documents import Document, load_document, parse_as, placed
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.paths import exists, is_file, is_folder
 from costsim.resources import data_folder
@@ -53,14 +54,20 @@ def load_model(model: str | Path | Mapping[str, Any] | Document | Architecture) 
     if isinstance(model, Document):
         value: Mapping[str, Any] = model.value
         name = str(value.get("_name_or_path") or value.get("model_type") or "model")
-        return _from_document(model, name, "", trusted=False)
+        return _printable(_from_document(model, name, "", trusted=False))
     if isinstance(model, str):
         named = None if _is_path(model) else _named(model)
         if named is not None:
             return named
         if not _is_path(model) and not exists(model):
             raise UnknownNameError(f"unknown model `{model}`", hint=_near(model))
-    return _from_path(Path(model))
+    return _printable(_from_path(Path(model)))
+
+
+def _printable(model: Architecture) -> Architecture:
+    """Return a model that others described, whose name runs nothing where it is printed."""
+    notes = tuple(map(clean, model.notes))
+    return replace(model, name=clean(model.name), source=clean(model.source), notes=notes)
 
 
 def decoder_fields(model: str | Mapping[str, Any]) -> dict[str, Any] | None:
@@ -294,7 +301,10 @@ def _extended(base: str, document: Document, chain: tuple[str, ...]) -> dict[str
         if str(file) in chain or len(chain) > _MAX_CHAIN:
             message = f"`{base}` extends itself through " + " → ".join(chain)
             raise SpecError(message, location=document.locate(("extends",)))
-        below, trusted = load_document(file), False
+        try:
+            below, trusted = load_document(file), False
+        except SpecError as error:
+            raise placed(error, document, ("extends",)) from None
     else:
         where = document.locate(("extends",))
         raise UnknownNameError(f"unknown model `{base}`", location=where, hint=_near(base))

@@ -41,8 +41,18 @@ def _pairs(
         name, equals, choice = one.partition("=")
         if not equals:
             raise click.BadParameter(f"`{one}` is not NAME=VALUE, such as loss=fused_linear")
-        found[name] = {"true": True, "false": False}.get(choice.lower(), choice)
+        found[name] = _value(choice)
     return found
+
+
+def _value(text: str) -> bool | float | str:
+    """Return the value of a choice: a switch, a number or a word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @click.command()
@@ -57,7 +67,10 @@ def _pairs(
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Devices.")
 @click.option("--software", default="hf-trainer", show_default=True, help="A training stack.")
 @click.option(
-    "--method", default="full", show_default=True, help="full, frozen, lora, dora, qlora."
+    "--method",
+    default="full",
+    show_default=True,
+    help="full, frozen, lora, dora, qlora; with an objective: qlora,dpo.",
 )
 @click.option(
     "--objective",

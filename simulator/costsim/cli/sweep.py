@@ -77,6 +77,7 @@ def command(
         for text in found.chunks(chosen):
             click.echo(text, nl=False)
         sys.stdout.flush()
+    found.close()
     note(", ".join(f"{count:,} {status}" for status, count in found.statuses.items()))
 
 

@@ -20,6 +20,8 @@ Path_ = tuple[str | int, ...]
 RECORD_KEYS = ("value", "unit", "basis", "source", "read_on", "note")
 # A number of things, or a year: no unit to convert. The words are what `unit` may say.
 _PLAIN = {"count": ("units", "devices"), "year": ("year",), "ratio": ("ratio",)}
+_RANGES = {"count": (1, 1e9), "year": (1950, 2100), "ratio": (1e-6, 1e6)}
+_RANGE = 1e-15, 1e21  # of what has a unit, as printed: what is beyond is a slip of the pen
 _WRITTEN = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 
 
@@ -108,7 +110,7 @@ class Sheet:
             if required:
                 self.problem(f"missing key {self._name(key)}")
             return ""
-        if isinstance(value, list | dict):
+        if isinstance(value, list | dict) or (required and not str(value).strip()):
             self.problem(f"{self._name(key)} must be text", key)
             return ""
         return str(value)
@@ -162,6 +164,11 @@ class Sheet:
         if not math.isfinite(value) or value <= 0:
             hint = "leave out a number that is not known"
             self.problem(f"{self._name(key)} must be above 0, not {value:g}", key, hint)
+            return math.nan
+        low, high = _RANGES.get(dimension, _RANGE)
+        if not low <= value <= high:
+            message = f"{self._name(key)} must be between {low:g} and {high:g}, not {value:g}"
+            self.problem(message, key)
             return math.nan
         if dimension in _PLAIN:
             if unit and unit not in _PLAIN[dimension]:

@@ -13,6 +13,7 @@ from costsim.architectures.architecture import Architecture
 from costsim.compression.adapters import Adapt
 from costsim.compression.description import with_pass
 from costsim.compression.formats import FORMATS
+from costsim.compression.scalar_head import with_scalar_head
 from costsim.compression.steps import AdaptStep, QuantizeStep
 from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.hardware import System, load_hardware
@@ -22,6 +23,14 @@ from costsim.planning.intervals import CONFIDENCE, fit_probability, memory_inter
 from costsim.stacks import Stack, beside_adapters, load_stack, recompute_of
 from costsim.stacks.catalog import changed
 from costsim.stacks.stack import adapter_reads
+from costsim.training.companions import (
+    PAIRED,
+    TRAINING_METHODS,
+    Companions,
+    companions,
+    usual_reference,
+)
+from costsim.training.companions import Method as TrainingMethod
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
 from costsim.training.memory import MEMORY_PARTS, MOMENTS, Memory
@@ -36,19 +45,6 @@ from costsim.units import format_bytes
 
 Method: TypeAlias = Literal["full", "frozen", "lora", "dora", "qlora"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Objective: TypeAlias = Literal[
-    "sft", "dpo", "kto", "orpo", "reward", "ppo", "grpo", "rloo", "distill"
-]
-OBJECTIVES: tuple[Objective, ...] = (
-    *("sft", "dpo", "kto", "orpo", "reward", "ppo", "grpo", "rloo", "distill"),
-)
-PAIRED = frozenset({"dpo", "orpo", "reward"})
-"""Objectives whose samples are pairs that pass through the model together."""
-REFERENCED = frozenset({"dpo", "kto", "ppo"})
-"""Objectives that compare with a reference unless it is shared or its answers precomputed."""
-ROLLED = frozenset({"ppo", "grpo", "rloo"})
-"""Objectives that generate what they train on."""
-
 _UNKNOWN_WIDTH = 1.5  # of the interval of software that nobody knows
 _LARGEST_MICRO_BATCH = 1024
 _LONGEST = 2**22  # tokens, where a model has no limit
@@ -65,7 +61,7 @@ class Setup:
     count: int = 1
     software: str = "hf-trainer"
     method: Method = "full"
-    objective: Objective = "sft"
+    objective: TrainingMethod = "sft"
     sequence: int = 2048
     micro_batch: int = 1
     accumulation: int = 1
@@ -252,7 +248,7 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
     problems: list[Problem] = []
     for name, value, known in (
         ("method", setup.method, METHODS),
-        ("objective", setup.objective, OBJECTIVES),
+        ("objective", setup.objective, TRAINING_METHODS),
         ("optimizer", setup.optimizer, tuple(OPTIMIZERS)),
         ("recompute", setup.recompute or "none", RECOMPUTE),
         ("offload", setup.offload, (*OFFLOADS, "nvme")),
@@ -294,12 +290,16 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         )
     elif setup.method == "frozen":
         trained = setup.trained or ("last:2",)
+    if setup.objective == "reward":
+        model = with_scalar_head(model)
     # Steps are frozen, and so hashable, which their base class does not say.
     model = _prepared(model, _storage(setup), trained, setup.precision)  # pyright: ignore[reportArgumentType]
     zero = stack.zero if setup.zero is None else setup.zero
     zero = zero if setup.ranks * setup.cp > 1 else 0
     micro_batch = setup.micro_batch * (2 if setup.objective in PAIRED else 1)
-    shards = setup.ranks * setup.cp if zero == 3 else 1
+    beside = _companions(setup, parameters)
+    awake = setup.engine_share * system.accelerator.memory_bytes
+    awake = awake if setup.engine == "colocated" else 0.0
     job = Job(
         model=model,
         system=system,
@@ -310,7 +310,10 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         software=software(stack.profile),
         frozen=setup.method != "full",
         stack=stack,
-        beside_bytes=_beside_bytes(setup, parameters, shards, system),
+        beside_bytes=awake,
+        reference_bytes=beside.frozen_bytes,
+        values=beside.values,
+        paired=setup.objective in PAIRED,
     )
     strategy = Strategy(
         tp=setup.tp,
@@ -346,21 +349,15 @@ def _recompute(name: str) -> Recompute:
     return next(mode for mode in RECOMPUTE if mode == name)
 
 
-def _beside_bytes(setup: Setup, parameters: float, shards: int, system: System) -> float:
-    """Return bytes of models that are not trained, and of an engine that is awake, on a device."""
-    wide = float(precision(setup.precision).activation_bytes)
-    reference = setup.reference
-    if reference is None and setup.objective in REFERENCED:
-        reference = "shared" if setup.adapts else "separate"
-    held = wide * parameters / shards if reference == "separate" else 0.0
-    if setup.objective == "ppo":  # a reward model, and a value model with its states
-        held += (wide + wide + 2 * wide + 8) * parameters / shards
-    if setup.teacher is not None or setup.objective == "distill":
-        teacher = load_model(setup.teacher) if setup.teacher else None
-        held += wide * (float(teacher.parameters) if teacher else parameters) / shards
-    if setup.engine == "colocated":
-        held += setup.engine_share * system.accelerator.memory_bytes
-    return held
+def _companions(setup: Setup, parameters: float) -> Companions:
+    """Return the models beside the one that is trained."""
+    teacher = load_model(setup.teacher) if setup.teacher else None
+    return companions(
+        "distill" if teacher is not None else setup.objective,
+        setup.reference or usual_reference(setup.objective, adapts=setup.adapts),
+        parameters,
+        teacher_parameters=float(teacher.parameters) if teacher else None,
+    )
 
 
 def _engine_bytes(setup: Setup, system: System) -> float:
@@ -630,4 +627,15 @@ def fit(model: str | dict[str, Any], hardware: str, **options: Any) -> Fit:
     for name in options:
         if name not in known:
             raise UnknownNameError(f"unknown option `{name}`", hint=suggestion(name, known))
-    return Fit(check(Setup(model, hardware, **options)))
+    return Fit(check(Setup(model, hardware, **_worded(options))))
+
+
+def _worded(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with methods of both kinds told apart, as `qlora,dpo`."""
+    words = str(options.get("method", "")).replace("+", ",").split(",")
+    told = [word.strip() for word in words]
+    objectives = [word for word in told if word in TRAINING_METHODS]
+    if not objectives:
+        return options
+    parts = [word for word in told if word not in TRAINING_METHODS] or ["full"]
+    return {**options, "method": ",".join(parts), "objective": objectives[0]}

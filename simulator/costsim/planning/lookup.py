@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
-from costsim.documents import Document
-from costsim.errors import CostsimError, Location, Problem, SpecError
+from costsim.documents import Document, placed
+from costsim.errors import CostsimError, Problem, SpecError
 
 Found = TypeVar("Found")
 Path = tuple[str | int, ...]
@@ -40,22 +39,6 @@ class Lookup:
         """
         if self.problems:
             raise SpecError(sorted(dict.fromkeys(self.problems), key=_place))
-
-
-def placed(error: CostsimError, document: Document, path: Path) -> SpecError:
-    """Return an error whose problems stand at `path` of a document, if they have no line."""
-    where = document.locate(path)
-    return SpecError([_placed(problem, where) for problem in error.problems])
-
-
-def _placed(problem: Problem, where: Location) -> Problem:
-    """Return a problem at `where`, unless it has a line or the place of an option already."""
-    own = problem.location
-    if own is None:
-        return replace(problem, location=where)
-    if own.line or own.file == where.file or own.file.startswith("--"):
-        return problem
-    return replace(problem, message=f"{own.file}: {problem.message}", location=where)
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

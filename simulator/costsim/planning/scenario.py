@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -59,6 +59,8 @@ Names = Annotated[tuple[str, ...], *one_or_more({"type": "string"})]
 def _leaves(annotation: Any) -> set[Any]:
     """Return the types that an annotation is made of."""
     parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        parts = parts[:1]  # what follows are constraints
     return {leaf for part in parts for leaf in _leaves(part)} if parts else {annotation}
 
 
@@ -244,6 +246,9 @@ class Scenario(Spec):
     """What compressed models are made on."""
     price: UsdPerHour | ListPrice = ListPrice()
     """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    prices: Names = ()
+    """Price lists of one's own, laid over the catalogue: CSV files or folders of `<provider>.csv`
+    from the scenario's folder, in the columns of hardware_specs/prices/cloud."""
     own: Owned | None = None
     """Owning the devices: the price of a device-hour is then what it costs their owner."""
     site: Site = Site()

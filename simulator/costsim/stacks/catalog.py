@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from costsim.errors import Problem, SpecError, UnknownNameError, suggestion
 from costsim.resources import data_folder, packaged_yaml
-from costsim.stacks.stack import CHOICES, Stack
+from costsim.stacks.stack import CHOICES, RANGES, SWITCHES, Stack
 
 PLAIN = "pytorch"
 """What is taken of a framework that nobody knows: PyTorch as it comes, with a wider interval."""
@@ -46,19 +46,48 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
     Raises:
         SpecError: with every choice that is not known, and what it may be.
     """
-    known = {field.name for field in fields(Stack)}
+    known = {*CHOICES, *RANGES, *SWITCHES, *_MODES, *_LISTS}
     problems: list[Problem] = []
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             problems.append(Problem(f"unknown choice `{key}` of a stack", hint=_near(key, known)))
-        elif key in CHOICES and value not in CHOICES[key]:
-            hint = f"one of {', '.join(CHOICES[key])}"
-            problems.append(Problem(f"`{key}` cannot be `{value}`", hint=hint))
+        elif wanted := _wanted(key, value):
+            problems.append(Problem(f"`{key}` cannot be `{str(value)[:40]}`", hint=wanted))
+        else:
+            found[key] = _as_held(key, value)
     if problems:
         raise SpecError(problems)
-    if "adapter_targets" in values:
-        values = {**values, "adapter_targets": tuple(values["adapter_targets"])}
-    return replace(stack, **values)
+    return replace(stack, **found)
+
+
+_MODES = ("recompute", "recompute_adapters")
+_LISTS = ("adapter_targets",)
+_WHOLE = ("loss_chunks", "zero")
+
+
+def _as_held(key: str, value: Any) -> Any:
+    if key in _LISTS:
+        return (value,) if isinstance(value, str) else tuple(value)
+    return int(value) if key in _WHOLE else value
+
+
+def _wanted(key: str, value: Any) -> str:
+    """Return what a choice may be; "" where it is."""
+    if key in CHOICES:
+        return "" if value in CHOICES[key] else f"one of {', '.join(CHOICES[key])}"
+    if key in SWITCHES:
+        return "" if isinstance(value, bool) else "true or false"
+    if key in _MODES:
+        return "" if isinstance(value, str) and value else "the name of a mode of recomputation"
+    if key in _LISTS:
+        names = _as_held(key, value) if isinstance(value, str | list | tuple) else ()
+        return "" if names and all(isinstance(n, str) for n in names) else "names of projections"
+    low, high = RANGES[key]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and low <= value <= high and (key not in _WHOLE or value == int(value)):
+        return ""
+    return f"a {'whole ' if key in _WHOLE else ''}number from {low:g} to {high:g}"
 
 
 def stack_for(words: str) -> Stack:

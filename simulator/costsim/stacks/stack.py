@@ -55,7 +55,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "attention": ("flash", "sdpa", "masked", "unfused"),
     "experts": ("grouped", "loop"),
     "weights": ("fp32", "bf16"),
+    "gathered": ("fp32", "bf16"),
     "gradients": ("fp32", "bf16"),
+    "reduced": ("fp32", "bf16"),
+    "flat_gradients": get_args(Dtype),
     "master": get_args(Dtype),
     "moments": ("fp32", "bf16"),
     "adapters": ("fp32", "bf16"),
@@ -63,6 +66,21 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "prints": get_args(Meter),
 }
 """Words that each choice may be."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "loss_chunks": (1, 65_536),
+    "zero": (0, 3),
+    "update_bytes": (0, 1_000),
+    "bucket_elements": (0, 1e13),
+    "live_elements": (0, 1e13),
+    "context_bytes": (0, 1e12),
+    "reserve_ratio": (0, 10),
+    "kept_ratio": (0, 1),
+}
+"""Least and largest value of each choice that is a number."""
+
+SWITCHES = ("autocast", "adapter_autocast", "dropout", "reshard")
+"""Choices that are true or false."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ class Job:
     stack: Stack | None = None  # what is held, where it is said; else as the profile has it
     attention_flops: Literal["full", "causal"] = "full"  # that MFU counts, masked pairs or not
     beside_bytes: float = 0.0  # on each device: models that are not trained, an engine's share
-    reference_bytes: float = 0.0  # of a model that only scores, sharded as the weights are
+    reference_bytes: float = 0.0  # of models that only score, sharded as the weights are
+    values: int = 0  # models as large that are trained in turn (PPO's value model)
+    paired: bool = False  # whether two sequences pass through the model together
 
     @property
     def lost(self) -> Losses:

@@ -163,6 +163,10 @@ def memory(
     if job.reference_bytes:
         sharded = np.where(held.zero == 3, shards, 1.0) * (strategies.tp * strategies.pp)[:, None]
         found["beside"] = found["beside"] + job.reference_bytes / sharded
+    if job.values:  # trained in turn: their states stay, activations do not meet
+        kept_gradients = moments["first_layer"]["gradients"] if _persists(job) else 0.0
+        states = found["weights"] + found["optimizer"] + kept_gradients
+        found["beside"] = found["beside"] + job.values * states
     found["framework"] = _framework(job, found, moments)
     present = stages.many > 0
     return Memory(
@@ -303,9 +307,7 @@ def _moments(
     micro_batches: np.ndarray,
 ) -> dict[str, _Moment]:
     """Return what changes from moment to moment, by part; only of moments that may be the worst."""
-    stack = job.stack
-    persistent = stack is None or stack.gradient_life == "persistent"
-    persistent |= stack is not None and stack.buckets == "views"
+    stack, persistent = job.stack, _persists(job)
     by_tensor = stack is not None and stack.gradient_life == "tensor"
     per_block = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
     gradients = _less_tied(job, profile, held, layer, head, held.over(per_block[0]))
@@ -389,6 +391,12 @@ def _moments(
             "buffers": _flat(stack, job, profile, held, gradients) + _buckets(units, strategies),
         }
     return moments
+
+
+def _persists(job: Job) -> bool:
+    """Return whether gradients have a buffer of their own from step to step."""
+    stack = job.stack
+    return stack is None or stack.gradient_life == "persistent" or stack.buckets == "views"
 
 
 def _loss(

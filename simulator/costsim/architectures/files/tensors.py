@@ -98,12 +98,13 @@ def _tensor(path: Path, name: str, entry: Any, room: int) -> Stored:
     ends = cast("list[Any]", place) if isinstance(place, list) else []
     if (
         not whole
+        or not isinstance(dtype, str)
         or dtype not in BITS
         or len(ends) != 2
         or any(type(end) is not int for end in ends)
     ):
         raise fail(path, f"the header's entry of `{name[:60]}` is malformed")
-    made = Stored(str(dtype), tuple(cast("list[int]", shape)))
+    made = Stored(dtype, tuple(cast("list[int]", shape)))
     if not 0 <= ends[0] <= ends[1] <= room:
         raise fail(path, f"is truncated: `{name[:60]}` ends at {ends[1]:,} of {room:,} bytes")
     if ends[1] - ends[0] != -(-made.elements * BITS[made.dtype] // 8):
@@ -123,10 +124,10 @@ def summary(tensors: Mapping[str, Stored]) -> str:
 
 def index_summary(values: Mapping[str, Any]) -> str:
     """Return what an index says of its files."""
-    names = cast("dict[str, Any]", values.get("weight_map") or {})
-    metadata = values.get("metadata")
-    total = (
-        cast("dict[str, Any]", metadata).get("total_size") if isinstance(metadata, dict) else None
+    names, metadata = (
+        cast("dict[str, Any]", held) if isinstance(held := values.get(key), dict) else {}
+        for key in ("weight_map", "metadata")
     )
-    size = f", {total / 1e9:.3f} GB" if isinstance(total, int | float) else ""
+    total = metadata.get("total_size")
+    size = f", {total / 1e9:.3f} GB" if isinstance(total, int | float) and total < 1e18 else ""
     return f"{len(names):,} tensors in {len({str(n) for n in names.values()}):,} files{size}"

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.compression.published import published_precision
-from costsim.documents import Document
+from costsim.documents import Document, placed
 from costsim.errors import InfeasiblePlanError, SpecError, UnknownNameError
 from costsim.hardware.kernels import load_kernel_model
 from costsim.inference.deployment import Deployment
@@ -22,7 +22,7 @@ from costsim.inference.memory import KvCache, kv_cache
 from costsim.inference.metrics import Measured
 from costsim.inference.traffic import Traffic
 from costsim.planning.launch import checkpoint_of, launch, longest_request
-from costsim.planning.lookup import Lookup, placed
+from costsim.planning.lookup import Lookup
 from costsim.planning.making import Maker
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate

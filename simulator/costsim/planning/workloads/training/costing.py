@@ -22,8 +22,9 @@ from costsim.planning.making import Made, making_line
 from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
+from costsim.planning.workloads.training.methods import scored_s
 from costsim.planning.workloads.training.parts import MEMORY_MEANINGS, PHASE_MEANINGS, TIME_MEANINGS
-from costsim.planning.workloads.training.rollouts import asleep_bytes, phases
+from costsim.planning.workloads.training.rollouts import asleep_bytes, generated_s
 from costsim.planning.workloads.training.run import TrainingRun
 from costsim.planning.workloads.training.spec import Training, TrainingScenario
 from costsim.training.evaluate import Evaluation
@@ -44,20 +45,23 @@ class Costing:
         self.study, self.option, self.place, self.made = study, option, place, made
         self.scenario = cast("TrainingScenario", study.scenario)
         self._phases: dict[int, dict[str, float]] = {}
+        self.values = job.values
         self.making = making_line(made, study.maker.price)
         self._checkpoint_bytes = checkpoint_bytes(job)
         self._weights_bytes = float(job.model.parameters) * job.precision.weight_bytes
         self.peak_flops_per_s = place.system.accelerator.peak_flops_per_s(job.precision.peak_dtype)
 
-    def phases(self, devices: int) -> dict[str, float]:
+    def phases(self, evaluation: Evaluation, row: int) -> dict[str, float]:
         """Return seconds of a step before it trains, by part; none where it only trains."""
-        work = self.scenario.workload
-        if not isinstance(work, Training) or work.rollouts is None:
+        work, devices = self.scenario.workload, int(evaluation.strategies.devices[row])
+        if not isinstance(work, Training) or (work.method or "sft") == "sft":
             return {}
         if devices not in self._phases:
-            found = phases(work, self.option.model, self.place.system, devices)
-            self._phases[devices] = {"generate": found.generate_s, "score": found.score_s}
-        return self._phases[devices]
+            asked = (work, self.option.model, self.place.system, devices)
+            found = {"generate": generated_s(*asked)} if work.rollouts else {}
+            self._phases[devices] = found | {"score": scored_s(*asked)}
+        trained = {"value": self.values * float(evaluation.step_time_s[row])} if self.values else {}
+        return self._phases[devices] | trained
 
     def steps(self) -> int:
         """Return optimizer steps of the run; the last one may be part full."""
@@ -90,7 +94,7 @@ class Costing:
 
     def wall_s(self, evaluation: Evaluation, row: int) -> float:
         """Return the wall time of the whole run, lost time included."""
-        before_s = sum(self.phases(int(evaluation.strategies.devices[row])).values())
+        before_s = sum(self.phases(evaluation, row).values())
         useful = (float(evaluation.step_time_s[row]) + before_s) * self.steps()
         return useful / self.goodput(evaluation, row).ratio
 
@@ -99,7 +103,7 @@ class Costing:
     ) -> Candidate[TrainingRun]:
         """Return everything that one strategy of `job` costs."""
         strategy = evaluation.strategies.row(row)
-        before = self.phases(strategy.devices)
+        before = self.phases(evaluation, row)
         kept = self.goodput(evaluation, row)
         step_s = float(evaluation.step_time_s[row]) + sum(before.values())
         run = TrainingRun(
@@ -144,6 +148,7 @@ class Costing:
             run.strategy.devices,
             host_ratio,
             mixture=job.routes,
+            software=job.software.name,
             within=job.within,
         )
 

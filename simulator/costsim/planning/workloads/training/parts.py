@@ -21,7 +21,8 @@ TIME_MEANINGS = {
 }
 PHASE_MEANINGS = {
     "generate": "answers to prompts, until the last is there (inference/simulation.py)",
-    "score": "the reference, forward over all answers",
+    "score": "models that are not trained, forward over all sequences",
+    "value": "the value model, trained as the policy is",
 }
 """Of what a step does before it trains."""
 MEMORY_MEANINGS = {
@@ -31,6 +32,6 @@ MEMORY_MEANINGS = {
     "activations": "kept by a layer x layers x micro-batches in flight",
     "logits": "logits, softmax and their gradients, where the loss is the worst moment",
     "buffers": "transient: the largest gradient, gathered weights, one layer restored",
-    "beside": "models that are not trained, an engine's share",
+    "beside": "references, rewards, teachers, states of a value model, an engine's share",
     "framework": "driver context, communication buffers, the allocator's loss",
 }

@@ -27,6 +27,7 @@ from costsim.planning.scenario import (
     as_tuple,
 )
 from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd
+from costsim.training.companions import Method
 from costsim.training.software import Effort, Graphs, Routing
 
 ImageSize = Annotated[
@@ -81,8 +82,8 @@ class Rollouts(Spec):
     """Share of a device's memory that the engine has, weights included, such as `40 %`."""
     asleep: StrictBool = True
     """Whether the engine frees its memory while models are trained (vLLM's sleep, level 2)."""
-    reference: Literal["none", "shared", "separate"] = "none"
-    """Whether a reference scores answers, and has weights of its own."""
+    reference: Literal["none", "shared", "separate"] | None = None
+    """Whether a reference scores answers, and has weights of its own; left out, of ppo separate."""
 
 
 class Training(Spec):
@@ -123,10 +124,22 @@ class Training(Spec):
     """Whether experts are chosen evenly (balanced) or as it comes (natural)."""
     adapter: Adapter | None = None
     """Train low-rank adapters instead of the weights."""
-    method: Literal["sft", "grpo", "rloo"] | None = None
-    """What a step does: sft trains on given tokens; grpo and rloo generate them. Left out, sft."""
+    trained: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = (
+        None
+    )
+    """Train these parts alone: last:K (layers), norms, embed_tokens, lm_head."""
+    method: Method | None = None
+    """What a step does: sft trains on given tokens, dpo, orpo and reward on pairs, kto on judged
+    answers, distill on a teacher's; ppo, grpo and rloo generate them. Left out, sft."""
+    reference: Literal["shared", "separate", "precomputed"] | None = None
+    """What dpo and kto compare with: the base under adapters, weights of its own, or its answers
+    from before; left out, shared under an adapter, else separate."""
+    teacher: str | None = None
+    """Model that distill learns from; left out, one as large as the model."""
+    teacher_answers: Literal["online", "cached"] | None = None
+    """Whether the teacher answers in every step or its answers were kept; left out, online."""
     rollouts: Rollouts | None = None
-    """What a step generates and scores before it trains, of grpo and rloo."""
+    """What a step generates and scores before it trains, of ppo, grpo and rloo."""
     padded_document: PositiveInt | None = None
     """Mean tokens of a document where each is padded to a sequence; left out, documents are packed
     end to end and fill it."""

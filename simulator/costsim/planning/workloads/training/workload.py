@@ -13,7 +13,10 @@ import numpy as np
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.division import divisors
 from costsim.architectures.pictures import with_image
+from costsim.compression.adapters import Adapt
+from costsim.compression.description import with_pass
 from costsim.compression.making import in_training
+from costsim.compression.scalar_head import with_scalar_head
 from costsim.compression.steps import AdaptStep, QuantizeStep
 from costsim.documents import Document
 from costsim.errors import InfeasiblePlanError, Problem, SpecError
@@ -30,12 +33,12 @@ from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing, states_bytes
 from costsim.planning.workloads.training.counting import check_counted, check_counted_once
 from costsim.planning.workloads.training.divisions import note_divisions
+from costsim.planning.workloads.training.methods import companions_of, note_method
 from costsim.planning.workloads.training.renting import spot_notes
 from costsim.planning.workloads.training.rollouts import (
     asleep_bytes,
     awake_bytes,
     note_rollouts,
-    reference_bytes,
 )
 from costsim.planning.workloads.training.run import Space, TrainingRun
 from costsim.planning.workloads.training.samples import (
@@ -56,11 +59,12 @@ from costsim.planning.workloads.training.spec import (
 )
 from costsim.stacks import Stack, load_stack
 from costsim.stacks.catalog import PLAIN, changed
+from costsim.training.companions import PAIRED
 from costsim.training.job import Job
 from costsim.training.optimizers import state_bytes_per_parameter
 from costsim.training.precision import Precision, precision
 from costsim.training.software import Software
-from costsim.training.space import Choices, limits_of_job
+from costsim.training.space import MAX_MICRO_BATCH, Choices, limits_of_job
 from costsim.units import format_bytes, format_duration
 
 _ALTERNATIVES = 6  # that a plan lists besides the best and the compared
@@ -81,10 +85,16 @@ class TrainingWorkload:
     def prepare(scenario: TrainingScenario, model: Architecture, lookup: Lookup) -> Architecture:
         """Return the model at the scenario's image size, with its adapters."""
         match scenario.workload:
-            case Training(adapter=Adapter() as adapter):
-                dtype = scenario.workload.precision[0]
-                make = partial(adapted, model, adapter, dtype)
-                return lookup.attempt(("workload", "adapter"), make) or model
+            case Training() as work:
+                if work.method == "reward":
+                    model = with_scalar_head(model)
+                if work.adapter is not None:
+                    make = partial(adapted, model, work.adapter, work.precision[0])
+                    return lookup.attempt(("workload", "adapter"), make) or model
+                if work.trained is not None:
+                    make = partial(in_part, model, work.trained)
+                    return lookup.attempt(("workload", "trained"), make) or model
+                return model
             case SampleTraining(image=image) if image is not None:
                 resize = partial(with_image, model, image)
                 return lookup.attempt(("workload", "image"), resize) or model
@@ -97,6 +107,7 @@ class TrainingWorkload:
         work = self.scenario.workload
         check_counted(work, lookup)
         note_rollouts(work, lookup)
+        note_method(work, lookup)
         self.recipes: list[Precision] = []
         for index, name in enumerate(work.precision):
             recipe = lookup.attempt(("workload", "precision", index), partial(precision, name))
@@ -138,8 +149,9 @@ class TrainingWorkload:
             narrow = partial(system.oversubscribed, ratio)
             system = lookup.attempt(("hardware", "oversubscription"), narrow) or system
         for recipe in self.recipes:
-            peak = partial(system.accelerator.peak_flops_per_s, recipe.peak_dtype)
-            lookup.attempt(("workload", "precision"), peak)
+            for dtype in dict.fromkeys((recipe.peak_dtype, recipe.other_dtype)):
+                peak = partial(system.accelerator.peak_flops_per_s, dtype)
+                lookup.attempt(("workload", "precision"), peak)
         return system
 
     def _sequence(self, lookup: Lookup) -> int | None:
@@ -172,6 +184,7 @@ class TrainingWorkload:
         model, frozen = in_training(option.model)
         model = option.model if frozen else model  # adapters are trained as they are held
         tokens = work if isinstance(work, Training) else None
+        beside = companions_of(tokens, model) if tokens else None
         job = Job(
             model=model,
             system=self.systems[place.named],
@@ -181,10 +194,12 @@ class TrainingWorkload:
             optimizer=work.optimizer,
             software=profile,
             stack=self.stack,
-            frozen=frozen or (tokens is not None and tokens.adapter is not None),
+            frozen=frozen or (tokens is not None and bool(tokens.adapter or tokens.trained)),
             documents=_documents(work),
             beside_bytes=awake_bytes(tokens, place.system) if tokens else 0.0,
-            reference_bytes=reference_bytes(tokens, model) if tokens else 0.0,
+            reference_bytes=beside.frozen_bytes if beside else 0.0,
+            values=beside.values if beside else 0,
+            paired=tokens is not None and tokens.method in PAIRED,
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
             attention_flops=(tokens.mfu if tokens else None) or "full",
             counts=work.counts,
@@ -400,7 +415,7 @@ class TrainingWorkload:
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
-            *spot_notes(best, self.scenario.failures),
+            *spot_notes(best, self.scenario.failures, self.study.lists),
             f"power: {costing.place.power_w.basis}",
             *self._input_notes(job),
             *left_out(job.model),
@@ -433,6 +448,9 @@ def choices_of(stated: StrategyChoices, job: Job) -> Choices:
     if axes["recompute"] is None and job.software.attention != "unfused":
         # Fused attention keeps no scores, which is all that selective recomputation drops.
         axes["recompute"] = ("none", "full")
+    if job.paired:
+        sizes = axes["micro_batch"] or range(2, MAX_MICRO_BATCH + 1)
+        axes["micro_batch"] = tuple(size for size in sizes if size % 2 == 0)
     return Choices(**axes)
 
 
@@ -479,6 +497,13 @@ def check_imbalance(model: Architecture, ratio: float) -> None:
             f"{model.name} has no experts whose load could differ",
             hint="leave `expert_imbalance` out: it is of mixtures of experts",
         )
+
+
+def in_part(model: Architecture, trained: tuple[str, ...]) -> Architecture:
+    """Return `model` frozen but for some parts."""
+    made = with_pass(model, Adapt(0, (), trained=trained))
+    made.blocks()  # a part that the model lacks shows when they are built
+    return made
 
 
 def adapted(model: Architecture, adapter: Adapter, dtype: str) -> Architecture:
