@@ -32,8 +32,7 @@ def packaged_scenarios() -> tuple[str, ...]:
 def scenario_path(source: str | Path) -> Path:
     """Return the file of a scenario: a path, or the name of one that costsim comes with."""
     path = Path(source)
-    named = path.as_posix() in packaged_scenarios()
-    if path.suffix or not named or exists(path):
+    if path.as_posix() not in packaged_scenarios() or exists(path):
         return path
     return data_folder("scenarios") / f"{path.as_posix()}.yaml"
 

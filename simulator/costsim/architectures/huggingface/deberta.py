@@ -57,7 +57,9 @@ def _read(config: Config, *, first: bool) -> Encoder:
     if isinstance(longest, int) and longest > 0:
         span = config.size("max_relative_positions")
     buckets = config.values.get("position_buckets", -1)
-    if not first and isinstance(buckets, int) and buckets > 0:
+    if not isinstance(buckets, int):
+        config.problem("position_buckets", f"must be a whole number, is {buckets}")
+    elif not first and buckets > 0:
         span = config.size("position_buckets")
     config.ignore("position_buckets", "norm_rel_ebd")
     to_distance, from_distance = _kinds(config)
