@@ -258,6 +258,7 @@ def test_layers_without_end_are_refused_in_runs(
         ({"model_type": "cohere2"}, "num_key_value_heads"),
         ({"model_type": "deberta-v2", "relative_attention": True}, "pos_att_type"),
         ({"model_type": "bert"}, "architectures"),
+        ({"model_type": "deepseek_v2", "n_group": 8, "num_experts_per_tok": 2}, "topk_group"),
     ],
 )
 def test_what_a_config_leaves_to_its_type_is_told(config: dict[str, object], told: str) -> None:
@@ -481,6 +482,7 @@ def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
     assert "NUL" in capsys.readouterr().err
 
 
+<<<<<<< HEAD
 def test_members_of_rope_scaling_that_are_not_known_are_told(tmp_path: Path) -> None:
     scaling = {"rope_type": "yarn", "factor": 4.0, "é": {"a": 1}}
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "rope_scaling": scaling}))
@@ -505,3 +507,16 @@ def test_listening_to_the_work_ends_with_the_command(capsys: pytest.CaptureFixtu
     assert main(["plan", "-v", "gpt3", "--bogus"]) == 2
     assert logging.getLogger("costsim").handlers == []
     capsys.readouterr()
+=======
+def test_a_load_for_more_replicas_than_are_planned_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCENARIO.replace("requests_per_s: 4", "requests_per_s: 10000000"))
+    start = time.process_time()
+    assert main(["plan", str(path)]) == 3
+    assert time.process_time() - start < 5
+    error = capsys.readouterr().err
+    assert "s.yaml:5:19: 1e+07 requests a second take" in error
+    assert "more than the 4,096 that are planned" in error
+>>>>>>> main
