@@ -482,7 +482,6 @@ def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
     assert "NUL" in capsys.readouterr().err
 
 
-<<<<<<< HEAD
 def test_members_of_rope_scaling_that_are_not_known_are_told(tmp_path: Path) -> None:
     scaling = {"rope_type": "yarn", "factor": 4.0, "é": {"a": 1}}
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "rope_scaling": scaling}))
@@ -507,7 +506,8 @@ def test_listening_to_the_work_ends_with_the_command(capsys: pytest.CaptureFixtu
     assert main(["plan", "-v", "gpt3", "--bogus"]) == 2
     assert logging.getLogger("costsim").handlers == []
     capsys.readouterr()
-=======
+
+
 def test_a_load_for_more_replicas_than_are_planned_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -519,4 +519,3 @@ def test_a_load_for_more_replicas_than_are_planned_is_refused(
     error = capsys.readouterr().err
     assert "s.yaml:5:19: 1e+07 requests a second take" in error
     assert "more than the 4,096 that are planned" in error
->>>>>>> main
