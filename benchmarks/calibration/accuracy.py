@@ -37,8 +37,17 @@ from costsim.validation.score import summarize
 
 COVERED = 0.8
 FEWEST = 20  # groups that make a width of their own
+NOT_MEASURED = {
+    "framework_not_measured": "framework",
+    "class_not_measured": "class",
+    "maker_not_measured": "class",
+    "format_not_measured": "format",
+}
+"""What is left out to learn how wide each is."""
 WIDER = {"large_scale": "host_bound", "layout_searched": "mixture", "guessed": "mixture"}
 """The kind whose width one of few groups takes."""
+ALONE = ("Google", "AMD", "Intel")
+"""Makers of which one class is measured: without it, none is."""
 LEFT_OUT = ("source", "class", "framework", "format")
 PLAIN_CONTEXT_BYTES = 1.5e9  # held by driver and communication where a framework was not measured
 PLAIN_RESERVE_RATIO = 0.03
@@ -111,6 +120,7 @@ class Scored:
 LEFT_OUT_BY: dict[str, Callable[[Scored], str]] = {
     "class": lambda s: class_of(s.prediction.configuration.job.system.accelerator.architecture),
     "framework": lambda s: s.prediction.configuration.job.software.name,
+    "maker": lambda s: s.prediction.configuration.job.system.accelerator.vendor,
     "format": lambda s: s.prediction.configuration.job.precision.name,
 }
 """What is left out together with a row, beside its source."""
@@ -139,9 +149,15 @@ def unsure(entry: Scored, which: str = "source") -> tuple[str, ...]:
         entry.prediction.host_ratio,
         mixture=job.routes,
         searched=entry.prediction.divided,
+        software=job.software.name,
         guessed=entry.prediction.configuration.guessed,
     )
-    left_out = {"class": ("class_not_measured",), "format": ("format_not_measured",)}
+    alone = job.system.accelerator.vendor in ALONE
+    left_out = {
+        "class": ("maker_not_measured" if alone else "class_not_measured",),
+        "framework": ("framework_not_measured",),
+        "format": ("format_not_measured",),
+    }
     return tuple(dict.fromkeys((*left_out.get(which, ()), *kinds)))
 
 
@@ -184,12 +200,15 @@ def table_of(steps: list[Scored], guessed: list[Scored]) -> dict[str, Any]:
     table: dict[str, Any] = {
         "known": {"low_ratio": low / middle, "high_ratio": high / middle},
         "widths": widths,
-        "formats": sorted({s.prediction.configuration.job.precision.name for s in steps}),
+        "formats": sorted({LEFT_OUT_BY["format"](s) for s in steps}),
+        "classes": often("class", steps),
+        "makers": often("maker", steps),
+        "software": often("framework", steps),
     }
     table["known"]["groups"] = len(by_group(plain, "source"))
     order = ("host_bound", "mixture", "large_scale", "layout_searched", "guessed")
-    for kind in (*order, "class_not_measured", "format_not_measured"):
-        which = {"class_not_measured": "class", "format_not_measured": "format"}.get(kind, "source")
+    for kind in (*order, *NOT_MEASURED):
+        which = NOT_MEASURED.get(kind, "source")
         known = guessed if kind == "guessed" else steps
         mine = [s for s in known if kind in unsure(s, which)]
         widths[kind]["groups"] = len(by_group(mine, which))
@@ -202,6 +221,14 @@ def table_of(steps: list[Scored], guessed: list[Scored]) -> dict[str, Any]:
             if found(mine, table, which) >= COVERED:
                 break
     return table
+
+
+def often(which: str, steps: list[Scored]) -> list[str]:
+    """Return the classes, makers or frameworks of which there are groups enough to know them."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for entry in steps:
+        kinds[LEFT_OUT_BY[which](entry)].add(entry.run.group)
+    return sorted(kind for kind, groups in kinds.items() if len(groups) >= FEWEST)
 
 
 def plain_memory_bytes(prediction: Prediction) -> float:
@@ -256,6 +283,9 @@ def intervals(table: Mapping[str, Any], before: str) -> str:
         f"  known: {{low_ratio: {known['low_ratio']:.3f}, high_ratio: {known['high_ratio']:.3f}, "
         f"groups: {known['groups']}}}",
         f"  formats: [{', '.join(table['formats'])}]  # of precision recipes with measured steps",
+        f"  classes: [{', '.join(table['classes'])}]  # of {FEWEST} groups of runs or more",
+        f"  makers: [{', '.join(table['makers'])}]",
+        f"  software: [{', '.join(table['software'])}]",
         "  widths:",
         *(
             f"    {kind}: {{width: {row['width']:.3f}, groups: {row['groups']}}}"

@@ -19,13 +19,25 @@ from costsim.planning.intervals import (
         ("nvidia-h100-sxm5-80gb", 64, 0.0, ()),
         ("nvidia-h100-sxm5-80gb", 64, 0.4, ("host_bound",)),
         ("nvidia-h100-sxm5-80gb", 8192, 0.4, ("host_bound", "large_scale")),
-        ("aws-trainium2", 8, 0.0, ("class_not_measured",)),
+        ("aws-trainium2", 8, 0.0, ("maker_not_measured",)),
+        ("intel-gaudi2", 8, 0.0, ("maker_not_measured",)),
+        ("nvidia-l40s", 8, 0.0, ("class_not_measured",)),
+        ("google-tpu-v6e", 8, 0.0, ()),
     ],
 )
 def test_what_an_estimate_is_unsure_of(
     device: str, devices: int, host_ratio: float, expected: tuple[str, ...]
 ) -> None:
     assert unsure_of(load_hardware(device), devices, host_ratio) == expected
+
+
+def test_software_that_few_runs_tell_of_is_less_sure() -> None:
+    system = load_hardware("nvidia-h100-sxm5-80gb")
+    assert unsure_of(system, 8, 0.0, software="nemo") == ()
+    assert unsure_of(system, 8, 0.0, software="compiled") == ("framework_not_measured",)
+    known = step_time_interval(1.0, system, 8, 0.0, software="nemo")
+    other = step_time_interval(1.0, system, 8, 0.0, software="compiled")
+    assert other[0] < known[0] < known[1] < other[1]
 
 
 def test_each_kind_of_ignorance_widens_the_interval() -> None:

@@ -15,7 +15,7 @@ from costsim.errors import Location, Problem, SpecError
 
 Steps = tuple[str | int, ...]
 
-_FILES = frozenset({"calibration", "trace", "file", "path", "folder"})
+_FILES = frozenset({"calibration", "prices", "trace", "file", "path", "folder"})
 """Keys whose only meaning is a file."""
 _NAMES = frozenset({"model", "compression", "extends", "student", "draft", "base", "system"})
 """Keys of names; a separator there makes a path of the name."""

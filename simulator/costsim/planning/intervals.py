@@ -7,13 +7,15 @@ from math import exp, hypot, log
 from statistics import NormalDist
 from typing import Any
 
+from costsim.hardware.calibration import class_of
 from costsim.hardware.systems import System
 from costsim.resources import packaged_yaml
-from costsim.training.losses import is_measured
 from costsim.training.samples import vision_calibration
 
 UNSURE = (
+    "maker_not_measured",
     "class_not_measured",
+    "framework_not_measured",
     "format_not_measured",
     "mixture",
     "host_bound",
@@ -35,20 +37,25 @@ def unsure_of(
     mixture: bool = False,
     searched: bool = False,
     recipe: str = "",
+    software: str = "",
     guessed: bool = False,
 ) -> tuple[str, ...]:
     """Return the kinds of ignorance, of `UNSURE`, that an estimate is subject to.
 
-    No step was measured on the class of its devices, or in the format of its precision `recipe`;
-    routing and exchanges of a `mixture` of experts vary; steps that wait for the host for a share
-    `host_ratio` of their time depend on its processor; of thousands of devices the slowest decides;
-    the layout was `searched`, and may not be the one that ran; shape, sequence or network are
-    `guessed`.
+    Few steps were measured on the class of its devices (or on any class of their maker's), or with
+    its `software`, or none in the format of its precision `recipe`; routing and exchanges of a
+    `mixture` of experts vary; steps that wait for the host for a share `host_ratio` of their time
+    depend on its processor; of thousands of devices the slowest decides; the layout was `searched`,
+    and may not be the one that ran; shape, sequence or network are `guessed`.
     """
-    formats = _residuals()["step_time_s"]["formats"]
+    measured = _residuals()["step_time_s"]
+    device = system.accelerator
+    known = class_of(device.architecture) in measured["classes"]
     holds = {
-        "class_not_measured": not is_measured(system),
-        "format_not_measured": bool(recipe) and recipe not in formats,
+        "maker_not_measured": not known and device.vendor not in measured["makers"],
+        "class_not_measured": not known and device.vendor in measured["makers"],
+        "framework_not_measured": bool(software) and software not in measured["software"],
+        "format_not_measured": bool(recipe) and recipe not in measured["formats"],
         "mixture": mixture,
         "host_bound": host_ratio > _HOST_BOUND_RATIO,
         "large_scale": devices > _LARGE_DEVICES,
@@ -71,6 +78,7 @@ def step_time_interval(
     mixture: bool = False,
     searched: bool = False,
     recipe: str = "",
+    software: str = "",
     guessed: bool = False,
     within: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
@@ -89,6 +97,7 @@ def step_time_interval(
         mixture=mixture,
         searched=searched,
         recipe=recipe,
+        software=software,
         guessed=guessed,
     )
     low, high = step_time_limits(_residuals()["step_time_s"], kinds)

@@ -18,6 +18,7 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.study import Place, Source, Study, kind_of, read, study_of
 from costsim.planning.workload import KINDS, Candidates, Workload, workload_type
+from costsim.remarks import Excluded
 
 _LOG = logging.getLogger(__name__)
 
@@ -268,7 +269,15 @@ def _notes(study: Study, chosen: _Found) -> tuple[str, ...]:
         )
     if len(study.options) > 1 and study.scenario.limits.quality_loss is None:
         found.append("no limit of quality is stated: the cheapest is called best whatever it loses")
-    found += exchange_notes(study.document, study.scenario.currency)
+    if study.lists:
+        names = ", ".join(path.name for path in study.lists)
+        unused = best.price.price.provider == "stated"
+        found.append(
+            Excluded(f"prices of {names} are not used: the price is stated")
+            if unused
+            else f"prices of {names} are laid over the catalogue"
+        )
+    found += exchange_notes(study.document, study.scenario.currency, study.lists)
     return (*found, *best.option.model.notes, *best.price.warnings, *chosen.place.site.notes)
 
 

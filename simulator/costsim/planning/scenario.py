@@ -246,6 +246,9 @@ class Scenario(Spec):
     """What compressed models are made on."""
     price: UsdPerHour | ListPrice = ListPrice()
     """Dollars per device-hour, such as `2.5 $/h`, or a catalog price."""
+    prices: Names = ()
+    """Price lists of one's own, laid over the catalogue: CSV files or folders of `<provider>.csv`
+    from the scenario's folder, in the columns of hardware_specs/prices/cloud."""
     own: Owned | None = None
     """Owning the devices: the price of a device-hour is then what it costs their owner."""
     site: Site = Site()

@@ -20,7 +20,7 @@ from costsim.costs.ownership import (
     ownership_usd_per_device_hour,
     purchase_price,
 )
-from costsim.costs.prices import Price, PriceChoice, price_for
+from costsim.costs.prices import Lists, Price, PriceChoice, price_for, price_lists
 from costsim.costs.site import Location, locate, read_grid
 from costsim.currencies import currency
 from costsim.documents import Document, load_document, parse_as, read_document
@@ -67,6 +67,7 @@ class Study:
         places: systems to compare.
         maker: what compressed models are made on.
         overlay: constants that measured steps refined, where the scenario names a file.
+        lists: price lists that the scenario lays over the catalogue.
     """
 
     scenario: Scenario
@@ -77,6 +78,7 @@ class Study:
     places: tuple[Place, ...]
     maker: Place
     overlay: Overlay | None
+    lists: Lists = ()
 
     @property
     def several(self) -> bool:
@@ -185,13 +187,15 @@ def study_of(
     )
     if scenario.currency is not None:
         lookup.attempt(("currency",), partial(currency, scenario.currency))
+    read_lists = partial(price_lists, scenario.prices, folder)
+    lists = lookup.attempt(("prices",), read_lists) or ()
     places = [
-        _place(name, index, scenario, lookup, count, grid)
+        _place(name, index, scenario, lookup, count, grid, lists)
         for index, name in enumerate(scenario.hardware.system)
     ]
     maker = places[0]
     if scenario.making.system is not None:
-        maker = _place(scenario.making.system, None, scenario, lookup, count, grid)
+        maker = _place(scenario.making.system, None, scenario, lookup, count, grid, lists)
     overlay = None
     if scenario.calibration is not None:
         path = folder / scenario.calibration
@@ -199,7 +203,7 @@ def study_of(
     options = () if model is None else options_of(model, scenario.compression, folder, lookup)
     # What is missing here is among the problems, so that nobody sees it once they are raised.
     found: Any = (scenario, document, folder, model, options, tuple(places), maker)
-    return Study(*found, overlay=overlay), lookup  # pyright: ignore[reportCallIssue]
+    return Study(*found, overlay=overlay, lists=lists), lookup  # pyright: ignore[reportCallIssue]
 
 
 def _place(
@@ -209,6 +213,7 @@ def _place(
     lookup: Lookup,
     count: int,
     grid: Grid | None,
+    lists: Lists,
 ) -> Place:
     where = ("making", "system") if index is None else ("hardware", "system", index)
     system = lookup.attempt(where, partial(load_hardware, named, count))
@@ -221,10 +226,10 @@ def _place(
     power = lookup.attempt(where, partial(_power, system, scenario.site))
     rented = ("price",) if lookup.document.steps(("price",)) else where
     if scenario.own is None:
-        price = lookup.attempt(rented, partial(_price, accelerator, scenario.price))
+        price = lookup.attempt(rented, partial(_price, accelerator, scenario.price, lists))
     elif power is not None:
         pue = _pue(scenario.site.pue) or pue_for()
-        price = lookup.attempt(("own",), partial(owned, accelerator, scenario, power, pue))
+        price = lookup.attempt(("own",), partial(owned, accelerator, scenario, power, pue, lists))
     else:
         price = None
     site = None if price is None else locate(price.price, grid, _pue(scenario.site.pue))
@@ -250,13 +255,15 @@ def _footprint(price: Price, site: Site) -> Footprint:
     )
 
 
-def _price(accelerator_id: str, stated: float | ListPrice) -> PriceChoice:
+def _price(accelerator_id: str, stated: float | ListPrice, lists: Lists) -> PriceChoice:
     if isinstance(stated, ListPrice):
-        return price_for(accelerator_id, stated.provider, stated.region, stated.term)
+        return price_for(accelerator_id, stated.provider, stated.region, stated.term, lists=lists)
     return price_for(accelerator_id, quote=stated)
 
 
-def owned(accelerator_id: str, scenario: Scenario, power_w: Estimate, pue: Pue) -> PriceChoice:
+def owned(
+    accelerator_id: str, scenario: Scenario, power_w: Estimate, pue: Pue, lists: Lists = ()
+) -> PriceChoice:
     """Return what a device-hour costs the owner of a device, and how it compares with renting.
 
     Raises:
@@ -283,7 +290,7 @@ def owned(accelerator_id: str, scenario: Scenario, power_w: Estimate, pue: Pue) 
         operation_per_year_ratio=own.operation,
     )
     try:
-        rent = _price(accelerator_id, scenario.price)
+        rent = _price(accelerator_id, scenario.price, lists)
     except CostsimError:
         rent = None
     return ownership_choice(accelerator_id, bought, cost, own.utilization, rent)

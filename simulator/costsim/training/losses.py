@@ -110,8 +110,3 @@ def _clock(accelerator: Accelerator, name: str | None) -> float:
     if reference is None or peak is None or accelerator.tdp_w is None:
         return 1.0
     return (accelerator.tdp_w / (peak / 1e12) / reference) ** power["clock_exponent"]
-
-
-def is_measured(system: System) -> bool:
-    """Return whether whole steps were measured on the class of `system`'s accelerator."""
-    return class_of(system.accelerator.architecture) in _table()["classes"]

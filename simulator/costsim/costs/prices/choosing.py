@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from costsim.costs.prices.observations import (
     STALE_DAYS,
+    Lists,
     Price,
     Term,
     by_price,
@@ -77,6 +78,7 @@ def price_for(
     region: str | None = None,
     term: Term = "on_demand",
     quote: float | None = None,
+    lists: Lists = (),
 ) -> PriceChoice:
     """Choose the price of a device-hour.
 
@@ -93,6 +95,7 @@ def price_for(
         region: a region code of that provider.
         term: how the device is rented.
         quote: dollars per device-hour that the user states.
+        lists: files laid over the catalogue, as `price_lists` returns them.
 
     Raises:
         SpecError: if `quote` is not a positive number.
@@ -100,8 +103,8 @@ def price_for(
     """
     if quote is not None:
         return _stated(accelerator_id, term, quote)
-    offers = _listed(accelerator_id, provider, region, term)
-    fresh = [offer for offer in offers if not _older_than(offer, COMPARABLE_DAYS)]
+    offers = _listed(accelerator_id, provider, region, term, lists)
+    fresh = [offer for offer in offers if not _older_than(offer, COMPARABLE_DAYS, lists)]
     warnings: list[str] = []
     if fresh:
         offers = fresh
@@ -127,11 +130,11 @@ def price_for(
         )
     else:
         rule = f"cheapest {term} offer of {provider}" + (f" in {region}" if region else "")
-    if is_stale(price):
+    if is_stale(price, lists):
         warnings.append(
             Caution(
                 f"the price, as of {price.as_of}, may be more than {STALE_DAYS} days older than the"
-                f" newest in the catalogue ({newest_day()})"
+                f" newest in the catalogue ({newest_day(lists)})"
             )
         )
     if term == "spot":
@@ -186,14 +189,14 @@ def _stated(accelerator_id: str, term: Term, quote: float) -> PriceChoice:
 
 
 def _listed(
-    accelerator_id: str, provider: str | None, region: str | None, term: Term
+    accelerator_id: str, provider: str | None, region: str | None, term: Term, lists: Lists
 ) -> list[Price]:
     """Return the offers that the arguments select, at least one."""
-    if provider is not None and provider not in providers():
+    if provider is not None and provider not in providers(lists):
         raise UnknownNameError(
-            f"unknown provider `{provider}`", hint=suggestion(provider, providers())
+            f"unknown provider `{provider}`", hint=suggestion(provider, providers(lists))
         )
-    offers: Sequence[Price] = offers_of(accelerator_id)
+    offers: Sequence[Price] = offers_of(accelerator_id, lists)
     state = "or state a price, e.g. `price: 2.5 $/h`"
     if provider is not None:
         sellers = {offer.provider for offer in offers}
@@ -205,9 +208,9 @@ def _listed(
             )
     if region is not None:
         # Of one provider that has one price for all regions, not every region is in the catalogue.
-        if provider is None and region not in regions():
+        if provider is None and region not in regions(lists):
             raise UnknownNameError(
-                f"unknown region `{region}`", hint=suggestion(region, sorted(regions()))
+                f"unknown region `{region}`", hint=suggestion(region, sorted(regions(lists)))
             )
         own = {offer.region for offer in offers if offer.region}
         offers = [offer for offer in offers if offer.region in (region, "all")]
@@ -240,5 +243,5 @@ def _best_by_provider(offers: Iterable[Price]) -> list[Price]:
     return [offer for _, _, offer in best.values()]
 
 
-def _older_than(price: Price, days: int) -> bool:
-    return (newest_day() - latest_day(price.as_of)).days > days
+def _older_than(price: Price, days: int, lists: Lists) -> bool:
+    return (newest_day(lists) - latest_day(price.as_of)).days > days

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from costsim.costs.tables import Row, earliest_day, read_table
 from costsim.errors import CatalogError, Problem, UnknownNameError, suggestion
@@ -21,6 +21,9 @@ from costsim.resources import data_folder
 
 Term = Literal["on_demand", "spot", "reserved_1y", "reserved_3y"]
 TERMS: tuple[Term, ...] = get_args(Term)
+
+Lists: TypeAlias = tuple[Path, ...]
+"""Price lists laid over the catalogue, the later over the earlier."""
 
 OVERLAYS = "COSTSIM_PRICES"
 """Environment variable with price lists of one's own: CSV files, or folders of `<provider>.csv`."""
@@ -81,15 +84,19 @@ class Price:
         return f"{self.usd_per_device_hour:.2f} $/h per device ({place}{when})"
 
 
-def offers_of(accelerator_id: str) -> tuple[Price, ...]:
+def offers_of(accelerator_id: str, lists: Lists = ()) -> tuple[Price, ...]:
     """Return every listed price of an accelerator, by provider, term and price.
+
+    Args:
+        accelerator_id: id of the hardware catalogue.
+        lists: files laid over the catalogue, as `price_lists` returns them.
 
     Raises:
         UnknownNameError: if no provider lists it.
     """
-    found = _by_accelerator().get(accelerator_id)
+    found = _by_accelerator(lists).get(accelerator_id)
     if not found:
-        priced = priced_accelerators()
+        priced = priced_accelerators(lists)
         longer = [name for name in priced if accelerator_id.lower() in name]  # h100: its variants
         raise UnknownNameError(
             f"no provider in the catalogue lists a price of `{accelerator_id}`",
@@ -99,34 +106,34 @@ def offers_of(accelerator_id: str) -> tuple[Price, ...]:
     return found
 
 
-def priced_accelerators() -> tuple[str, ...]:
+def priced_accelerators(lists: Lists = ()) -> tuple[str, ...]:
     """Return the ids of all accelerators with a listed price."""
-    return tuple(sorted(_by_accelerator()))
+    return tuple(sorted(_by_accelerator(lists)))
 
 
-def providers() -> tuple[str, ...]:
+def providers(lists: Lists = ()) -> tuple[str, ...]:
     """Return the names of all providers of the catalogue."""
-    return tuple(sorted({path.name.removesuffix(".csv") for path in _provider_files()}))
+    return tuple(sorted({path.name.removesuffix(".csv") for path in _provider_files(lists)}))
 
 
-def regions() -> frozenset[str]:
+def regions(lists: Lists = ()) -> frozenset[str]:
     """Return the codes of all regions that some offer names."""
     return frozenset(
         offer.region
-        for accelerator_id in priced_accelerators()
-        for offer in offers_of(accelerator_id)
+        for accelerator_id in priced_accelerators(lists)
+        for offer in offers_of(accelerator_id, lists)
         if offer.region and offer.region != "all"
     )
 
 
-def is_stale(price: Price) -> bool:
+def is_stale(price: Price, lists: Lists = ()) -> bool:
     """Say whether a price may be more than `STALE_DAYS` behind the newest of the catalogue."""
-    return bool(price.as_of) and (newest_day() - earliest_day(price.as_of)).days > STALE_DAYS
+    return bool(price.as_of) and (newest_day(lists) - earliest_day(price.as_of)).days > STALE_DAYS
 
 
-def newest_day() -> date:
+def newest_day(lists: Lists = ()) -> date:
     """Return the day of the newest price of the catalogue: what "now" means to it."""
-    return _newest_day(_provider_files())
+    return _newest_day(_provider_files(lists))
 
 
 @cache
@@ -194,29 +201,49 @@ def overlaid(prices: Iterable[Price], overlay: Iterable[Price]) -> list[Price]:
     return list(found.values())
 
 
-def overlay_files() -> tuple[Path, ...]:
+def overlay_files() -> Lists:
     """Return the price lists that `COSTSIM_PRICES` names, in its order.
 
     Raises:
         CatalogError: if one of them is not there.
     """
+    named = filter(None, os.environ.get(OVERLAYS, "").split(os.pathsep))
+    return _files_of([Path(entry) for entry in named], OVERLAYS)
+
+
+def price_lists(names: Iterable[str], folder: Path) -> Lists:
+    """Return the price lists that a scenario names, read once so that faults are said.
+
+    Args:
+        names: CSV files, or folders with one `<provider>.csv` each.
+        folder: that names start at.
+
+    Raises:
+        CatalogError: if one of them is not there, or holds what is no price.
+    """
+    files = _files_of([folder / name for name in names], "prices")
+    for path in files:
+        read_prices(path)
+    return files
+
+
+def _files_of(paths: Iterable[Path], named_by: str) -> Lists:
     files: list[Path] = []
-    for entry in filter(None, os.environ.get(OVERLAYS, "").split(os.pathsep)):
-        path = Path(entry)
+    for path in paths:
         if path.is_dir():
             files += sorted(path.glob("*.csv"))
         elif path.is_file():
             files.append(path)
         else:
             raise CatalogError(
-                f"{OVERLAYS}: there is no price list `{entry}`",
+                f"{named_by}: there is no price list `{path}`",
                 hint="name CSV files, or folders with one `<provider>.csv` each",
             )
     return tuple(files)
 
 
-def _provider_files() -> tuple[Path, ...]:
-    return (*_catalogue_files(), *overlay_files())
+def _provider_files(lists: Lists) -> Lists:
+    return (*_catalogue_files(), *overlay_files(), *lists)
 
 
 @cache
@@ -224,8 +251,8 @@ def _catalogue_files() -> tuple[Path, ...]:
     return tuple(sorted((data_folder("hardware_specs") / "prices" / "cloud").glob("*.csv")))
 
 
-def _by_accelerator() -> dict[str, tuple[Price, ...]]:
-    return _read(_provider_files())
+def _by_accelerator(lists: Lists) -> dict[str, tuple[Price, ...]]:
+    return _read(_provider_files(lists))
 
 
 @cache

@@ -116,6 +116,7 @@ def _interval(prediction: Prediction) -> tuple[float, float]:
         mixture=job.routes,
         searched=prediction.divided,
         recipe=job.precision.name,
+        software="" if configuration.plain else job.software.name,
         guessed=configuration.guessed,
         within=job.within,
     )

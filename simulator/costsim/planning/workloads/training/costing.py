@@ -148,6 +148,7 @@ class Costing:
             run.strategy.devices,
             host_ratio,
             mixture=job.routes,
+            software=job.software.name,
             within=job.within,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costsim.costs.budget import leaves
-from costsim.costs.prices import price_for
+from costsim.costs.prices import Lists, price_for
 from costsim.errors import UnknownNameError
 from costsim.planning.plans import Candidate
 from costsim.planning.workloads.training.run import TrainingRun
@@ -12,7 +12,7 @@ from costsim.remarks import Caution, Excluded
 from costsim.units import format_usd
 
 
-def spot_notes(best: Candidate[TrainingRun], failures: Failures) -> tuple[str, ...]:
+def spot_notes(best: Candidate[TrainingRun], failures: Failures, lists: Lists) -> tuple[str, ...]:
     """Return what interruptions of a run on spot devices cost, and what is the other way.
 
     What a scenario says of preemption is named as unused where nothing is taken back.
@@ -29,7 +29,9 @@ def spot_notes(best: Candidate[TrainingRun], failures: Failures) -> tuple[str, .
         f"{format_usd(lost)} of {format_usd(best.value('cost_usd'))}"
     )
     try:
-        full = price_for(price.accelerator_id, price.provider, price.region or None).price
+        full = price_for(
+            price.accelerator_id, price.provider, price.region or None, lists=lists
+        ).price
     except UnknownNameError:
         return (Caution(words),)
     held = best.value("device_hours") * kept.ratio * full.usd_per_device_hour

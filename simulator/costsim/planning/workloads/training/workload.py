@@ -417,7 +417,7 @@ class TrainingWorkload:
             self._stack(job),
             *([f"constants of steps: {calibration}"] if calibration else []),
             f"price: {costing.place.price.rule}",
-            *spot_notes(best, self.scenario.failures),
+            *spot_notes(best, self.scenario.failures, self.study.lists),
             f"power: {costing.place.power_w.basis}",
             *self._input_notes(job),
             *left_out(job.model),
