@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +20,7 @@ import pytest
 from costsim.architectures.division import divisors
 from costsim.cli import main
 from costsim.errors import UnitError
+from costsim.paths import unfinished
 from costsim.units import parse_quantity
 
 LONG = "a" * 100_000
@@ -216,3 +225,118 @@ def test_an_output_that_cannot_be_written_is_a_usage_error(
     monkeypatch.chdir(tmp_path)
     refused(capsys, "plan", source, "--format", "json", "-o", output, codes=(2,))
     assert [path.name for path in tmp_path.iterdir()] == ["scenario.yaml"]
+
+
+# --- what is written and what is named -----------------------------------------------------------
+
+EVIL = "m\x1b[31m <script>alert(1)</script> =cmd|'/C calc'!A0"
+COMMAND = [sys.executable, "-m", "costsim"]
+
+
+def test_a_full_disk_is_no_fault_of_costsim(tmp_path: Path) -> None:
+    source = scenario(tmp_path)
+    for arguments in (["models"], ["plan", source, "--format", "json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 2
+        assert "cannot write the result: No space left" in done.stderr
+        assert "fault of costsim" not in done.stderr
+
+
+def test_a_pipe_is_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path(scenario(tmp_path)).read_text()
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
+    writer.start()
+    assert main(["plan", str(pipe), "--format", "json"]) == 0
+    writer.join(timeout=10)
+    assert not writer.is_alive()
+    assert json.loads(capsys.readouterr().out)["best"]["days"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("models", "m.yaml"),
+        ("models", "m.yaml", "--format", "csv"),
+        ("estimate", "m.yaml", "--hardware", DEVICE),
+        ("compress", "m.yaml", "--recipe", "int8"),
+        ("compress", "m.yaml", "--recipe", "int8", "--format", "csv"),
+        ("explain", "m.yaml", "parameters"),
+        ("fit", "m.yaml", "--hardware", DEVICE),
+        ("plan", "s.yaml"),
+        ("plan", "s.yaml", "--format", "csv"),
+        ("plan", "s.yaml", "--format", "html"),
+        ("plan", "s.yaml", "--format", "markdown"),
+        ("sweep", "study.yaml", "--jobs", "1"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[-1:]),
+)
+def test_names_run_nothing(
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quoted = json.dumps(EVIL)
+    (tmp_path / "m.yaml").write_text(
+        f"name: {quoted}\nsource: {quoted}\nlayers: 2\nhidden: 64\nheads: 2\nfeed_forward: 128\n"
+        "vocabulary: 100\nmax_positions: 4096\n"
+    )
+    plan = Path(scenario(tmp_path, model="m.yaml", name=quoted))
+    plan.rename(tmp_path / "s.yaml")
+    (tmp_path / "study.yaml").write_text(
+        f"scenario: s.yaml\nvary:\n  name: [{quoted}, \"=cmd|'/C calc'!A0\", '@SUM(A1)']\n"
+        "record: [cost_usd]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(list(arguments)) in (0, 3)
+    printed = "".join(capsys.readouterr())
+    assert not [c for c in printed if not c.isprintable() and c != "\n"]
+    if "html" in arguments:
+        assert "<script>alert" not in printed
+    if arguments[0] == "sweep" or "csv" in arguments:
+        cells = [cell for row in csv.reader(printed.splitlines()) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+def test_interrupted_at_any_moment_nothing_is_half_written(tmp_path: Path) -> None:
+    source, output = scenario(tmp_path), tmp_path / "plan.json"
+    start = time.monotonic()
+    command = [*COMMAND, "plan", source, "-o", str(output)]
+    subprocess.run(command, check=True, capture_output=True)
+    took_s, whole = time.monotonic() - start, output.read_bytes()
+    moments = random.Random(18)
+    for _ in range(3):
+        output.unlink()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(moments.uniform(0.5, 1.0) * took_s)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT), said
+        assert b"Traceback" not in said
+        if output.exists():
+            assert output.read_bytes() == whole
+        else:
+            output.write_bytes(whole)
+        assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "scenario.yaml"}
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "plan.json"
+    code = "import sys, pathlib; from costsim.paths import unfinished; "
+    code += "unfinished(pathlib.Path(sys.argv[1])).write_text('half')"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=True)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".plan.json.")
+    other = tmp_path / ".plan.json.tmp"  # somebody else's
+    other.write_text("")
+    own = unfinished(target)
+    assert not left.exists()
+    assert other.exists()
+    own.write_text("mine")
+    assert unfinished(target) == own
+    assert own.exists()  # its process runs

@@ -256,6 +256,7 @@ def test_layers_without_end_are_refused_in_runs(
         ({"model_type": "cohere2"}, "num_key_value_heads"),
         ({"model_type": "deberta-v2", "relative_attention": True}, "pos_att_type"),
         ({"model_type": "bert"}, "architectures"),
+        ({"model_type": "deepseek_v2", "n_group": 8, "num_experts_per_tok": 2}, "topk_group"),
     ],
 )
 def test_what_a_config_leaves_to_its_type_is_told(config: dict[str, object], told: str) -> None:
@@ -477,3 +478,16 @@ def test_a_stage_of_a_net_has_a_layer(tmp_path: Path) -> None:
 def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", "a\0b"]) == 2
     assert "NUL" in capsys.readouterr().err
+
+
+def test_a_load_for_more_replicas_than_are_planned_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCENARIO.replace("requests_per_s: 4", "requests_per_s: 10000000"))
+    start = time.process_time()
+    assert main(["plan", str(path)]) == 3
+    assert time.process_time() - start < 5
+    error = capsys.readouterr().err
+    assert "s.yaml:5:19: 1e+07 requests a second take" in error
+    assert "more than the 4,096 that are planned" in error

@@ -239,3 +239,49 @@ def test_old_rates_are_said(tmp_path, monkeypatch):
     assert not any("exchange rates are of" in note for note in planned(currency="EUR").notes)
     monkeypatch.setenv("COSTSIM_PRICES", str(list_))
     assert any("exchange rates are of" in note for note in planned(currency="EUR").notes)
+
+
+def test_a_service_has_a_project_and_owners():
+    plain = costsim.plan({**SERVICE, "price": "2 $/h"})
+    project = {"setup": "5000 $", "staff": "20000 $", "contingency": "10 %"}
+    whole = costsim.plan({**SERVICE, "price": "2 $/h", "project": project})
+    assert [line.unstated for line in plain.budget.lines if line.unstated] == [
+        "project.setup",
+        "project.staff",
+        "project.contingency",
+    ]
+    lines = lines_of(whole)
+    compute = plain.budget.usd
+    assert lines["Contingency"] == pytest.approx(0.1 * (compute + 25_000), abs=1.0)
+    figure = whole.best.figures["cost_usd"]
+    assert figure.value == pytest.approx(1.1 * (compute + 25_000), abs=2.0)
+    # What people cost does not move with the price of devices.
+    assert figure.low >= 1.1 * 25_000
+    assert figure.low <= figure.value <= figure.high
+    owned = costsim.plan({**SERVICE, "own": OWN})
+    used_hours = 8760 * 0.7
+    energy = owned.best.figures["energy_kwh"].terms
+    by_hand = 30000 * 1.15 * (0.9 / 4 + 1.1 / 2 * 0.08 + 0.05) / used_hours
+    by_hand += energy[1].value / 1e3 * energy[2].value * 0.1
+    assert owned.price.usd_per_device_hour == pytest.approx(by_hand)
+    assert any("owning beats renting" in note for note in owned.notes)
+
+
+def test_every_convention_of_a_price_pays_the_same_fleet():
+    best = costsim.plan({**SERVICE, "price": "2 $/h", "price_ratio": 4}).best
+    read, generated = (tokens / 1e6 for tokens in best.run.tokens_per_hour)
+    hour = best.value("usd_per_hour")
+
+    def paid(of_input: str, of_output: str) -> float:
+        return (best.value(of_input) * read if of_input else 0) + best.value(of_output) * generated
+
+    for one in (
+        ("usd_per_mtok", "usd_per_mtok"),
+        ("usd_per_mtok_input", "usd_per_mtok_output"),
+        ("", "usd_per_mtok_all_on_output"),
+        ("usd_per_mtok_input_at_ratio", "usd_per_mtok_output_at_ratio"),
+    ):
+        assert paid(*one) == pytest.approx(hour)
+    assert best.value("usd_per_mtok_output_at_ratio") == pytest.approx(
+        4 * best.value("usd_per_mtok_input_at_ratio")
+    )

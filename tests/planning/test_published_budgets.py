@@ -26,6 +26,12 @@ QUANTITIES = {
 }
 
 
+LAYOUTS: dict[str, dict[str, Any]] = yaml.safe_load(
+    (ROOT / "tests" / "data" / "published_layouts.yaml").read_text(encoding="utf-8")
+)
+LOST = ("pipeline_bubble", "recompute", "data_parallel")
+
+
 @cache
 def planned(name: str):
     return costsim.plan(SCENARIOS / f"{name}.yaml")
@@ -33,6 +39,50 @@ def planned(name: str):
 
 def figures_of(name: str):
     return [(key, planned(name).best.figures[key]) for key in QUANTITIES if key in FACTS[name]]
+
+
+@cache
+def laid_out(name: str, way: str):
+    return costsim.plan(SCENARIOS / f"{name}.yaml", tuple(LAYOUTS[name]["ways"][way]))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_is_searched_is_never_slower_than_the_published_division(name: str) -> None:
+    best = planned(name).best
+    said = next(iter(LAYOUTS[name]["ways"]))
+    way = laid_out(name, said).best
+    assert best.value("step_time_s") <= way.value("step_time_s") * 1.001
+    wanted = dict(setting.split(".")[1].split("=") for setting in LAYOUTS[name]["ways"][said])
+    assert {key: str(getattr(way.run.strategy, key)) for key in wanted} == wanted
+
+
+def layout_lines() -> list[str]:
+    """Return how published divisions fare, and what of their time is lost to what."""
+    lines = [
+        "## How the published divisions fare",
+        "",
+        "The table above searches where costsim does not plan the published division. Planned as",
+        "published, as far as that goes, the two runs come to:",
+        "",
+        "| run | division | device-hours | off | bubble | recomputed | data parallel |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, layout in LAYOUTS.items():
+        said = FACTS[name]["device_hours"]
+        for way, plan in [("as searched", planned(name))] + [
+            (way, laid_out(name, way)) for way in layout["ways"]
+        ]:
+            hours, parts = plan.best.value("device_hours"), plan.best.run.time_parts_s
+            shares = (parts.get(part, 0.0) / sum(parts.values()) for part in LOST)
+            lines.append(
+                f"| {name} | {way} | {hours:,.0f} | {hours / said - 1:+.0%} | "
+                + " | ".join(f"{share:.0%}" for share in shares)
+                + " |"
+            )
+    lines.append("")
+    for name, layout in LAYOUTS.items():
+        lines += [f"- **{name}** ({layout['source']}): {layout['why']}."]
+    return [*lines, ""]
 
 
 def test_every_scenario_has_its_facts() -> None:
@@ -101,6 +151,7 @@ def test_table_of_the_docs(request: pytest.FixtureRequest) -> None:
         "",
         *reasons,
         "",
+        *layout_lines(),
         "## The budget of each",
         "",
         "| run | devices | days | dollars | lines that are priced | not stated |",

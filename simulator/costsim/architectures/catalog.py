@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from costsim.architectures.architecture import Architecture
 from costsim.architectures.decoder import decoder
+from costsim.cells import clean
 from costsim.documents import Document, load_document, parse_as, placed
 from costsim.errors import SpecError, UnknownNameError, suggestion
 from costsim.paths import exists, is_file, is_folder
@@ -53,14 +54,20 @@ def load_model(model: str | Path | Mapping[str, Any] | Document | Architecture) 
     if isinstance(model, Document):
         value: Mapping[str, Any] = model.value
         name = str(value.get("_name_or_path") or value.get("model_type") or "model")
-        return _from_document(model, name, "", trusted=False)
+        return _printable(_from_document(model, name, "", trusted=False))
     if isinstance(model, str):
         named = None if _is_path(model) else _named(model)
         if named is not None:
             return named
         if not _is_path(model) and not exists(model):
             raise UnknownNameError(f"unknown model `{model}`", hint=_near(model))
-    return _from_path(Path(model))
+    return _printable(_from_path(Path(model)))
+
+
+def _printable(model: Architecture) -> Architecture:
+    """Return a model that others described, whose name runs nothing where it is printed."""
+    notes = tuple(map(clean, model.notes))
+    return replace(model, name=clean(model.name), source=clean(model.source), notes=notes)
 
 
 def decoder_fields(model: str | Mapping[str, Any]) -> dict[str, Any] | None:

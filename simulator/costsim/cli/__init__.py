@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import signal
 import sys
@@ -57,6 +58,7 @@ Exit codes:
 Results go to stdout, everything else to stderr."""
 
 _UNEXPECTED = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a disk that stdout goes to
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -167,5 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _INTERRUPTED
     except Exception as error:
-        print_unexpected(error, settings)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            print_usage(UsageError(f"cannot write the result: {error.strerror}"), settings)
+        else:
+            print_unexpected(error, settings)
         return _UNEXPECTED

@@ -12,7 +12,7 @@ import click
 
 from costsim.cli._console import UsageError, note, wipe
 from costsim.errors import suggestion
-from costsim.paths import exists, is_file, is_folder
+from costsim.paths import exists, is_file, is_folder, unfinished
 
 _FORMAT_OF_SUFFIX = {
     ".json": "json",
@@ -139,7 +139,7 @@ def _write_whole(contents: Mapping[Path, str | bytes], output: Path) -> None:
             target = target.resolve()  # a link stays a link
             if is_folder(target):
                 raise UsageError(f"`{target}` is a folder, not a file")
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            temporary = unfinished(target)
             written[temporary] = target
             data = content if isinstance(content, bytes) else content.encode("utf-8")
             temporary.write_bytes(data)

@@ -37,9 +37,7 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     import csv
     import io
 
-    def inert(cell: Any) -> Any:
-        runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        return f"'{cell}" if runs else cell
+    from costsim.cells import inert
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

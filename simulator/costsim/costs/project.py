@@ -63,20 +63,33 @@ def project_lines(
             name, device_hours * ratio, "device-hours", usd_per_device_hour, note=note, paid=paid
         )
 
-    def stated(name: str, key: str, usd: float | None, paid: Paid = "during") -> Line:
-        if usd is None:
-            return _missing(name, key)
-        return leaf(name, 1, "", usd, note="stated in the scenario", paid=paid)
-
     return (
         tried("Experiments", "experiments", project.experiments_ratio, "before"),
         tried("Failed and repeated runs", "project.failed_runs", project.failed_runs_ratio),
         tried("Evaluation", "project.evaluation", project.evaluation_ratio, "after"),
-        stated("Data preparation", "project.data", project.data_usd, "before"),
+        _stated("Data preparation", "project.data", project.data_usd, "before"),
         _storage(project, saved),
         _egress(project, saved),
-        stated("Staff", "project.staff", project.staff_usd),
+        _stated("Staff", "project.staff", project.staff_usd),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCosts:
+    """What is spent around a service; None where it is not stated."""
+
+    setup_usd: float | None = None
+    staff_usd: float | None = None
+    contingency_ratio: float | None = None
+
+
+def service_lines(costs: ServiceCosts, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Return the lines of a service with those around it, unstated ones with an amount of zero."""
+    around = (
+        _stated("Setup", "project.setup", costs.setup_usd, "before"),
+        _stated("Staff", "project.staff", costs.staff_usd),
+    )
+    return (*lines, *around, contingency(costs.contingency_ratio, (*lines, *around)))
 
 
 def contingency(ratio: float | None, lines: tuple[Line, ...]) -> Line:
@@ -86,6 +99,12 @@ def contingency(ratio: float | None, lines: tuple[Line, ...]) -> Line:
     total = group("", lines).usd
     note = f"{ratio:.0%} of the lines above, stated in the scenario"
     return leaf("Contingency", ratio, "of the above", total, note=note)
+
+
+def _stated(name: str, key: str, usd: float | None, paid: Paid = "during") -> Line:
+    if usd is None:
+        return _missing(name, key)
+    return leaf(name, 1, "", usd, note="stated in the scenario", paid=paid)
 
 
 def _missing(name: str, key: str) -> Line:

@@ -11,7 +11,7 @@ import csv
 import io
 import math
 
-from costsim.reporting.formats import clean
+from costsim.cells import inert
 from costsim.reporting.model import (
     Block,
     Cell,
@@ -37,8 +37,6 @@ BASE_UNITS: dict[Kind, str] = {
     "ratio": "ratio",
 }
 _DIGITS = 12  # significant ones of a number
-# A spreadsheet runs a cell that starts with one of these; a leading apostrophe makes it text.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(report: Report, options: RenderOptions) -> Rendered:
@@ -124,4 +122,4 @@ def _cell(cell: Cell) -> str | int | float:
 
 
 def _text(text: str) -> str:
-    return f"'{clean(text)}" if text.startswith(_FORMULA_STARTS) else clean(text)
+    return inert(text)

@@ -8,11 +8,11 @@ the printed lines add up to the printed total (largest remainders).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from costsim import units
+from costsim.cells import clean as clean
 from costsim.reporting.model import Cell, Kind, NoteKind, Quantity, Report, is_known
 
 MISSING = "–"
@@ -39,14 +39,6 @@ _SI_UNITS: dict[Kind, str] = {
     "flops_per_s": "FLOP/s",
 }
 _WIDE_RANGE = 1e4  # a column spanning more than this cannot share one unit readably
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-
-
-def clean(text: str) -> str:
-    """Return `text` without control, direction-changing and unencodable characters."""
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def format_value(value: Cell, kind: Kind = "text", unit: str = "") -> str:

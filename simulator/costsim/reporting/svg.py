@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from costsim.reporting.formats import clean
+from costsim.cells import clean
 from costsim.reporting.text import cut, display_width
 
 FONT_PX = 12.5

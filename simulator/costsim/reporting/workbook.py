@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
+from costsim.cells import clean
 from costsim.costs.budget import CENTS_PER_USD, Line
 from costsim.errors import SpecError
 from costsim.planning.plans import Plan
-from costsim.reporting.formats import clean
 
 _HEADER = ("Line", "Quantity", "Unit", "Unit price [USD]", "To the cent [USD]", "Amount [USD]")
 _FIRST_ROW = 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from costsim.cells import inert
 from costsim.errors import CostsimError
+from costsim.paths import unfinished
 from costsim.sweeps.journal import Journal
 from costsim.sweeps.study import Sweep
 
@@ -73,7 +74,7 @@ class SweepResult:
     def chunks(self, format_name: str) -> Iterator[str]:
         """Yield the text of CSV or JSON lines, row by row."""
         if format_name == "csv":
-            yield _csv(self.columns)
+            yield _csv([inert(name) for name in self.columns])
             for row in self._rows():
                 yield _csv([_cell(value) for value in row])
         else:
@@ -84,7 +85,7 @@ class SweepResult:
     def write(self, path: Path, format_name: str) -> None:
         """Write the rows to a file, which appears whole or not at all."""
         target = path.resolve()
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = unfinished(target)
         try:
             if format_name == "parquet":
                 self._write_parquet(temporary)
@@ -146,8 +147,9 @@ def _csv(row: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as CSV holds it: nested ones, and `true`, as JSON."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
+    """Return a value as CSV holds it: nested ones, and `true`, as JSON, and no formula."""
+    nested = isinstance(value, list | dict | bool)
+    return json.dumps(value, ensure_ascii=False) if nested else inert(value)
 
 
 def _arrow_type(pa: Any, kinds: set[type]) -> Any:

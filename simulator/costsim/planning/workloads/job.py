@@ -7,7 +7,13 @@ from typing import Annotated, ClassVar, Literal, cast
 from pydantic import Field
 
 from costsim.planning.scenario import PositiveInt, Scenario
-from costsim.planning.workloads.serving.spec import Launched, Passing, ServedOn, Serving
+from costsim.planning.workloads.serving.spec import (
+    Launched,
+    Passing,
+    ServedOn,
+    ServedScenario,
+    Serving,
+)
 from costsim.planning.workloads.serving.workload import ServingWorkload
 from costsim.quantities import Ratio, Samples, Seconds
 
@@ -34,7 +40,7 @@ class Job(Launched):
     """Engine of hardware_specs/engines, with its release behind a slash: `vllm/0.11`."""
 
 
-class JobScenario(Scenario):
+class JobScenario(ServedScenario):
     """A job to plan."""
 
     workload: Job

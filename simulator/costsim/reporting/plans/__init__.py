@@ -24,6 +24,7 @@ SECTIONS: tuple[Callable[[Plan[Any, Any]], Section | None], ...] = (
     options.break_even,
     serving.compared,
     serving.mixed,
+    serving.prices,
     budget_section,
     uncertainty_section,
     emissions,

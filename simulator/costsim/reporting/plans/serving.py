@@ -8,7 +8,17 @@ from costsim.inference.memory import KvCache
 from costsim.inference.metrics import Measured
 from costsim.planning.plans import Candidate, Plan
 from costsim.planning.workloads.serving.fleet import Fleet, ServiceDetails, busiest_requests_per_s
-from costsim.reporting.model import Axis, Column, Lines, Quantity, Section, Series, Table, Text
+from costsim.reporting.model import (
+    Axis,
+    Cell,
+    Column,
+    Lines,
+    Quantity,
+    Section,
+    Series,
+    Table,
+    Text,
+)
 
 ServicePlan = Plan[Fleet, ServiceDetails]
 
@@ -26,6 +36,31 @@ def compared(plan: Plan[Any, Any]) -> Section | None:
         f"{plan.searched} kinds of replica."
     )
     return Section("Devices compared", intro, (_compared(plan),))
+
+
+def prices(plan: Plan[Any, Any]) -> Section | None:
+    """Return the price of a million tokens by each convention, named."""
+    if not _serves(plan) or not plan.details.generates:
+        return None
+    best = plan.best
+    stated = plan.scenario.get("price_ratio")
+    ratio = f"an output at {stated:g} times an input" if stated else "an output at a stated ratio"
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(best.value(key) if key in best.figures else None for key in keys))
+        for name, keys in (
+            ("inputs and outputs alike", ("usd_per_mtok", "usd_per_mtok")),
+            ("by share of time", ("usd_per_mtok_input", "usd_per_mtok_output")),
+            ("all cost on outputs", ("", "usd_per_mtok_all_on_output")),
+            (ratio, ("usd_per_mtok_input_at_ratio", "usd_per_mtok_output_at_ratio")),
+        )
+    ]
+    columns = (Column("Convention"), Column("Input", "usd"), Column("Output", "usd"))
+    intro = (
+        "The same dollars an hour, divided among tokens as others count: each line times its "
+        "tokens is what the fleet costs."
+        + ("" if stated else " State `price_ratio` for prices at a ratio, as public ones are.")
+    )
+    return Section("A million tokens", intro, (Table("Dollars a million", columns, tuple(rows)),))
 
 
 def load(plan: Plan[Any, Any]) -> Section | None:
@@ -161,7 +196,7 @@ def _compared(plan: ServicePlan) -> Table:
         Column("Devices", "count"),
         Column("An hour", "usd"),
     )
-    priced = Column("Mtok" if plan.details.generates else "M requests", "usd")
+    priced = Column("Mtok, in and out" if plan.details.generates else "M requests", "usd")
     each = Column(
         "Tokens/s a device" if plan.details.generates else "Requests/s a device", "number"
     )

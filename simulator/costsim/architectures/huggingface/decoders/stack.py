@@ -151,6 +151,8 @@ def mixture(
     )
     config.ignore(*_ROUTERS.split(), *FUNCTION)
     groups, limit = (config.optional_size(key) for key in ("n_group", "topk_group"))
+    if groups is not None and limit is None:
+        config.derive(groups, "topk_group")  # without a limit
     if groups is not None and limit is not None and limit < groups:
         switches = {"groups": groups, "group_limit": limit, **switches}
     if width is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from costsim.architectures.operators import Experts
 from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.footprint import load_ratio
+from costsim.costs.project import ServiceCosts, service_lines
 from costsim.costs.uncertainty import Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
 from costsim.planning.figures import Figure, Mover, Term
@@ -17,6 +18,7 @@ from costsim.planning.options import Option
 from costsim.planning.plans import Candidate
 from costsim.planning.study import Place, Study
 from costsim.planning.workloads.serving.fleet import Fleet
+from costsim.planning.workloads.serving.spec import ServedScenario
 from costsim.units import HOURS_PER_MONTH
 
 _MTOK = 1e6
@@ -81,7 +83,16 @@ class FleetCosting:
             hours = idle * self.hours
             held_lines += (leaf(NOT_USED, hours, "device-hours", rate, note=note),)
         lines: tuple[Line, ...] = (group("Compute", held_lines),)
-        return budget("Serving", (*lines, self.making) if self.making else lines)
+        if self.making:
+            lines = (*lines, self.making)
+        return budget("Serving", service_lines(self._project(), lines))
+
+    def _scenario(self) -> ServedScenario:
+        return cast("ServedScenario", self.study.scenario)
+
+    def _project(self) -> ServiceCosts:
+        stated = self._scenario().project
+        return ServiceCosts(stated.setup, stated.staff, stated.contingency)
 
     def usd_per_hour(self, fleet: Fleet) -> float:
         """Return dollars an hour, the mean of a day."""
@@ -102,6 +113,9 @@ class FleetCosting:
         billed = self._billed_devices(fleet)
         cheap, dear = min(spread.p10, 1.0), max(spread.p90, 1.0)
         hour, running = billed * rate, spent.usd - making
+        share = 1 + (self._scenario().project.contingency or 0.0)
+        moving = min(spent.lines[0].usd * share, spent.usd)
+        fixed, around = spent.usd - moving, spent.usd - making - spent.lines[0].usd
         terms = (
             Term("billed_devices", billed),
             Term("usd_per_device_hour", rate, "usd"),
@@ -123,25 +137,30 @@ class FleetCosting:
             "cost_usd": Figure(
                 spent.usd,
                 "usd",
-                making + running * cheap,
-                making + running * dear,
+                fixed + moving * cheap,
+                fixed + moving * dear,
                 meaning="dollars of the service"
                 + (", making the model included" if making else ""),
-                formula="usd_per_hour x hours" + (" + making_usd" if making else ""),
+                formula="usd_per_hour x hours"
+                + (" + making_usd" if making else "")
+                + (" + project_usd" if around else ""),
                 terms=(
                     Term("usd_per_hour", hour, "usd"),
                     Term("hours", self.hours),
                     Term("making_usd", making, "usd"),
+                    *([Term("project_usd", around, "usd")] if around else []),
                 ),
                 parts=tuple(Term(one.name, one.usd, "usd", one.note) for one in spent.lines),
                 movers=tuple(
-                    Mover(one.name, making + one.low * running, making + one.high * running)
+                    Mover(one.name, fixed + one.low * moving, fixed + one.high * moving)
                     for one in spread.contributors
                     if one.swing
                 ),
                 sources=(price.rule, "price"),
             ),
-            "running_usd": Figure(running, "usd", meaning="dollars of serving alone"),
+            "running_usd": Figure(
+                running, "usd", meaning="dollars of serving, without making the model"
+            ),
             "making_usd": Figure(making, "usd", meaning="dollars of making the compressed model"),
             "usd_per_hour": over(1.0, "an hour"),
             "usd_per_day": over(24.0, "a day"),
@@ -180,7 +199,7 @@ class FleetCosting:
         """Return dollars a million tokens; prompts and answers pay for the time that they take."""
         hour = self._billed_devices(fleet) * self.place.price.usd_per_device_hour
         read, generated = fleet.tokens_per_hour
-        share = fleet.prompt_share
+        share, ratio = fleet.prompt_share, self._scenario().price_ratio
         words = "requests" if not self.generates else "tokens"
         paid = (Term("usd_per_hour", hour, "usd"), Term("prompt_share", share, "ratio"))
 
@@ -210,7 +229,43 @@ class FleetCosting:
                 "usd_per_hour x (1 - prompt_share) / output_per_hour x 1e6",
                 output_per_hour=generated,
             ),
+            **(self._by_convention(hour, read, generated, ratio) if self.generates else {}),
         }
+
+    def _by_convention(
+        self, hour: float, read: float, generated: float, ratio: float | None
+    ) -> dict[str, Figure]:
+        """Return prices as public dashboards count: all cost on outputs, or at a stated ratio."""
+        paid = (Term("usd_per_hour", hour, "usd"), Term("output_per_hour", generated, "tokens"))
+        found = {
+            "usd_per_mtok_all_on_output": Figure(
+                hour / generated * _MTOK,
+                "usd",
+                meaning="dollars a million generated tokens, all cost on them",
+                formula="usd_per_hour / output_per_hour x 1e6",
+                terms=paid,
+            )
+        }
+        if ratio is None:
+            return found
+        terms = (*paid, Term("input_per_hour", read, "tokens"), Term("price_ratio", ratio))
+        each = "usd_per_hour / (input_per_hour + price_ratio x output_per_hour) x 1e6"
+        one = hour / (read + ratio * generated) * _MTOK
+        found["usd_per_mtok_input_at_ratio"] = Figure(
+            one,
+            "usd",
+            meaning="dollars a million tokens of prompts, at the stated ratio of prices",
+            formula=each,
+            terms=terms,
+        )
+        found["usd_per_mtok_output_at_ratio"] = Figure(
+            ratio * one,
+            "usd",
+            meaning="dollars a million generated tokens, at the stated ratio of prices",
+            formula=f"price_ratio x {each}",
+            terms=terms,
+        )
+        return found
 
     def _energy(self, fleet: Fleet) -> dict[str, Figure]:
         """Return electricity and emissions; intervals join those of power, PUE and grid."""

@@ -81,6 +81,18 @@ def too_few(
     )
 
 
+def too_large(workload: ServingWorkload, quickest_per_s: float, most: int) -> InfeasiblePlanError:
+    """Say how many replicas a load takes, which are more than are planned."""
+    rate = workload.work.requests_per_s
+    return InfeasiblePlanError(
+        f"{rate:g} requests a second take {math.ceil(rate / quickest_per_s):,} replicas, more than "
+        f"the {most:,} that are planned",
+        location=workload.study.document.locate(("workload", "requests_per_s")),
+        hint=f"state a part of it, such as {most * quickest_per_s / 2:.2g}: replicas grow in "
+        "proportion",
+    )
+
+
 def too_slow(workload: ServingWorkload, option: Option) -> InfeasiblePlanError:
     """Say what a single request would take on the replica that comes nearest."""
     service = workload.service(option)

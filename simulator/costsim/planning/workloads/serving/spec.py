@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from costsim.planning.scenario import Axis, Machines, Names, PositiveInt, Scenario, Spec
-from costsim.quantities import Ratio, Seconds
+from costsim.quantities import Ratio, Seconds, Usd
 
 
 class Objectives(Spec):
@@ -162,7 +162,28 @@ class ServedOn(Machines):
         return self
 
 
-class ServiceScenario(Scenario):
+class ServiceProject(Spec):
+    """What is paid for around a service; what is left out is shown as not budgeted."""
+
+    setup: Usd | None = None
+    """Before the first request, such as integration and tests: `50000 $`."""
+    staff: Usd | None = None
+    """People, for all the time that it is held."""
+    contingency: Ratio | None = None
+    """Share of everything else that is kept for the unexpected, such as `10 %`."""
+
+
+class ServedScenario(Scenario):
+    """What services and jobs have alike."""
+
+    project: ServiceProject = ServiceProject()
+    """What is paid for around it."""
+    price_ratio: Annotated[float, Field(gt=0)] | None = None
+    """What an output token costs over an input token where both are priced, such as `4`; left out,
+    prices by this convention are not given."""
+
+
+class ServiceScenario(ServedScenario):
     """A service to plan."""
 
     workload: Annotated[Serving | Passing, Field(discriminator="kind")]

@@ -41,7 +41,7 @@ from costsim.planning.workloads.serving.traffic import pass_traffic, token_traff
 from costsim.units import HOURS_PER_MONTH
 
 _TRIED = 3  # layouts of a device and format that are simulated, cheapest first
-_MOST_REPLICAS = 4096
+_MOST_REPLICAS = 4096  # that are simulated: few requests would come to each of more
 _CHEAPER = 0.999  # of a fleet of equal replicas, below which a mix is worth its trouble
 
 
@@ -191,6 +191,8 @@ class ServingWorkload:
             members.sort(key=lambda one: (one[0] * one[1].layout.devices, one[1].layout.devices))
             cheapest: Fleet | None = None
             for start, kind in members[:_TRIED]:
+                if start > _MOST_REPLICAS:
+                    continue
                 most = _MOST_REPLICAS
                 if cheapest is not None and cheapest_only:
                     most = self._most_worth_it(costing, cheapest, kind)
@@ -265,6 +267,10 @@ class ServingWorkload:
         places = self.study.places
         if len(errors) == len(places) * len(self.study.options):
             return refusals.fits_nowhere(self, option, places)
+        kinds = [kind for place in places for kind in self.kinds(option, place)]
+        quickest = max((kind.rate_per_s for kind in kinds), default=0.0)
+        if 0 < _MOST_REPLICAS * quickest < self.work.requests_per_s:
+            return refusals.too_large(self, quickest, _MOST_REPLICAS)
         return refusals.too_slow(self, option)
 
     def conclude(
