@@ -16,14 +16,14 @@ FORWARD_FLOPS = 2 * 7.5e9 * 128 * 1024  # of a step's tokens, at least
 PEAK = 8 * 989e12
 
 
-def planned(strategy: dict[str, Any] | None = None, **work: Any) -> Any:
+def planned(strategy: dict[str, Any] | None = None, nvme: str | None = None, **work: Any) -> Any:
     asked = {"kind": "training", "tokens": 1e8, "sequence": 1024, "global_batch": 128} | work
     stated = {"tp": 1, "pp": 1, "cp": 1, "micro_batch": 2, "zero": 3, "recompute": "full"}
     scenario = {
         "name": "x",
         "model": "llama-3.1-8b",
         "workload": asked,
-        "hardware": {"system": H100, "devices": 8},
+        "hardware": {"system": H100, "devices": 8} | ({"nvme": nvme} if nvme else {}),
         "strategy": stated if strategy is None else strategy,
         "price": "2 $/h",
     }
@@ -129,6 +129,16 @@ def test_parts_that_are_trained_alone_have_all_states() -> None:
     assert norms.value("step_time_s") > 1.2 * found.value("step_time_s")
 
 
+def test_states_on_drives_take_their_bandwidth() -> None:
+    stated = {"tp": 1, "pp": 1, "cp": 1, "micro_batch": 2, "zero": 3, "recompute": "full"}
+    host = planned(stated | {"offload": "states"})
+    drives = planned(stated | {"offload": "nvme"}, nvme="25 GB/s")
+    assert drives.value("memory_bytes_per_device") == host.value("memory_bytes_per_device")
+    moved = (2 * (12 + 4) + 3 * 2) * PARAMETERS
+    more = drives.run.time_parts_s["offload"] - host.run.time_parts_s["offload"]
+    assert more == pytest.approx(moved / 25e9)
+
+
 @pytest.mark.parametrize(
     ("work", "said"),
     [
@@ -141,6 +151,9 @@ def test_parts_that_are_trained_alone_have_all_states() -> None:
         ({"method": "ppo"}, "how much is not said"),
         ({"trained": ["last:2"], "adapter": {}}, "not both"),
         ({"trained": ["nrms"]}, "norms"),
+        ({"strategy": {"offload": "nvme"}}, "hardware: {nvme: 25 GB/s}"),
+        ({"strategy": {"offload": "nvem"}}, "nvme"),
+        ({"nvme": "25 GB/s"}, "nothing is kept on the drives"),
     ],
 )
 def test_what_contradicts_is_an_error_with_a_way_out(work: dict[str, Any], said: str) -> None:

@@ -23,7 +23,8 @@ MODEL = costsim.load_model("llama-2-7b")
 def job(system: str = "nvidia-h100-sxm5-80gb", optimizer: str = "adam") -> Job:
     machine = costsim.load_hardware(system, count=8)
     software_ = software("megatron-core")
-    return Job(MODEL, machine, 32, 4096, precision("bf16"), optimizer, software_)
+    made = Job(MODEL, machine, 32, 4096, precision("bf16"), optimizer, software_)
+    return replace(made, nvme_bytes_per_s=25e9)
 
 
 def evaluated(which: Job, **axes: object) -> Evaluation:
@@ -33,7 +34,8 @@ def evaluated(which: Job, **axes: object) -> Evaluation:
 
 def test_offload_moves_memory_to_the_host() -> None:
     found = evaluated(job())
-    total = found.memory_bytes + found.memory.host_bytes.max(axis=1)
+    drives = sum(found.memory.drive_parts.values()).max(axis=1)
+    total = found.memory_bytes + found.memory.host_bytes.max(axis=1) + drives
     assert np.allclose(total, total[0], rtol=0.02)
     none, optimizer, activations, everything = found.memory_bytes[:4]
     assert everything < min(optimizer, activations) <= max(optimizer, activations) < none
@@ -52,6 +54,20 @@ def test_offload_is_never_free_and_costs_what_the_link_says() -> None:
     assert found.time_parts_s["offload"][1] == pytest.approx(
         moved_s - found.time_parts_s["optimizer"][1], rel=0.01
     )
+
+
+def test_drives_take_the_place_of_the_host_at_their_own_rate() -> None:
+    found = evaluated(job())
+    states, drives = OFFLOADS.index("states"), OFFLOADS.index("nvme")
+    assert found.memory_bytes[drives] == found.memory_bytes[states]
+    assert found.memory.host_bytes[drives].max() == 0
+    held = {name: part[states].max() for name, part in found.memory.host_parts.items()}
+    # States and gradients both ways, weights three times, for eight devices of a node.
+    moved = 2 * (held["optimizer"] + held["gradients"]) + 3 * held["parameters"]
+    more = found.time_parts_s["offload"][drives] - found.time_parts_s["offload"][states]
+    assert more == pytest.approx(8 * moved / 25e9)
+    with pytest.raises(SpecError, match="bandwidth of the NVMe drives"):
+        evaluated(replace(job(), nvme_bytes_per_s=None))
 
 
 def test_a_coherent_link_costs_less() -> None:

@@ -33,7 +33,7 @@ from costsim.training.companions import (
 from costsim.training.companions import Method as TrainingMethod
 from costsim.training.evaluate import evaluate
 from costsim.training.job import Job
-from costsim.training.memory import MEMORY_PARTS, MOMENTS, Memory
+from costsim.training.memory import MEMORY_PARTS, MOMENTS
 from costsim.training.offload import OFFLOADS, Offload, host_bytes_per_device, host_rate_bytes_per_s
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.optimizers import optimizer as optimizer_of
@@ -71,7 +71,7 @@ class Setup:
     zero: int | None = None
     tp: int = 1
     cp: int = 1
-    offload: Offload | Literal["nvme"] = "none"
+    offload: Offload = "none"
     nvme_bytes_per_s: float | None = None
     rank: int = 16
     targets: tuple[str, ...] = ("all-linear",)
@@ -89,11 +89,6 @@ class Setup:
     def adapts(self) -> bool:
         """Whether low-rank adapters are trained."""
         return self.method in ("lora", "dora", "qlora")
-
-    @property
-    def offloaded(self) -> Offload:
-        """What leaves the device: to NVMe go parameters, gradients and states (ZeRO-Infinity)."""
-        return "states" if self.offload == "nvme" else self.offload
 
     @property
     def ranks(self) -> int:
@@ -203,25 +198,10 @@ def check(setup: Setup) -> Answer:
         moment,
         parts,
         moments,
-        0.0 if setup.offload == "nvme" else host,
+        host,
         _host_capacity(system, setup),
-        float(evaluation.step_time_s[0]) + _nvme_s(setup, memory, system),
+        float(evaluation.step_time_s[0]),
     )
-
-
-def _nvme_s(setup: Setup, memory: Memory, system: System) -> float:
-    """Return seconds a step that a node's drives take for what is kept on them.
-
-    States and gradients are read and written once; parameters read forward and backward, and
-    written after the update (Rajbhandari et al. 2021, ZeRO-Infinity, arXiv 2104.07857, §5.2). None
-    of it is taken to be hidden.
-    """
-    if setup.offload != "nvme" or setup.nvme_bytes_per_s is None:
-        return 0.0
-    passes = {"optimizer": 2, "gradients": 2, "parameters": 3}
-    parts = memory.host_parts
-    moved = sum(float(parts[part].max()) * times for part, times in passes.items())
-    return moved * min(system.devices_per_node, setup.count) / setup.nvme_bytes_per_s
 
 
 def _host_capacity(system: System, setup: Setup) -> float | None:
@@ -251,7 +231,7 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
         ("objective", setup.objective, TRAINING_METHODS),
         ("optimizer", setup.optimizer, tuple(OPTIMIZERS)),
         ("recompute", setup.recompute or "none", RECOMPUTE),
-        ("offload", setup.offload, (*OFFLOADS, "nvme")),
+        ("offload", setup.offload, OFFLOADS),
     ):
         if value not in known:
             problems.append(Problem(f"unknown {name} `{value}`", hint=suggestion(value, known)))
@@ -313,6 +293,7 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         beside_bytes=awake,
         reference_bytes=beside.frozen_bytes,
         values=beside.values,
+        nvme_bytes_per_s=setup.nvme_bytes_per_s,
         paired=setup.objective in PAIRED,
     )
     strategy = Strategy(
@@ -323,7 +304,7 @@ def _job(setup: Setup, stack: Stack, model: Architecture, system: System) -> tup
         micro_batch=micro_batch,
         zero=zero,
         recompute=setup.recompute or _recompute(recompute_of(stack, adapters=setup.adapts)),
-        offload=setup.offloaded,
+        offload=setup.offload,
         cp_exchange="all_to_all" if setup.cp > 1 else "ring",
     )
     return job, strategy

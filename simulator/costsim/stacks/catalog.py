@@ -63,7 +63,7 @@ def changed(stack: Stack, values: Mapping[str, Any]) -> Stack:
 
 _MODES = ("recompute", "recompute_adapters")
 _LISTS = ("adapter_targets",)
-_WHOLE = ("loss_chunks", "zero")
+_WHOLE = ("loss_chunks", "recompute_layers", "zero")
 
 
 def _as_held(key: str, value: Any) -> Any:

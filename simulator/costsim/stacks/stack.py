@@ -69,6 +69,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 RANGES: dict[str, tuple[float, float]] = {
     "loss_chunks": (1, 65_536),
+    "recompute_layers": (1, 1_000),
     "zero": (0, 3),
     "update_bytes": (0, 1_000),
     "bucket_elements": (0, 1e13),
@@ -109,6 +110,8 @@ class Stack:
         buckets: that replicas which share nothing reduce gradients through.
         zero: stage where nothing is stated.
         recompute: mode where nothing is stated; `recompute_adapters` of adapters, where it differs.
+        recompute_layers: that whole-layer recomputation makes again together (Megatron's
+            recompute_num_layers): their first input alone is kept.
         update_bytes: that an update holds for each element of the largest tensor, where they are
             not what `update` or the optimizer say.
         flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
@@ -153,6 +156,7 @@ class Stack:
     zero: int = 0
     recompute: str = "none"
     recompute_adapters: str = ""
+    recompute_layers: int = 1
     update_bytes: float = 0.0
     flat_gradients: Dtype = "none"
     bucket_elements: float = 0.0

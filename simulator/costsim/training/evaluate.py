@@ -25,6 +25,7 @@ from costsim.training.stages import Stages, stages
 from costsim.training.strategy import Column, Strategies
 from costsim.training.timing import TIME_PARTS, step_times
 from costsim.training.traffic import DataTraffic, data_parallel, pipeline_transfer
+from costsim.training.updates import drives_s
 
 CHUNK = 4096
 """Strategies evaluated at a time: their columns of all stages and parts stay in the cache."""
@@ -156,9 +157,11 @@ class _Space:
         micro_batches = job.global_batch / (strategies.dp * strategies.micro_batch)
         data = data_parallel(job, strategies, held, profiled, micro_batches)
         boundary_s, boundary_bytes = pipeline_transfer(job, strategies, stream_width(job.model))
+        times = step_times(job, strategies, held, profiled, data, micro_batches, boundary_s)
+        driven = drives_s(job, strategies, space.drive_parts)
         return _Chunk(
             kept,
-            step_times(job, strategies, held, profiled, data, micro_batches, boundary_s),
+            times | {"offload": times["offload"] + over_types(driven)},
             space,
             _sent(strategies, held, profiled, data, micro_batches, boundary_bytes),
         )

@@ -55,6 +55,7 @@ class Job:
     beside_bytes: float = 0.0  # on each device: models that are not trained, an engine's share
     reference_bytes: float = 0.0  # of models that only score, sharded as the weights are
     values: int = 0  # models as large that are trained in turn (PPO's value model)
+    nvme_bytes_per_s: float | None = None  # of a node's drives, for what is offloaded to them
     paired: bool = False  # whether two sequences pass through the model together
 
     @property

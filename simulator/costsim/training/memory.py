@@ -20,10 +20,11 @@ from costsim.stacks.stack import WIDTHS, Stack
 from costsim.training.gathering import Gathered, gathered
 from costsim.training.job import Job
 from costsim.training.losing import Head, LossMemory, loss_memory
-from costsim.training.offload import LAYERS_RESIDENT
+from costsim.training.offload import LAYERS_RESIDENT, NVME
 from costsim.training.optimizers import optimizer
 from costsim.training.pipeline import chunks_in_flight
 from costsim.training.profile import Profile
+from costsim.training.recompute import RECOMPUTE
 from costsim.training.reductions import largest_held, total
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
@@ -45,6 +46,7 @@ of the last layer (the first of the backward pass), of the first layer, of the e
 optimizer's update."""
 
 _FLOAT_BYTES = 4.0
+_FULL = RECOMPUTE.index("full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Memory:
 
     parts: dict[str, np.ndarray]
     host_parts: dict[str, np.ndarray]  # those of them that a device keeps in its host's memory
+    drive_parts: dict[str, np.ndarray]  # and on its node's drives
     moment: np.ndarray
     moments: dict[str, np.ndarray]  # allocated bytes by moment, of those that may be the worst
 
@@ -69,7 +72,11 @@ class Memory:
             return {name: figure[index] for name, figure in figures.items()}
 
         return Memory(
-            taken(self.parts), taken(self.host_parts), self.moment[index], taken(self.moments)
+            taken(self.parts),
+            taken(self.host_parts),
+            taken(self.drive_parts),
+            self.moment[index],
+            taken(self.moments),
         )
 
     @classmethod
@@ -82,6 +89,7 @@ class Memory:
         return cls(
             joined([one.parts for one in several]),
             joined([one.host_parts for one in several]),
+            joined([one.drive_parts for one in several]),
             np.concatenate([one.moment for one in several]),
             joined([one.moments for one in several]),
         )
@@ -169,9 +177,11 @@ def memory(
         found["beside"] = found["beside"] + job.values * states
     found["framework"] = _framework(job, found, moments)
     present = stages.many > 0
+    driven = present & (strategies.offload == NVME)[:, None]
     return Memory(
         {part: np.where(present, figure, 0.0) for part, figure in found.items()},
-        {part: np.where(present, figure, 0.0) for part, figure in host.items()},
+        {part: np.where(present & ~driven, figure, 0.0) for part, figure in host.items()},
+        {part: np.where(driven, figure, 0.0) for part, figure in host.items()},
         which,
         {name: np.where(present, figure, 0.0) for name, figure in sums.items()}
         if job.stack is not None
@@ -287,6 +297,10 @@ def _kept(
     layers_share, stem_share = flight / chunks / copies, np.ceil(flight / chunks) / copies
     chosen = profile.gather_repeated(profile.repeated.kept_bytes)  # (blocks, strategies)
     layers = held.over(chosen, layer) * layers_share
+    if (together := _together(job)) > 1:
+        depth = _depth(held, layer)
+        whole = (strategies.recompute == _FULL)[:, None]
+        layers = np.where(whole, layers * np.ceil(depth / together) / np.maximum(depth, 1), layers)
     if strategies.offload.any():
         gone = strategies.offloads("activations")[:, None]
         resident = np.minimum(layers, LAYERS_RESIDENT * largest_held(held.counts, chosen, layer))
@@ -329,6 +343,9 @@ def _moments(
     if strategies.recompute.any():
         dropped = profile.gather_repeated(profile.repeated.restored_bytes)
         restored = largest_held(held.counts, dropped, layer)
+        if (together := _together(job)) > 1:  # a segment's layers are there at once
+            again = restored * np.minimum(together, _depth(held, layer))
+            restored = np.where((strategies.recompute == _FULL)[:, None], again, restored)
     if profile.unpacked.any():  # a packed matrix at work, as its products read it
         transient = transient + largest_held(held.counts, profile.gather(profile.unpacked), layer)
     if job.keeping.style == "eager":
@@ -391,6 +408,16 @@ def _moments(
             "buffers": _flat(stack, job, profile, held, gradients) + _buckets(units, strategies),
         }
     return moments
+
+
+def _together(job: Job) -> int:
+    """Return how many layers are made again together."""
+    return 1 if job.stack is None else job.stack.recompute_layers
+
+
+def _depth(held: _Held, mask: np.ndarray) -> np.ndarray:
+    """Return how many layers each stage type holds."""
+    return held.counts[..., mask].sum(axis=-1)
 
 
 def _persists(job: Job) -> bool:

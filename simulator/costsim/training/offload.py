@@ -1,4 +1,4 @@
-"""Offload: optimizer states or activations kept in the host's memory, at what its link costs.
+"""Offload: states or activations kept in the host's memory or on its drives, at what links cost.
 
 States travel to the device for the update and back (paged optimizers; Rajbhandari et al. 2021,
 ZeRO-Infinity, arXiv 2104.07857). Activations of layers leave during the forward pass and return
@@ -13,7 +13,7 @@ from costsim.errors import SpecError
 from costsim.hardware.systems import System
 
 Offload: TypeAlias = Literal[
-    "none", "optimizer", "activations", "all", "parameters", "states", "everything"
+    "none", "optimizer", "activations", "all", "parameters", "states", "everything", "nvme"
 ]
 
 OFFLOADS: tuple[Offload, ...] = get_args(Offload)
@@ -27,8 +27,16 @@ OFFLOADED: dict[str, frozenset[str]] = {
     "parameters": frozenset({"parameters"}),
     "states": frozenset({"parameters", "optimizer"}),
     "everything": frozenset({"parameters", "optimizer", "activations"}),
+    "nvme": frozenset({"parameters", "optimizer"}),
 }
-"""Parts that each takes: `states` is FSDP's CPU offload and ZeRO-Infinity's of both."""
+"""Parts that each takes: `states` is FSDP's CPU offload and ZeRO-Infinity's of both; `nvme` the
+same on a node's drives."""
+
+NVME = OFFLOADS.index("nvme")
+DRIVE_PASSES = {"optimizer": 2, "gradients": 2, "parameters": 3}
+"""How often a step moves what is on drives: states and gradients are read and written; parameters
+read forward and backward, and written after the update (Rajbhandari et al. 2021, ZeRO-Infinity,
+arXiv 2104.07857, §5.2)."""
 
 HOST_LINK_RATIO = 0.85
 """Share of a host link's printed bandwidth that copies of pinned memory reach. Assumed from public

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from costsim.errors import SpecError
 from costsim.hardware.collectives import collective_time_s
 from costsim.hardware.kernels import load_kernel_model
 from costsim.hardware.streaming import streaming_time_s
 from costsim.training.job import Job
-from costsim.training.offload import host_rate_bytes_per_s
+from costsim.training.offload import DRIVE_PASSES, NVME, host_rate_bytes_per_s
 from costsim.training.optimizers import UPDATE_PASSES, optimizer
 from costsim.training.profile import Profile
-from costsim.training.reductions import over_blocks
+from costsim.training.reductions import over_blocks, total
 from costsim.training.stages import Stages
 from costsim.training.strategy import Strategies
 
@@ -33,6 +36,26 @@ def paging_s(
     width = job.recipe.master_bytes + job.moment_bytes
     moved_s = share * (width / host_rate_bytes_per_s(job.system))
     return np.where(paged, np.maximum(moved_s - updated_s, 0.0), 0.0)
+
+
+def drives_s(job: Job, strategies: Strategies, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Seconds (strategies, types) that a node's drives take for the bytes of its devices' `parts`.
+
+    None of it is taken to be hidden.
+
+    Raises:
+        SpecError: where their bandwidth is not known.
+    """
+    if not (strategies.offload == NVME).any():
+        return np.zeros_like(parts["optimizer"])
+    if job.nvme_bytes_per_s is None:
+        raise SpecError(
+            f"the bandwidth of the NVMe drives of a node of {job.system.name} is not known",
+            hint="state it, such as 25 GB/s, or offload `states` to the host's memory",
+        )
+    moved = total(parts[part] * passes for part, passes in DRIVE_PASSES.items())
+    devices = np.minimum(strategies.devices, job.system.devices_per_node)[:, None]
+    return moved * devices / job.nvme_bytes_per_s
 
 
 def _updated_elements(strategies: Strategies, held: Stages, profiled: Profile) -> np.ndarray:

@@ -72,3 +72,16 @@ def note_divisions(scenario: TrainingScenario, limits: Limits, lookup: Lookup) -
                 fitting = [d for d in range(1, top + 1) if not axis.trouble(d, counts)][:12]
                 hint = "use one of " + ", ".join(map(str, fitting)) if fitting else None
                 lookup.note(message, (*place, axis.name), hint)
+
+
+def note_drives(scenario: TrainingScenario, lookup: Lookup) -> None:
+    """Note drives whose bandwidth is not known, or that nothing is kept on."""
+    kept = (scenario.strategy, *scenario.compare)
+    used = any("nvme" in (choice.offload or ()) for choice in kept)
+    if used and not scenario.hardware.nvme:
+        hint = "add `hardware: {nvme: 25 GB/s}`, or offload `states` to the host's memory"
+        message = "the bandwidth of a node's NVMe drives is not known"
+        lookup.note(message, ("strategy", "offload"), hint)
+    if scenario.hardware.nvme is not None and not used:
+        hint = "add `strategy: {offload: nvme}`, or leave `nvme` out"
+        lookup.note("nothing is kept on the drives", ("hardware", "nvme"), hint, key=True)

@@ -26,7 +26,7 @@ from costsim.planning.scenario import (
     Spec,
     as_tuple,
 )
-from costsim.quantities import Ratio, Samples, Seconds, Tokens, Usd
+from costsim.quantities import BytesPerSecond, Ratio, Samples, Seconds, Tokens, Usd
 from costsim.training.companions import Method
 from costsim.training.software import Effort, Graphs, Routing
 
@@ -254,6 +254,8 @@ class TrainedOn(Machines):
     memory_reserve: Ratio | None = None
     """Share of the memory kept free besides what the framework takes, such as `5 %`; left out, what
     the interval of memory asks for: a plan then fits with a probability of 90 %, if any does."""
+    nvme: BytesPerSecond | None = None
+    """Bandwidth of the drives of a node, such as `25 GB/s`, for `strategy: {offload: nvme}`."""
     oversubscription: Annotated[float, Field(ge=1)] = 1.0
     """What devices can send into the outermost links together, over what their switches carry."""
 

@@ -32,7 +32,7 @@ from costsim.planning.study import Place, Study
 from costsim.planning.workload import Candidates
 from costsim.planning.workloads.training.costing import Costing, states_bytes
 from costsim.planning.workloads.training.counting import check_counted, check_counted_once
-from costsim.planning.workloads.training.divisions import note_divisions
+from costsim.planning.workloads.training.divisions import note_divisions, note_drives
 from costsim.planning.workloads.training.methods import companions_of, note_method
 from costsim.planning.workloads.training.renting import spot_notes
 from costsim.planning.workloads.training.rollouts import (
@@ -108,6 +108,7 @@ class TrainingWorkload:
         check_counted(work, lookup)
         note_rollouts(work, lookup)
         note_method(work, lookup)
+        note_drives(self.scenario, lookup)
         self.recipes: list[Precision] = []
         for index, name in enumerate(work.precision):
             recipe = lookup.attempt(("workload", "precision", index), partial(precision, name))
@@ -199,6 +200,7 @@ class TrainingWorkload:
             beside_bytes=awake_bytes(tokens, place.system) if tokens else 0.0,
             reference_bytes=beside.frozen_bytes if beside else 0.0,
             values=beside.values if beside else 0,
+            nvme_bytes_per_s=self.scenario.hardware.nvme,
             paired=tokens is not None and tokens.method in PAIRED,
             imbalance_ratio=tokens.expert_imbalance if tokens else 1.0,
             attention_flops=(tokens.mfu if tokens else None) or "full",
