@@ -11,7 +11,7 @@ from costsim.validation.interconnect import laid_over, scale_out_bytes_per_s, sl
 from costsim.validation.kinds.language import predict
 from costsim.validation.predict import Prediction
 from costsim.validation.runs import Run, read_runs
-from validation.runs_sample import ROW, written
+from validation.runs_sample import COLUMNS, ROW, written
 
 MEASURED = ("step_time_s", "tokens_per_s_per_gpu", "tflops_per_gpu", "memory_gb_per_gpu")
 
@@ -184,3 +184,44 @@ def test_slices_of_a_pod_are_tori_of_their_own() -> None:
 )
 def test_a_framework_means_a_profile(framework: str, profile: str) -> None:
     assert framework_named(framework).profile == profile
+
+
+PIPED = {"framework": "megatron-core", "n_devices": "32", "dp": "", "pp": "4", "vp": ""} | {
+    "global_batch": "64",
+    "micro_batch": "1",
+    "recompute": "none",
+    "step_time_s": "",
+}
+
+
+def test_chunks_that_are_left_out_are_those_that_run_fastest(tmp_path: Path) -> None:
+    found = prediction_of(run_of(tmp_path, **PIPED))
+    whole = prediction_of(run_of(tmp_path, **PIPED | {"vp": "1"}))
+    assert found.strategy.vp > 1 == whole.strategy.vp
+    assert found.step_time_s < whole.step_time_s
+    older = prediction_of(run_of(tmp_path, **PIPED | {"framework": "Megatron-DeepSpeed"}))
+    assert older.strategy.vp == 1  # its pipeline engine has none
+
+
+def test_embedding_and_head_count_as_layers_where_theirs_do_not_divide(tmp_path: Path) -> None:
+    """Llama-3.1-405B: 126 layers over 16 stages (arXiv 2407.21783, section 3.3.2)."""
+    shape = {"model": "llama-3.1-405b", "params_B": "405", "layers": "126", "hidden": "16384"}
+    shape |= {"ffn": "53248", "heads": "128", "kv_heads": "8", "vocab": "128256"}
+    shape |= {"accelerator_id": "nvidia-h100-sxm5-80gb", "n_devices": "16384", "precision": "bf16"}
+    shape |= {"zero_or_fsdp": "zero1", "recompute": ""}
+    run = run_of(
+        tmp_path, **PIPED | shape | {"pp": "16", "seq_len": "8192", "global_batch": "2048"}
+    )
+    found = prediction_of(run)
+    assert found.strategy.vp in (2, 4, 8)
+    # 38 to 43 % of 989 TFLOP/s, as the same section measures at this size.
+    tokens = 2048 * 8192
+    flops = 6 * 405.9e9 * tokens + 6 * 126 * 16384 * tokens * 8192
+    assert 0.36 < flops / found.step_time_s / 16384 / 989e12 < 0.47
+
+
+@pytest.mark.parametrize(("words", "schedule"), [("DualPipe, FP8", "dualpipe"), ("fast", "1f1b")])
+def test_notes_tell_the_schedule(tmp_path: Path, words: str, schedule: str) -> None:
+    row = ROW | PIPED | {"notes": words}
+    (run,) = read_runs(written(tmp_path, row, columns=(*COLUMNS, "notes"))).runs
+    assert prediction_of(run).strategy.schedule == schedule

@@ -17,6 +17,7 @@ from costsim.training.job import Job
 from costsim.training.precision import PRECISIONS, precision
 from costsim.training.recompute import Recompute
 from costsim.training.samples import profiles
+from costsim.training.schedule import Schedule
 from costsim.training.software import Software, software
 from costsim.validation.devices import device_of
 from costsim.validation.frameworks import Framework, framework_of
@@ -33,6 +34,7 @@ from costsim.validation.stated import (
     packs_of,
     parameters_differ,
     recompute_of,
+    schedule_of,
     sharding_of,
 )
 from costsim.validation.words import meaning, noted
@@ -78,6 +80,7 @@ class Axes:
     replicas: int
     recompute: Recompute | None
     usual: tuple[Recompute, ...] = ()  # what its software recomputes by itself
+    schedule: Schedule = "1f1b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,12 @@ def _axes(
     # Megatron-Core divides an expert as the rest of a layer where nothing is said; recipes of many
     # small experts do not divide them.
     etp = stated("etp") if routed and tp != 1 else 1
-    return Axes(tp, pp, vp, dp, cp, ep, etp, micro_batch, zero, replicas, recompute, usual)
+    schedule = schedule_of(run) or "1f1b"
+    if schedule != "1f1b":
+        vp = 1
+    return Axes(
+        *(tp, pp, vp, dp, cp, ep, etp, micro_batch, zero, replicas, recompute, usual, schedule)
+    )
 
 
 def _sharding(

@@ -130,7 +130,7 @@ _ALL = (
             text=(
                 f"{_STACK} family model config hardware accelerator_id interconnect precision task"
                 " routing graphs attention_kernel overlap release dispatcher recompute_modules"
-                " sequence_packing memory_kind effort"
+                " schedule sequence_packing memory_kind effort"
             ),
             number=("params_B active_params_B grad_accum total_tokens network_gbps_per_device"),
             whole=(

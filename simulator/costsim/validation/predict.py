@@ -12,6 +12,7 @@ import numpy as np
 from costsim.architectures.division import divisors
 from costsim.training.evaluate import Evaluation, evaluate
 from costsim.training.job import Job
+from costsim.training.pipeline import is_legal
 from costsim.training.recompute import RECOMPUTE, SEARCHED, Recompute
 from costsim.training.space import Choices, legal_strategies, limits_of
 from costsim.training.strategy import Strategies, Strategy
@@ -140,6 +141,8 @@ def _strategy(configuration: Configuration) -> Strategy | None:
 def _filled(job: Job, axes: Axes) -> Strategy:
     """Return the strategy of complete axes."""
     tp, recompute = axes.tp or 1, axes.recompute or "none"
+    micro_batches = job.global_batch // ((axes.dp or 1) * (axes.micro_batch or 1))
+    runs = is_legal(axes.schedule, axes.pp or 1, axes.vp or 1, micro_batches)
     return Strategy(
         tp=tp,
         pp=axes.pp or 1,
@@ -153,6 +156,7 @@ def _filled(job: Job, axes: Axes) -> Strategy:
         zero=axes.zero or 0,
         replicas=min(axes.replicas, axes.dp or 1),
         recompute=recompute,
+        schedule=axes.schedule if runs else "1f1b",
     )
 
 
@@ -234,14 +238,17 @@ def _expert_divisions(axes: Axes) -> tuple[int, ...]:
 
 
 def _interleavings(job: Job, axes: Axes) -> tuple[int, ...]:
-    """Return the numbers of chunks a stage may hold, equal ones if any, else one."""
+    """Return the numbers of chunks a stage may hold, equal ones if any, else one.
+
+    Embedding and head may count as a layer each, as Megatron-Core divides Llama-3.1-405B's 126.
+    """
     pp = axes.pp or 1
     micro_batches = job.global_batch / ((axes.dp or 1) * (axes.micro_batch or 1))
     if pp == 1 or micro_batches % pp:
         return (1,)
-    return tuple(
-        v for v in divisors(max(job.model.depth // pp, 1)) if job.model.depth % (pp * v) == 0
-    ) or (1,)
+    depth = job.model.depth
+    counted = next((d for d in (depth, depth + 2, depth + 1) if d % pp == 0), depth)
+    return tuple(v for v in divisors(max(counted // pp, 1)) if counted % (pp * v) == 0) or (1,)
 
 
 def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
@@ -261,6 +268,7 @@ def _legal(job: Job, axes: Axes, recompute: Sequence[Recompute]) -> Strategies:
         micro_batch=only(axes.micro_batch),
         zero=only(axes.zero),
         recompute=recompute,
+        schedule=(axes.schedule,) if axes.pp is not None and axes.pp > 1 else ("1f1b",),
     )
     limits = limits_of(job.model, job.sequence, job.global_batch)
     strategies = legal_strategies(limits, [job.system.count], choices)

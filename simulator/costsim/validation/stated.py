@@ -12,6 +12,7 @@ from costsim.hardware.systems import System
 from costsim.stacks.stack import Meter
 from costsim.training.optimizers import OPTIMIZERS
 from costsim.training.recompute import RECOMPUTE, Recompute
+from costsim.training.schedule import SCHEDULES, Schedule
 from costsim.training.software import Graphs
 from costsim.validation.interconnect import scale_out_bytes_per_s, slices
 from costsim.validation.runs import Run
@@ -78,6 +79,11 @@ def recompute_of(run: Run) -> Recompute | None:
     if not run.text.get("recompute"):
         return None
     return cast("Recompute", meaning(run, "recompute", RECOMPUTE) or "full")
+
+
+def schedule_of(run: Run) -> Schedule | None:
+    """Return the pipeline's schedule; None where the row says nothing."""
+    return cast("Schedule | None", meaning(run, "schedule", SCHEDULES))
 
 
 def sharding_of(run: Run, devices: int, devices_per_node: int) -> tuple[int | None, int]:
