@@ -191,6 +191,7 @@ def _by_memory(found: Any) -> list[dict[str, Any]]:
         ({"offload": "nvme"}, "NVMe"),
         ({"sequence": 10**6}, "131,072"),
         ({"method": "qlroa"}, "qlora"),
+        ({"method": "dop"}, "dpo"),
         ({"storage": "nf5"}, "nf4"),
         ({"choices": {"loss": "fused"}}, "fused_linear"),
         ({"choices": {"los": "eager"}}, "loss"),
@@ -230,6 +231,16 @@ def test_a_question_takes_half_a_second_and_the_whole_table_one() -> None:
     assert len(found.devices()) > 50
     assert process_time() - began < 2 * 1.0  # twice what is promised, on a busy machine
     assert asked < 2 * 0.5
+
+
+def test_the_command_says_what_a_host_that_is_too_small_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["fit", "llama-3.1-405b", "--hardware", H100, "--count", "8", "--zero", "3"]
+    assert main([*asked, "--software", "deepspeed", "--offload", "states"]) == 3
+    said = capsys.readouterr().out
+    assert "does not fit in a node's memory" in said
+    assert "--offload nvme" in said
 
 
 def test_the_command_prints_and_exits(capsys: pytest.CaptureFixture[str]) -> None:

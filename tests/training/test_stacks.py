@@ -104,3 +104,20 @@ def test_flat_gradients_stand_beside_their_buffer_at_the_update() -> None:
     shard = 1_235_814_400 / 8
     states = 2 * 1_235_814_400 + 12 * shard
     assert memory.moments["update"].max() == states + (2 + 2 + 4) * shard + 2 * 2 * 5e8
+
+
+def test_zero_3_joins_a_sub_group_of_gradients_at_a_time() -> None:
+    # 8,030,261,248 parameters over 2 devices, more than a sub-group of 1e9 elements.
+    job = Job(
+        model=costsim.load_model("llama-3.1-8b"),
+        system=costsim.load_hardware("nvidia-h200-sxm-141gb", count=2),
+        global_batch=2,
+        sequence=128,
+        precision=precision("bf16"),
+        optimizer="adamw",
+        software=software("deepspeed"),
+        stack=load_stack("deepspeed"),
+    )
+    memory = evaluate(job, Strategies.of([Strategy(dp=2, zero=3)])).memory
+    shard = 8_030_261_248 / 2
+    assert memory.moments["update"].max() == (2 + 12 + 2) * shard + (2 + 4) * 1e9

@@ -182,6 +182,9 @@ def _report(found: Fit, *, table: bool) -> str:
         ]
         header = ("CHANGE", "TOTAL", "FITS", "TIME OF A SAMPLE")
         lines += ["", *aligned(header, changes).splitlines()]
+    elif not answer.host_fits:
+        hint = "`--offload nvme --nvme RATE` keeps it on drives, `--count` shares it among nodes"
+        lines += ["", "what is offloaded does not fit in a node's memory", f"hint: {hint}"]
     elif not found.fits:
         lines += ["", "no change that is known here makes it fit"]
     if table:

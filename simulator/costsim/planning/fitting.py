@@ -225,7 +225,8 @@ def _check_words(setup: Setup, model: Architecture, system: System) -> None:
         ("offload", setup.offload, OFFLOADS),
     ):
         if value not in known:
-            problems.append(Problem(f"unknown {name} `{value}`", hint=suggestion(value, known)))
+            near = (*known, *TRAINING_METHODS) if name == "method" else known
+            problems.append(Problem(f"unknown {name} `{value}`", hint=suggestion(value, near)))
     if setup.offload == "nvme" and not setup.nvme_bytes_per_s:
         message = f"the bandwidth of the NVMe drives of a node of {system.name} is not known"
         hint = "state it, as --nvme 12GB/s, or offload `states` to the host's memory"

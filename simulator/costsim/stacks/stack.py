@@ -73,6 +73,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "zero": (0, 3),
     "update_bytes": (0, 1_000),
     "bucket_elements": (0, 1e13),
+    "sub_group_elements": (0, 1e13),
     "live_elements": (0, 1e13),
     "context_bytes": (0, 1e12),
     "reserve_ratio": (0, 10),
@@ -116,6 +117,7 @@ class Stack:
             not what `update` or the optimizer say.
         flat_gradients: bytes of an element of the flat copy of its gradients that the update of a
             sharded optimizer makes.
+        sub_group_elements: of those that ZeRO-3 joins and updates at a time.
         bucket_elements: of the buffers through which gradients are reduced; `live_elements` of
             parameters that stay gathered.
         context_bytes: of the driver, kernels and communicators, outside the allocator.
@@ -160,6 +162,7 @@ class Stack:
     update_bytes: float = 0.0
     flat_gradients: Dtype = "none"
     bucket_elements: float = 0.0
+    sub_group_elements: float = 0.0
     live_elements: float = 0.0
     context_bytes: float = 0.0
     reserve_ratio: float = 0.0

@@ -588,6 +588,9 @@ def _flat(
     of_all = profile.gather(profile.gradients), profile.gather(profile.expert_gradients)
     shard = held.divided(held.over(of_all[0]), held.over(of_all[1]), 1)
     shard = np.minimum(shard, np.where(gradients > 0, gradients, shard))
+    if stack.sub_group_elements:
+        group = np.minimum(shard, stack.sub_group_elements * width)
+        shard = np.where(held.zero == 3, group, shard)
     cast = shard * (WIDTHS[stack.flat_gradients] / width)
     return shard + cast + (cast if stack.update == "foreach" else 0.0)
 

@@ -24,7 +24,7 @@ _GIGA = 1e9
 _MEMORY = "memory_gb_per_gpu"
 BREAKDOWNS: dict[str, Callable[[Entry], str]] = {
     "quantity": lambda entry: entry.quantity,
-    "source": lambda entry: entry.run.text.get("source_id", ""),
+    "source": lambda entry: entry.run.text.get("source_id") or entry.run.text.get("source", ""),
     "hardware": lambda entry: entry.run.text.get("accelerator_id", ""),
     "family": lambda entry: entry.run.text.get("family", ""),
 }
