@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import os
 import random
 import re
@@ -25,6 +26,7 @@ from costsim.hardware.calibration import load_class
 from costsim.inference import traces
 from costsim.inference.traces import read_trace
 from costsim.planning.overlays import read_overlay
+from costsim.validation.score import validate
 
 SOURCES = sorted(Path(costsim.__file__).parent.rglob("*.py"))
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
@@ -488,6 +490,32 @@ def test_a_stage_of_a_net_has_a_layer(tmp_path: Path) -> None:
 def test_no_argument_holds_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", "a\0b"]) == 2
     assert "NUL" in capsys.readouterr().err
+
+
+def test_members_of_rope_scaling_that_are_not_known_are_told(tmp_path: Path) -> None:
+    scaling = {"rope_type": "yarn", "factor": 4.0, "é": {"a": 1}}
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "rope_scaling": scaling}))
+    notes = " ".join(costsim.load_model(tmp_path / "config.json").notes)
+    assert "not understood, taken to change nothing that is counted: rope_scaling.é" in notes
+    assert "factor" not in notes
+
+
+def test_experts_that_do_not_divide_are_said_of_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(
+        "id,family,model,params_B,layers,hidden,ffn,heads,vocab,experts,top_k,seq_len,"
+        "accelerator_id,n_devices,precision,global_batch,tp,pp,ep,step_time_s\n"
+        "a,moe,m,,4,512,512,8,1000,3,2,512,nvidia-h100-sxm5-80gb,8,bf16,64,1,1,4,1\n"
+    )
+    (entry,) = validate(path).entries
+    assert entry.predicted is None
+    assert entry.reason == "3 experts do not divide into EP 4"
+
+
+def test_listening_to_the_work_ends_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "-v", "gpt3", "--bogus"]) == 2
+    assert logging.getLogger("costsim").handlers == []
+    capsys.readouterr()
 
 
 def test_a_load_for_more_replicas_than_are_planned_is_refused(

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+import costsim
 from costsim.cli import main
+from costsim.compression import compress
 from costsim.errors import InfeasiblePlanError
 from costsim.hardware import load_hardware
 from costsim.inference.engines import load_engine
@@ -184,7 +186,15 @@ def test_counts_of_tokens_need_no_unit(text: str, tokens: float) -> None:
 
 
 def test_plans_are_short_in_a_console() -> None:
-    assert len(repr(plan(TRAINING))) < 300
+    planned = plan(TRAINING)
+    best = planned.best
+    model = costsim.load_model("llama-3.1-8b")
+    for shown in (
+        *(planned, best, best.budget, best.figures["cost_usd"], best.price, best.system),
+        *(model, best.system.accelerator, costsim.fit("llama-3.1-8b", "rtx-4090")),
+        compress(model, "awq-int4"),
+    ):
+        assert 20 < len(repr(shown)) < 300
 
 
 def test_tables_of_reports_keep_words_whole() -> None:

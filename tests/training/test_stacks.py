@@ -121,3 +121,20 @@ def test_zero_3_joins_a_sub_group_of_gradients_at_a_time() -> None:
     memory = evaluate(job, Strategies.of([Strategy(dp=2, zero=3)])).memory
     shard = 8_030_261_248 / 2
     assert memory.moments["update"].max() == (2 + 12 + 2) * shard + (2 + 4) * 1e9
+
+
+def test_hybrid_sharding_divides_by_the_devices_of_a_copy() -> None:
+    # HSDP: 16 devices hold two copies, each divided over 8; fp32 weights and moments, Adam.
+    job = Job(
+        model=costsim.load_model("llama-3.1-8b"),
+        system=costsim.load_hardware("nvidia-h100-sxm5-80gb", count=16),
+        global_batch=16,
+        sequence=128,
+        precision=precision("bf16"),
+        optimizer="adamw",
+        software=software("fsdp"),
+        stack=load_stack("fsdp"),
+    )
+    memory = evaluate(job, Strategies.of([Strategy(dp=16, zero=3, replicas=2)])).memory
+    assert memory.parts["weights"].max() == 4 * 8_030_261_248 / 8
+    assert memory.parts["optimizer"].max() == 8 * 8_030_261_248 / 8

@@ -56,6 +56,9 @@ class Architecture:
         default_factory=list[tuple[Block, ...]], init=False, repr=False, compare=False
     )  # the blocks without a workload, once they were asked for
 
+    def __repr__(self) -> str:
+        return f"<Architecture {self.name!r}: {self.parameters:,} parameters>"
+
     def blocks(self, workload: Workload | None = None) -> tuple[Block, ...]:
         """Return stem, layers and head as they work on `workload`."""
         if workload is not None:

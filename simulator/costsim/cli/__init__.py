@@ -69,8 +69,8 @@ def _settings_options() -> list[click.Parameter]:
         settings = context.find_object(Settings)
         if settings and value not in (None, False):
             setattr(settings, str(option.name), value)
-            if option.name == "verbose" and not settings.followed:
-                follow(context, settings)
+            if option.name == "verbose" and settings.stop is None:
+                follow(settings)
 
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, **attributes, expose_value=False, is_eager=True, callback=record)
@@ -102,8 +102,8 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         settings = ctx.find_object(Settings)
-        if settings and not settings.followed and sys.stderr.isatty():
-            follow(ctx, settings)
+        if settings and settings.stop is None and sys.stderr.isatty():
+            follow(settings)
         return super().invoke(ctx)
 
     def resolve_command(
@@ -174,3 +174,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print_unexpected(error, settings)
         return _UNEXPECTED
+    finally:
+        if settings.stop is not None:
+            settings.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
@@ -30,7 +30,7 @@ class Settings:
     verbose: bool = False
     debug: bool = False
     status: bool = True  # whether a terminal is told what is going on
-    followed: bool = False  # whether the package's log is listened to
+    stop: Callable[[], None] | None = None  # ends listening to the package's log
     shown: bool = False  # whether a line about the work stands on the terminal
 
     def colored(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
@@ -65,8 +65,8 @@ def note(message: str) -> None:
         _print(message, settings)
 
 
-def follow(context: click.Context, settings: Settings) -> None:
-    """Tell what the package logs of its work until the command ends.
+def follow(settings: Settings) -> None:
+    """Tell what the package logs of its work, until `settings.stop` is called.
 
     With --verbose every line, with the seconds passed; else, on a terminal, the latest alone once a
     second has passed, wiped before anything else is printed.
@@ -86,7 +86,7 @@ def follow(context: click.Context, settings: Settings) -> None:
                 sys.stderr.flush()
 
     log, told, started_s = logging.getLogger("costsim"), Told(), time.perf_counter()
-    before, settings.followed = log.level, True
+    before = log.level
     log.addHandler(told)
     log.setLevel(logging.INFO)
 
@@ -95,7 +95,7 @@ def follow(context: click.Context, settings: Settings) -> None:
         log.removeHandler(told)
         log.setLevel(before)
 
-    context.call_on_close(stop)
+    settings.stop = stop
 
 
 def wipe(settings: Settings | None = None) -> None:

@@ -44,6 +44,9 @@ class Compression:
     applied: tuple[Applied, ...]
     dtype: str
 
+    def __repr__(self) -> str:
+        return f"<Compression {' + '.join((self.before.name, *self.names))}>"
+
     @property
     def after(self) -> Architecture:
         """The compressed model."""

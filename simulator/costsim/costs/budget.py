@@ -78,6 +78,9 @@ class Budget:
     total: Line
     step_cents: int
 
+    def __repr__(self) -> str:
+        return f"<Budget {self.total.name!r}: ${self.usd:,.2f} in {len(self.lines)} lines>"
+
     @property
     def usd(self) -> float:
         """The total in dollars."""

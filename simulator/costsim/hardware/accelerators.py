@@ -93,6 +93,9 @@ class Accelerator:
     note: str
     figures: Mapping[str, Figure] = field(hash=False, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<Accelerator {self.id!r}: {self.name}>"
+
     @property
     def host_link_bytes_per_s(self) -> float | None:
         """The faster link to the host, one direction; None where none is known."""

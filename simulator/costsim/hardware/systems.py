@@ -98,6 +98,9 @@ class System:
     note: str
     figures: Mapping[str, Figure] = field(hash=False, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<System {self.id!r}: {self.count:,} x {self.accelerator.name}>"
+
     @property
     def nodes(self) -> int:
         """Nodes that `count` devices fill, the last perhaps in part."""

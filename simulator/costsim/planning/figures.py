@@ -75,6 +75,10 @@ class Figure:
     def __str__(self) -> str:
         return said(self.value, self.unit)
 
+    def __repr__(self) -> str:
+        between = f" ({self.interval})" if self.interval else ""
+        return f"<Figure {self}{between}>"
+
     @property
     def numbers(self) -> str:
         """The formula with its numbers put in."""

@@ -41,6 +41,7 @@ from costsim.training.precision import precision
 from costsim.training.recompute import RECOMPUTE, Recompute
 from costsim.training.software import software
 from costsim.training.strategy import Strategies, Strategy
+from costsim.units import format_bytes
 
 Method: TypeAlias = Literal["full", "frozen", "lora", "dora", "qlora"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -115,6 +116,14 @@ class Answer:
     host_bytes: float  # of a node
     host_capacity_bytes: float | None
     step_time_s: float
+
+    def __repr__(self) -> str:
+        setup, verdict = self.setup, "fits" if self.fits else "does not fit"
+        return (
+            f"<{setup.model} ({setup.method}) {verdict} on {setup.count:,} x {setup.hardware}: "
+            f"{format_bytes(self.total_bytes)} of {format_bytes(self.capacity_bytes)}, "
+            f"probability {self.probability:.0%}>"
+        )
 
     @property
     def host_fits(self) -> bool:
@@ -345,6 +354,9 @@ class Fit:
     """The answer to `fit`: whether it fits, how far that goes, and what would make it fit."""
 
     answer: Answer
+
+    def __repr__(self) -> str:
+        return f"<Fit: {self.answer!r}>"
 
     @property
     def fits(self) -> bool:

@@ -13,24 +13,28 @@ from typing import Any, cast
 
 from costsim.documents import Document
 from costsim.errors import Problem, SpecError
-from costsim.paths import exists, is_file
+from costsim.paths import exists
 from costsim.resources import data_folder
 
 Steps = tuple[str | int, ...]
 
+_FOLDERS = ("starters", "published")  # of packaged scenarios that go by name too
+
 
 def packaged_scenarios() -> tuple[str, ...]:
-    """Return the names of the scenarios that costsim comes with."""
-    return tuple(sorted(path.stem for path in data_folder("scenarios").glob("*.yaml")))
+    """Return the names of the scenarios that costsim comes with, those in folders with these."""
+    folder = data_folder("scenarios")
+    own = sorted(path.stem for path in folder.glob("*.yaml"))
+    inner = sorted(f"{name}/{p.stem}" for name in _FOLDERS for p in (folder / name).glob("*.yaml"))
+    return (*own, *inner)
 
 
 def scenario_path(source: str | Path) -> Path:
     """Return the file of a scenario: a path, or the name of one that costsim comes with."""
     path = Path(source)
-    if path.suffix or exists(path) or len(path.parts) != 1:
+    if path.as_posix() not in packaged_scenarios() or exists(path):
         return path
-    packaged = data_folder("scenarios") / f"{path.name}.yaml"
-    return packaged if is_file(packaged) else path
+    return data_folder("scenarios") / f"{path.as_posix()}.yaml"
 
 
 def check_named_files(document: Document, folder: Path) -> None:

@@ -254,6 +254,8 @@ def _too_large(
 ) -> InfeasiblePlanError:
     """Say what the least demanding strategy needs, and the nearest change that would do."""
     most, capacity, needs = max(device_counts), room.capacity_bytes, room.least_bytes
+    if not len(room.frugal):
+        raise InfeasiblePlanError(f"no strategy of {job.model.name} has a finite memory")
     message = (
         f"{job.model.name} does not fit on {most:,} x {job.system.accelerator.name}: of "
         f"{searched:,} strategies the least ({describe(room.frugal.row(0))}) "

@@ -287,6 +287,9 @@ def _axes(
         vp = 1
     micro_batch = stated("micro_batch")
     ep = stated("ep")
+    experts = int(run.number.get("experts", 0))
+    if routed and ep and experts and experts % ep:
+        return f"{experts} experts do not divide into EP {ep}"
     if not routed:
         if ep is not None and ep > 1:
             run.account.note("contradiction", f"ep {ep} of a model without experts", column="ep")

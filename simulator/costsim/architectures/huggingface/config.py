@@ -62,6 +62,15 @@ KNOWN_FUNCTIONS = frozenset(
 )
 """Activation functions of the library and of releases; any other is told."""
 
+_ROTATION_KEYS = """
+    type rope_type factor attention_factor beta_fast beta_slow low_freq_factor high_freq_factor
+    original_max_position_embeddings max_position_embeddings short_factor long_factor short_mscale
+    long_mscale mscale mscale_all_dim rope_theta partial_rotary_factor mrope_section
+    mrope_interleaved interleaved truncate finetuned alpha llama_4_scaling_beta extrapolation_factor
+"""
+_ROTATIONS = frozenset(_ROTATION_KEYS.split())
+"""Members of `rope_scaling`: angles, which change nothing that is counted."""
+
 WITHOUT_EFFECT = frozenset(f"{_RECORDS} {_GENERATION} {_VALUES}".split())
 """Keys of any model type that change nothing that is counted here."""
 
@@ -392,7 +401,24 @@ class Config:
             for key, part in self.parts.items()
             if part.path != self.path  # whose keys are those of the whole
         )
-        return [*own, *(key for keys in inner for key in keys)]
+        return [*own, *self._unknown_rotations(prefix), *(key for keys in inner for key in keys)]
+
+    def _unknown_rotations(self, prefix: str) -> list[str]:
+        """Return members of a rotary embedding's settings that are not known, by their path."""
+        found: list[str] = []
+
+        def walk(path: str, settings: dict[str, object]) -> None:
+            for key, value in settings.items():
+                if isinstance(value, dict) and key.endswith("_attention"):
+                    walk(f"{path}.{key}", cast("dict[str, object]", value))
+                elif key not in _ROTATIONS and not key.endswith("_attention"):
+                    found.append(f"{path}.{key}")
+
+        for key in ("rope_scaling", "rope_parameters"):
+            settings: object = self.values.get(key)
+            if isinstance(settings, dict):
+                walk(f"{prefix}{key}", cast("dict[str, object]", settings))
+        return found
 
     def _own_unknown(self) -> list[str]:
         known = self.known | _NOTED

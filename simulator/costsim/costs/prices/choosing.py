@@ -57,6 +57,9 @@ class PriceChoice:
     rule: str
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<PriceChoice ${self.usd_per_device_hour:,.2f} an hour: {self.price}>"
+
     @property
     def usd_per_device_hour(self) -> float:
         """Dollars for one accelerator for one hour."""

@@ -146,7 +146,7 @@ class Training(Spec):
     masked_document: PositiveInt | None = None
     """Mean tokens of packed documents where attention stops at their ends; left out, it crosses
     them."""
-    expert_imbalance: Annotated[float, Field(ge=1)] = 1.0
+    expert_imbalance: Annotated[float, Field(ge=1, le=10_000)] = 1.0
     """Tokens of the busiest rank of experts over the mean; 1 where the router shares them out."""
 
     @property
