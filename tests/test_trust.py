@@ -258,6 +258,7 @@ def test_layers_without_end_are_refused_in_runs(
         ({"model_type": "cohere2"}, "num_key_value_heads"),
         ({"model_type": "deberta-v2", "relative_attention": True}, "pos_att_type"),
         ({"model_type": "bert"}, "architectures"),
+        ({"model_type": "starcoder2"}, "sliding_window"),
         ({"model_type": "deepseek_v2", "n_group": 8, "num_experts_per_tok": 2}, "topk_group"),
     ],
 )
@@ -296,18 +297,27 @@ def test_a_figure_of_hardware_beyond_reason_has_its_line(
     assert said in str(caught.value)
 
 
-def test_a_link_without_a_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("devices", "kind", "said"),
+    [
+        ("8", "''", r"mine-8\.yaml:8:11: .*kind` must be text"),
+        ("null", "nvlink-switch", r"mine-8\.yaml:1:1: missing key `devices_per_node`"),
+    ],
+)
+def test_a_system_without_what_it_needs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, kind: str, said: str
+) -> None:
     for folder in ("accelerators", "systems"):
         (tmp_path / folder).mkdir()
     (tmp_path / "accelerators" / "mine.yaml").write_text(HARDWARE, encoding="utf-8")
     (tmp_path / "systems" / "mine-8.yaml").write_text(
         "id: mine-8\nname: Mine\naccelerator: mine\n"
-        "devices: 8\ndevices_per_node: 8\ntiers:\n  - name: links\n    kind: ''\n"
+        f"devices: 8\ndevices_per_node: {devices}\ntiers:\n  - name: links\n    kind: {kind}\n"
         "    devices: 8\n    bandwidth: 450 GB/s\n    latency: 2 us\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("COSTSIM_HARDWARE", str(tmp_path))
-    with pytest.raises(CostsimError, match=r"mine-8\.yaml:8:11: .*kind` must be text"):
+    with pytest.raises(CostsimError, match=said):
         load_hardware("mine-8")
 
 
@@ -519,3 +529,18 @@ def test_a_load_for_more_replicas_than_are_planned_is_refused(
     error = capsys.readouterr().err
     assert "s.yaml:5:19: 1e+07 requests a second take" in error
     assert "more than the 4,096 that are planned" in error
+
+
+def test_an_option_given_twice_has_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCENARIO + "compression: [none, int8, none]\n", encoding="utf-8")
+    assert main(["plan", str(path)]) == 1
+    assert "s.yaml:12:27: the same option stands above already" in capsys.readouterr().err
+
+
+def test_buckets_of_positions_that_cannot_be_are_refused() -> None:
+    config = {"model_type": "deberta-v2", "relative_attention": True, "position_buckets": -8}
+    with pytest.raises(SpecError, match="`position_buckets` must be a whole number"):
+        load_model(config)

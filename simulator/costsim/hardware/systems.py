@@ -174,7 +174,7 @@ def read_system(sheet: Sheet, accelerator: Accelerator | None) -> System | None:
     devices = sheet.whole("devices")
     per_node = sheet.whole("devices_per_node")
     for key, value in (("devices", devices), ("devices_per_node", per_node)):
-        if value is None and key not in sheet.mapping:
+        if value is None and sheet.mapping.get(key) is None:
             sheet.problem(f"missing key `{key}`")
     power_w, power = sheet.figure("power", "w")
     host = sheet.part("host")

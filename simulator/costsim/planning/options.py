@@ -97,6 +97,8 @@ def options_of(
         several = given if isinstance(given, tuple) else (given,)
         recipes: list[Given] = [_from_folder(one, folder) for one in several]
         made = lookup.attempt(("compression", place), partial(compress, model, recipes))
+        if any(given == before for before in stated[:place]):
+            lookup.note("the same option stands above already", ("compression", place))
         if made is not None:
             found.append(option_of(made))
     return tuple(found)

@@ -54,12 +54,10 @@ def _read(config: Config, *, first: bool) -> Encoder:
     relative = config.flag("relative_attention")
     span = positions
     longest = config.values.get("max_relative_positions", -1)
-    if isinstance(longest, int) and longest > 0:
+    if longest not in (-1, 0, None):
         span = config.size("max_relative_positions")
     buckets = config.values.get("position_buckets", -1)
-    if not isinstance(buckets, int):
-        config.problem("position_buckets", f"must be a whole number, is {buckets}")
-    elif not first and buckets > 0:
+    if not first and buckets not in (-1, None):
         span = config.size("position_buckets")
     config.ignore("position_buckets", "norm_rel_ebd")
     to_distance, from_distance = _kinds(config)

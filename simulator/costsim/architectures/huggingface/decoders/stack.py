@@ -241,6 +241,8 @@ def windows(
     null or 0 is none.
     """
     given = config.value("sliding_window") is not None
+    if "sliding_window" not in config.values and not given and config.knows("sliding_window"):
+        config.note("no `sliding_window` in the config: every position sees all before it")
     window = (config.count("sliding_window") if given else 0) or None
     found = kinds(config, "layer_types", (FULL, SLIDING), otherwise or every(1, SLIDING))
     return tuple(window if kind == SLIDING else None for kind in found)
