@@ -76,7 +76,7 @@ const costsimWhatIf = (function () {
       const at = read(), out = function (name, text) { document.getElementById("what-if-" + name).textContent = text; };
       if (!at) { out("verdict", "One of the values cannot be; it is marked."); return; }
       const found = answer(model, at);
-      out("usd", dollars(found.usd)); out("days", number(found.days) + " days");
+      out("usd", dollars(found.usd)); out("days", number(found.days) + (found.days === 1 ? " day" : " days"));
       out("kwh", number(found.kwh / 1000) + " MWh"); out("tonnes", number(found.tonnes) + " t CO2e");
       out("verdict", verdict(found, at));
     }

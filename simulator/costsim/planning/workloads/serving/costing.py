@@ -9,7 +9,7 @@ from costsim.costs.budget import NOT_USED, Budget, Line, budget, group, leaf
 from costsim.costs.energy import carbon_t, energy_kwh
 from costsim.costs.footprint import load_ratio
 from costsim.costs.project import ServiceCosts, service_lines
-from costsim.costs.uncertainty import Distribution, Factor, propagate
+from costsim.costs.uncertainty import Contributor, Distribution, Factor, propagate
 from costsim.inference.intervals import serving_interval
 from costsim.planning.figures import Figure, Mover, Term
 from costsim.planning.footprints import footprint_figures
@@ -152,9 +152,7 @@ class FleetCosting:
                 ),
                 parts=tuple(Term(one.name, one.usd, "usd", one.note) for one in spent.lines),
                 movers=tuple(
-                    Mover(one.name, fixed + one.low * moving, fixed + one.high * moving)
-                    for one in spread.contributors
-                    if one.swing
+                    _mover(one, fixed, moving) for one in spread.contributors if one.swing
                 ),
                 sources=(price.rule, "price"),
             ),
@@ -372,3 +370,9 @@ def _simulated(value_s: float, of: str, interval: Any = (None, None)) -> Figure:
         formula="a percentile of simulated requests",
         sources=("kernels", "engine", "percentiles"),
     )
+
+
+def _mover(one: Contributor, fixed: float, moving: float) -> Mover:
+    """Return what an input makes of the cost: a fleet of low throughput is the large one."""
+    low, high = fixed + one.low * moving, fixed + one.high * moving
+    return Mover(one.name, high, low) if one.name == "throughput" else Mover(one.name, low, high)
