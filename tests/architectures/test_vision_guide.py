@@ -45,7 +45,7 @@ def test_every_family_is_in_the_table() -> None:
         ("family: vgg\n  depht: [1]", r"mine.yaml:3:3(.|\n)*did you mean `depths`"),
         ("family: vgg\n  depths: [1, 1]", r"make no net"),
         ("family: vgg\n  depths: [1.5, 1, 1, 1, 1]", r"mine.yaml:3:\d+: `depths` is wrong"),
-        ("family: vgg\n  depths: [100000, 1, 1, 1, 1]", r"must be from 0 to 10,000"),
+        ("family: vgg\n  depths: [100000, 1, 1, 1, 1]", r"must be from 1 to 10,000"),
         ("family: alexnet\n  classes: -1", r"must be from 0"),
         ("family: alexnet\n  image: [16, 16]", r"too small"),
         ("family: alexnet\nlayers: 2", r"cannot stand beside"),

@@ -36,7 +36,10 @@ def questions(draw: st.DrawFn) -> tuple[Job, int, Choices]:
     system = costsim.load_hardware(draw(st.sampled_from(DEVICES)), count=devices)
     stack = draw(st.sampled_from(("megatron-2022", "megatron-core", "deepspeed", "fsdp")))
     batch = draw(st.sampled_from((8, 24, 32, 96)))
-    job = Job(model, system, batch, 512, precision("bf16"), "adam", software(stack))
+    job = Job(
+        *(model, system, batch, 512, precision("bf16"), "adam", software(stack)),
+        nvme_bytes_per_s=25e9,
+    )
 
     def some(values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)))
