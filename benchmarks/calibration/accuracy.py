@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fit_power import section
 
 from costsim.hardware.calibration import class_of
 from costsim.planning.intervals import UNSURE, step_time_limits, unsure_of
@@ -344,9 +345,13 @@ HEAD = (
 
 
 def document(
-    runs: list[Run], steps: list[Scored], memory: list[Scored], limits: Mapping[str, Any]
+    runs: list[Run],
+    steps: list[Scored],
+    memory: list[Scored],
+    limits: Mapping[str, Any],
+    power: list[str],
 ) -> str:
-    """Return docs/accuracy.md."""
+    """Return docs/accuracy.md; `power` is its section on devices that serve."""
     large = [s for s in steps if s.source != "vtrain-single"]
     entries, fitted = entries_of(runs, "training", Context()), {s.run.id for s in steps}
     sources = sorted({s.source for s in steps})
@@ -380,7 +385,9 @@ def document(
         ),
         "\n## Whole projects\n",
         *totals(entries),
-        f"\n## Memory per device ({len(memory):,} runs)\n",
+        "",
+        *power,
+        f"## Memory per device ({len(memory):,} runs)\n",
         "The second three figures take context and allocator of a framework never measured.\n",
         "| source | groups | median | 9 of 10 | bias | median | 9 of 10 | bias |",
         "|---|---|---|---|---|---|---|---|",
@@ -485,7 +492,8 @@ def main() -> None:
     path = folder / "calibration" / "intervals.yaml"
     path.write_text(intervals(table, path.read_text()))
     docs = folder.parent / "docs" / "accuracy.md"
-    docs.write_text(document(runs, steps, memory, table), encoding="utf-8")
+    power = section(arguments.runs.with_name("inference_runs.csv"))
+    docs.write_text(document(runs, steps, memory, table, power), encoding="utf-8")
 
 
 if __name__ == "__main__":

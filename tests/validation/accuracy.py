@@ -91,6 +91,7 @@ BOUNDS = (
     Bound(SERVING, "TPOT", _is("tpot_ms"), 0.13, predicted=0.85),
     Bound(SERVING, "TTFT", _is("ttft_ms"), 0.35, predicted=0.85),
     Bound(SERVING, "tokens a second", _is("output_tokens_per_s"), 0.25, predicted=0.70),
+    Bound(SERVING, "power of devices", _is("power_w_per_device"), 0.15, predicted=0.90),
     Bound(VISION, "image nets by totals", _is("samples_per_s"), 0.145, inside=(0.74, 0.88)),
     Bound(MEMORY, "fine-tuning memory", _is("memory_gb_per_gpu"), 0.40, predicted=0.25),
 )

@@ -23,6 +23,7 @@ UNITS = {
     "samples_per_s": "samples/s",
     "latency_s": "s",
     "energy_j_per_sample": "J",
+    "power_w_per_device": "W",
 }
 
 

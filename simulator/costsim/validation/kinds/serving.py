@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from costsim.architectures.architecture import Architecture
+from costsim.costs.serving_power import serving_power_w
 from costsim.errors import CostsimError
 from costsim.inference import outcomes as loads
 from costsim.inference.intervals import Quantity, serving_interval, serving_kind
@@ -21,6 +24,8 @@ _QUANTITIES: tuple[tuple[str, Quantity, float], ...] = (
     ("output_tokens_per_s", "output_tokens_per_s", 1.0),
     ("ttft_p99_ms", "ttft_p99_s", 1e3),
 )
+
+_POWER = "power_w_per_device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ def predict_serving(runs: Sequence[Run], folder: Path) -> list[ServingPrediction
 
 
 def _measured(run: Run) -> dict[str, float]:
-    return {name: run.number[name] for name, *_ in _QUANTITIES if run.number.get(name)}
+    names = (*(name for name, *_ in _QUANTITIES), _POWER)
+    return {name: run.number[name] for name in names if run.number.get(name)}
 
 
 def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
@@ -80,7 +86,38 @@ def _figures(run: Run, prediction: ServingPrediction) -> list[Figure]:
         limits = serving_interval(quantity, value, routed=configuration.routed, kind=kind)
         figure = Figure(name, value, *limits, measured, "; ".join(parts))
         found.append(figure.scaled(scale))
+    if run.number.get(_POWER):
+        found.append(_power(run, prediction))
     return found
+
+
+def _power(run: Run, prediction: ServingPrediction) -> Figure:
+    """Return the power of one device alone, where it was metered."""
+    measured, tdp_w = run.number.get(_POWER), prediction.configuration.system.accelerator.tdp_w
+    if "power limit" in run.text.get("notes", ""):
+        return Figure(
+            _POWER, None, measured=measured, reason="its power is limited below its rating"
+        )
+    if tdp_w is None:
+        return Figure(_POWER, None, measured=measured, reason="no rated power is known")
+    power = serving_power_w(tdp_w, utilization(prediction))
+    return Figure(_POWER, power.value, power.low, power.high, measured)
+
+
+def utilization(prediction: ServingPrediction) -> float:
+    """Return FLOPs of all passes over what the peak rate of the weights' format could do."""
+    case = prediction.configuration.case
+    tokens = round(case.load.input_tokens + case.load.output_tokens)
+    peak = case.system.accelerator.peak_flops_per_s(
+        "fp8" if case.quantization.dense.startswith("fp8") else "bf16"
+    )
+    flops = _request_flops(case.model, tokens)
+    return flops * prediction.outcome.requests_per_s / (case.devices * peak)
+
+
+@lru_cache(maxsize=256)
+def _request_flops(model: Architecture, tokens: int) -> int:
+    return model.forward_flops(1, tokens)
 
 
 SERVING: Kind[ServedRun, ServingPrediction] = Kind(
